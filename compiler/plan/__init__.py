@@ -1,0 +1,1 @@
+"""Graph to schedule: what runs when, by which threads, and where every value lives."""

@@ -1,0 +1,1 @@
+"""The language: its grammar, its reference, its standard cells. Only data lives here."""

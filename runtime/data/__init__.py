@@ -1,0 +1,1 @@
+"""Real data as batches of streams: text, arrays, tables, sound."""
