@@ -1,0 +1,84 @@
+"""What every test file shares: golden files, a module cache of the session's own, thread counts, opt-in tests.
+
+`golden(name, text)` compares with tests/golden/name. With --update-golden it writes instead, and the run then fails
+with the number of files rewritten, so that an update is always looked at.
+"""
+
+import difflib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+OPT_IN = {"installs": "--installs", "slow": "--slow"}         # marker -> the flag that asks for it
+rewritten: list[str] = []
+cache: list[str] = []
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden, then fail with their number")
+    parser.addoption("--installs", action="store_true", help="also build wheels and install them in fresh environments")
+    parser.addoption("--slow", action="store_true", help="also run the tests that take more than ten seconds")
+
+
+def pytest_configure(config):
+    """Compiled modules of this session live and die with it; subprocesses inherit the place."""
+    cache.append(tempfile.mkdtemp(prefix="rnnc-test-cache-"))
+    os.environ["RNNC_CACHE"] = cache[-1]
+    os.environ.setdefault("NO_COLOR", "1")
+
+
+def pytest_unconfigure(config):
+    while cache:
+        shutil.rmtree(cache.pop(), ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config, items):
+    for marker, flag in OPT_IN.items():
+        if not config.getoption(flag):
+            skip = pytest.mark.skip(reason=f"asked for with {flag}")
+            for item in items:
+                if marker in item.keywords:
+                    item.add_marker(skip)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if rewritten and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    if rewritten:
+        count = f"{len(rewritten)} golden{'s' if len(rewritten) > 1 else ''} rewritten"
+        terminalreporter.write_line(f"{count}: {', '.join(rewritten)}", red=True)
+
+
+@pytest.fixture
+def golden(request):
+    """A function: `golden("lstm.graph.txt", text)`."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        before = path.read_text(encoding="utf-8") if path.exists() else None
+        if request.config.getoption("--update-golden"):
+            if text != before:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+                rewritten.append(name)
+            return
+        if before is None:
+            pytest.fail(f"no golden file {name}; write it with --update-golden", pytrace=False)
+        if text != before:
+            lines = difflib.unified_diff(before.splitlines(), text.splitlines(), f"golden/{name}", "now", lineterm="")
+            pytest.fail("\n".join(lines), pytrace=False)
+
+    return compare
+
+
+@pytest.fixture(params=[1, 2, 3, 7], ids=lambda n: f"{n}threads")
+def threads(request):
+    """Thread counts under which every result must be the same, bit for bit."""
+    return request.param
