@@ -151,12 +151,11 @@ def direction(members: Iterable[int], edges: Iterable[Edge]) -> int | Fault:
     not_positive = negative_cycle(members, edges, lambda e: scale * e[2] - 1)
     if not not_positive:
         return 1
-    backwards = edges[::-1]
-    not_negative = negative_cycle(members, backwards, lambda e: -scale * e[2] - 1)
+    not_negative = negative_cycle(members, edges, lambda e: -scale * e[2] - 1)
     if not not_negative:
         return -1
     negative = negative_cycle(members, edges, lambda e: e[2])
-    positive = negative_cycle(members, backwards, lambda e: -e[2])
+    positive = negative_cycle(members, edges, lambda e: -e[2])
     if negative and positive:
         return Fault("mixed", (positive, negative))
     # One sign is absent, and the cycle found while looking for that sign's absence is not of the other: it is zero.
