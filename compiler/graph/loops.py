@@ -6,7 +6,7 @@ order of the data. A component with a cycle is a `Loop`; everything else needs n
 answers +1 or -1, or a `Fault` with the cycles that forbid an answer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -162,23 +162,31 @@ def direction(members: Iterable[int], edges: Iterable[Edge]) -> int | Fault:
     return Fault("zero", (not_negative if negative else not_positive,))
 
 
-def negative_cycle(members: Iterable[int], edges: Sequence[Edge], weight) -> Cycle | None:
-    """A simple cycle whose weights add up to less than 0, or None (Bellman-Ford from everywhere at once)."""
-    reach = dict.fromkeys(members, 0)
+def negative_cycle(members: Iterable[int], edges: Sequence[Edge], weight: Callable[[Edge], int]) -> Cycle | None:
+    """A simple cycle whose weights add up to less than 0, if there is one."""
+    return least_sums(members, edges, weight)[1]
+
+
+def least_sums(
+    members: Iterable[int], edges: Sequence[Edge], weight: Callable[[Edge], int],
+) -> tuple[dict[int, int], Cycle | None]:
+    """For each member the least sum of weights along any path to it, at most 0 (Bellman-Ford from everywhere at once);
+    with a cycle of negative sum there is no least, and that cycle comes second."""
+    least = dict.fromkeys(members, 0)
     came: dict[int, Edge] = {}
-    weighted = [(e, weight(e)) for e in edges]
+    weighted = [(edge, weight(edge)) for edge in edges]
     while True:
         changed = False
         for edge, cost in weighted:
-            if reach[edge[0]] + cost < reach[edge[1]]:
-                reach[edge[1]] = reach[edge[0]] + cost
+            if least[edge[0]] + cost < least[edge[1]]:
+                least[edge[1]] = least[edge[0]] + cost
                 came[edge[1]] = edge
                 changed = True
         if not changed:
-            return None
+            return least, None
         cycle = _closed(came)
         if cycle:
-            return cycle
+            return least, cycle
 
 
 def _closed(came: dict[int, Edge]) -> Cycle | None:
