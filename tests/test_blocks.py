@@ -10,11 +10,10 @@ from rnnc.graph.blocks import Block, block, search
 from rnnc.graph.loops import direction, loops
 from rnnc.graph.nodes import Builder, Node, Read
 
-
 # ------------------------------------------------------------------------------------------ the dull ways
 
 def best_over_orders(nodes, edges):
-    """D when every node mixes: over all orders of the nodes, the least over cycles of floor(sum / reads that go back)."""
+    """D when every node mixes: over all orders, the least over all cycles of floor(sum / reads going back)."""
     cycles = simple_cycles(nodes, edges)
     best = 0
     for order in itertools.permutations(nodes):
@@ -189,7 +188,8 @@ def test_elementwise_cycles_do_not_count():
 
 
 def test_the_nearer_of_two_products_decides():
-    graph, loop = only_loop(network(("param",), ("matmul", 0, (4, 2)), ("matmul", 0, (4, 3)), ("add", 1, 2), ("tanh", 3)))
+    graph, loop = only_loop(network(("param",), ("matmul", 0, (4, 2)), ("matmul", 0, (4, 3)), ("add", 1, 2),
+                                    ("tanh", 3)))
     assert block(graph, loop).frames == block(graph, loop, offsets=False).frames == 2
 
 

@@ -8,7 +8,6 @@ from rnnc.errors import Broken
 from rnnc.graph.loops import Fault, components, direction, loops
 from rnnc.graph.nodes import Builder, Initial, Node, Read
 
-
 # ------------------------------------------------------------------------------------------ the dull way
 
 def simple_cycles(nodes, edges):
@@ -170,9 +169,9 @@ def test_a_graph_without_causality_is_a_bug_of_ours():
 
 
 # ------------------------------------------------------------------------------------------ cells by hand
-# The layer graphs of a classic toolkit's LSTM (with peepholes) and GRU, one node per layer, `a >> b` for a read one frame
-# later. Without recurrent products only the part of the LSTM that feeds its cell state is a loop: input, output gate
-# and output can be computed for all of time at once.
+# The layer graphs of a classic toolkit's LSTM (with peepholes) and GRU, one node per layer, `a >> b` if b reads a one
+# frame later. Without recurrent products only the part of the LSTM that feeds its cell state is a loop: input, output
+# gate and output can be computed for all of time at once.
 
 CELL = """
     input_gate > input_part  input_part > cell  forget_gate > forget_part  forget_part > cell
@@ -205,7 +204,8 @@ def layers(text):
     make = Builder()
     for name, number in names.items():
         args = tuple(Read(u, d) for u, v, d in edges if v == number)
-        make.add(Node("number" if name == "bias" else "add", args, (), domain="constant" if name == "bias" else "frame"))
+        op, domain = ("number", "constant") if name == "bias" else ("add", "frame")
+        make.add(Node(op, args, (), domain=domain))
     return list(names), edges, make.finish()
 
 
