@@ -177,10 +177,21 @@ class Builder:
     def __init__(self, base: Graph | None = None):
         self.nodes: list[Node | None] = list(base.nodes) if base else []
         self.tables: list[np.ndarray] = list(base.tables) if base else []
+        self.promised: dict[int, Node] = {}
 
-    def reserve(self) -> int:
+    def reserve(self, like: Node | None = None) -> int:
+        """A number for a node to come; `like` promises its shape, kind and domain to whoever reads it before."""
         self.nodes.append(None)
+        if like is not None:
+            self.promised[len(self.nodes) - 1] = like
         return len(self.nodes) - 1
+
+    def look(self, number: int) -> Node:
+        """The node, or what was promised of it."""
+        node = self.nodes[number] or self.promised.get(number)
+        if node is None:
+            raise Broken(f"node {number} is read before anything is known of it")
+        return node
 
     def define(self, number: int, node: Node) -> int:
         if self.nodes[number] is not None:

@@ -1,0 +1,9 @@
+"""The operator table: one row per operator holds its shape rule, its meaning in NumPy and its derivative.
+
+`OPS[name]` is the row, `make(builder, name, *reads, **attrs)` adds a node, `pull` differentiates one.
+"""
+
+from rnnc.graph.ops import elementwise, leaves, products, reductions, shapes  # noqa: F401  (they fill the table)
+from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, Expr, Op, infer, make, pull
+
+__all__ = ["ELEMENTWISE", "FOLD", "LEAF", "MIXING", "OPS", "Expr", "Op", "infer", "make", "pull"]
