@@ -1,0 +1,138 @@
+/* base.h: the number type, and vectors of it as wide as the target has them.
+ *
+ * Everything below works on `rn_v`, a vector of RN_VL numbers in GCC's vector extension: 64 bytes with AVX-512, 32 with
+ * AVX, 16 elsewhere (SSE, NEON). No intrinsics, so the same text compiles for any processor. RN_DOUBLE chooses the
+ * number type. Vectors live in registers and in inlined functions only: between functions that are really called, data
+ * goes through pointers. */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L               /* sched_yield and getpid under plain -std=c11 */
+#endif
+#include <math.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef RN_DOUBLE
+#define RN_DOUBLE 0
+#endif
+
+#if defined(__AVX512F__)
+#define RN_BYTES 64
+#elif defined(__AVX__)
+#define RN_BYTES 32
+#else
+#define RN_BYTES 16
+#endif
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define RN_REGISTERS 32
+#else
+#define RN_REGISTERS 16
+#endif
+
+/* Inlined always; a real function, compiled once however often it is called; either may stay unused in silence. */
+#define RN_INLINE static inline __attribute__((always_inline, unused))
+#define RN_FUNCTION static __attribute__((noinline, unused))
+#define RN_UNUSED __attribute__((unused))
+
+#define RN_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define RN_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define RN_LINE 64                            /* bytes; every buffer of the library starts on such a boundary */
+#define RN_ALIGNED _Alignas(RN_LINE)
+
+/* Small arrays of vectors stay in registers only if the loops over them are unrolled completely. */
+#if defined(__clang__)
+#define RN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define RN_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+#if RN_DOUBLE
+typedef double real;
+typedef int64_t rn_bits;                      /* an integer of the same size */
+#define RN_VL (RN_BYTES / 8)
+#define RN_EPSILON 2.2204460492503131e-16
+#else
+typedef float real;
+typedef int32_t rn_bits;
+#define RN_VL (RN_BYTES / 4)
+#define RN_EPSILON 1.1920928955078125e-07f
+#endif
+#define RN_INFINITY ((real)INFINITY)
+#define RN_NAN ((real)NAN)
+
+typedef real rn_v __attribute__((vector_size(RN_BYTES)));
+typedef rn_bits rn_i __attribute__((vector_size(RN_BYTES)));       /* integer view; as a mask, all bits or none */
+typedef real rn_unaligned __attribute__((vector_size(RN_BYTES), aligned(sizeof(real)), may_alias));
+
+/* n rounded up to whole vectors: the length of every padded row. Usable as a constant. */
+#define RN_PAD(n) (((n) + RN_VL - 1) / RN_VL * RN_VL)
+
+RN_INLINE rn_v rn_load(const real *p) { return *(const rn_unaligned *)p; }
+RN_INLINE void rn_store(real *p, rn_v v) { *(rn_unaligned *)p = v; }
+/* x in every lane. Minus zero is dropped by compilers as plus zero may not be (-0 + 0 is 0): a real addition here costs a
+ * third of the speed of products on processors that add and multiply in the same units. */
+RN_INLINE rn_v rn_all(real x) { return x - (rn_v){0}; }
+
+/* The first n numbers of p, zeros behind them; 0 <= n <= RN_VL. Nothing beyond p[n - 1] is touched. */
+RN_INLINE rn_v rn_load_part(const real *p, long n) {
+    if (n >= RN_VL) return rn_load(p);
+    RN_ALIGNED real lanes[RN_VL] = {0};
+    for (long i = 0; i < n; i++) lanes[i] = p[i];
+    return rn_load(lanes);
+}
+
+RN_INLINE void rn_store_part(real *p, rn_v v, long n) {
+    if (n >= RN_VL) {
+        rn_store(p, v);
+        return;
+    }
+    RN_ALIGNED real lanes[RN_VL];
+    rn_store(lanes, v);
+    for (long i = 0; i < n; i++) p[i] = lanes[i];
+}
+
+/* Lane by lane: where the mask is set a, elsewhere b. */
+RN_INLINE rn_v rn_select(rn_i mask, rn_v a, rn_v b) { return (rn_v)((mask & (rn_i)a) | (~mask & (rn_i)b)); }
+
+/* Lanes 0 .. n-1 set. */
+RN_INLINE rn_i rn_first(long n) {
+    rn_i lane = {0};
+    RN_UNROLL for (int i = 0; i < RN_VL; i++) lane[i] = i;
+    return (rn_i)(lane < (rn_i){0} + (rn_bits)n);
+}
+
+/* The counting build: which products ran, with which sizes, and how often threads met. Tests of the planner read it;
+ * in every other build these are nothing. `stage` is a number the generated code gives to a place in the plan. */
+#ifdef RNNC_COUNT
+#define RN_COUNT_LOG 65536
+#define RN_COUNT_STAGES 1024
+typedef struct {
+    int stage;
+    long rows, columns, inner;
+} rn_product;
+static rn_product rn_count_log[RN_COUNT_LOG];
+static atomic_long rn_count_used, rn_count_met[RN_COUNT_STAGES];
+
+static inline void rn_count_product(int stage, long rows, long columns, long inner) {
+    long at = atomic_fetch_add(&rn_count_used, 1);
+    if (at < RN_COUNT_LOG) rn_count_log[at] = (rn_product){stage, rows, columns, inner};
+}
+/* The number of products since the last clearing; the first RN_COUNT_LOG of them are kept. */
+RN_FUNCTION long rn_count_products(void) { return atomic_load(&rn_count_used); }
+RN_FUNCTION int rn_count_read(long i, long *rows, long *columns, long *inner) {
+    *rows = rn_count_log[i].rows, *columns = rn_count_log[i].columns, *inner = rn_count_log[i].inner;
+    return rn_count_log[i].stage;
+}
+RN_FUNCTION long rn_count_meetings(int stage) { return atomic_load(&rn_count_met[stage % RN_COUNT_STAGES]); }
+RN_FUNCTION void rn_count_clear(void) {
+    atomic_store(&rn_count_used, 0);
+    for (int i = 0; i < RN_COUNT_STAGES; i++) atomic_store(&rn_count_met[i], 0);
+}
+#define RN_COUNT_PRODUCT(stage, rows, columns, inner) rn_count_product(stage, rows, columns, inner)
+#define RN_COUNT_MEETING(stage) ((void)atomic_fetch_add(&rn_count_met[(stage) % RN_COUNT_STAGES], 1))
+#else
+#define RN_COUNT_PRODUCT(stage, rows, columns, inner) ((void)0)
+#define RN_COUNT_MEETING(stage) ((void)0)
+#endif

@@ -1,0 +1,147 @@
+/* products.h: one kernel for every product: rows times a packed panel.
+ *
+ * A panel is [K][mv * RN_VL]: mv vectors of columns, all inner indices after one another. A row is a pointer to K numbers
+ * anywhere (a stream's state, an initial value, a row of x). One call keeps nrows * mv sums in registers over the whole
+ * of K, reads each panel vector once and broadcasts from the rows as they lie. The sums go to `acc`, a buffer of the
+ * caller, [nrows][mv * RN_VL], from which the epilogue of the equations continues. */
+
+/* How many rows go at once: sums + panel vectors + one broadcast must fit the registers. */
+#if RN_REGISTERS >= 32
+#define RN_ROWS_1 12
+#define RN_ROWS_2 12
+#define RN_ROWS_3 8
+#define RN_ROWS_4 6
+#else
+#define RN_ROWS_1 12
+#define RN_ROWS_2 6
+#define RN_ROWS_3 4
+#define RN_ROWS_4 2
+#endif
+#define RN_JOIN_(a, b) a##b
+#define RN_JOIN(a, b) RN_JOIN_(a, b)
+#define RN_ROWS(mv) RN_JOIN(RN_ROWS_, mv)     /* mv a literal 1 .. 4, or a macro that is one */
+
+/* R rows are cut into blocks of nearly equal size, at most `most` rows each: 16 by 6 gives 5 + 5 + 6. The cut depends on R
+ * alone, never on threads, so that every sum is formed in the same way whoever forms it. */
+RN_INLINE long rn_cuts(long R, long most) { return (R + most - 1) / most; }
+RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
+    long cuts = rn_cuts(R, most);
+    *first = R * i / cuts;
+    *last = R * (i + 1) / cuts;
+}
+
+/* Makes the compiler load a panel vector once into a register. gcc 12 otherwise folds the load into every multiplication
+ * and reloads it for each row: 28 % slower at 4 x 4. */
+#if defined(__AVX512F__)
+#define RN_PIN(vector) __asm__("" : "+v"(vector))
+#elif defined(__SSE__)
+#define RN_PIN(vector) __asm__("" : "+x"(vector))
+#elif defined(__aarch64__)
+#define RN_PIN(vector) __asm__("" : "+w"(vector))
+#else
+#define RN_PIN(vector) ((void)0)
+#endif
+
+/* rn_tile_M_N: acc[j][..] (+)= sum over k of panel[k][..] * rows[j][k], for M vectors of columns and N rows.
+ * A chain of additions into one register waits for itself; with few rows the inner index is dealt to F chains, which are
+ * added at the end in this order: 0 + 1 + 2 + ..., then what acc held. Bounds are literals, since clang unrolls too late
+ * when they are constant arguments. One real function for each shape: compiled once, and those never called cost nothing.
+ * `zero` hides its value, or clang would make a memset of the first loop and keep the sums in memory. */
+#define RN_TILE(M, N, F)                                                                                              \
+    RN_FUNCTION void rn_tile_##M##_##N(const real *restrict panel, long K, const real *const *rows,                   \
+                                       real *restrict acc, int accumulate) {                                          \
+        rn_v sum[F][N][M], column[M], zero = {0};                                                                     \
+        const real *row[N];                                                                                           \
+        long k = 0;                                                                                                   \
+        RN_PIN(zero);                                                                                                 \
+        RN_UNROLL for (int j = 0; j < N; j++) row[j] = rows[j];                                                       \
+        RN_UNROLL for (int f = 0; f < F; f++)                                                                         \
+            RN_UNROLL for (int j = 0; j < N; j++)                                                                     \
+                RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] = zero;                                            \
+        for (; k + F <= K; k += F) {                                                                                  \
+            RN_UNROLL for (int f = 0; f < F; f++) {                                                                   \
+                RN_UNROLL for (int v = 0; v < M; v++) {                                                               \
+                    column[v] = rn_load(panel + v * RN_VL);                                                           \
+                    RN_PIN(column[v]);                                                                                \
+                }                                                                                                     \
+                RN_UNROLL for (int j = 0; j < N; j++) {                                                               \
+                    rn_v value = rn_all(row[j][k + f]);                                                               \
+                    RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                          \
+                }                                                                                                     \
+                panel += M * RN_VL;                                                                                   \
+            }                                                                                                         \
+        }                                                                                                             \
+        for (; F > 1 && k < K; k++) {                                                                                 \
+            RN_UNROLL for (int j = 0; j < N; j++)                                                                     \
+                RN_UNROLL for (int v = 0; v < M; v++)                                                                 \
+                    sum[0][j][v] += rn_load(panel + v * RN_VL) * rn_all(row[j][k]);                                   \
+            panel += M * RN_VL;                                                                                       \
+        }                                                                                                             \
+        RN_UNROLL for (int j = 0; j < N; j++)                                                                         \
+            RN_UNROLL for (int v = 0; v < M; v++) {                                                                   \
+                rn_v total = sum[0][j][v];                                                                            \
+                RN_UNROLL for (int f = 1; f < F; f++) total += sum[f][j][v];                                          \
+                if (accumulate) total += rn_load(acc + (j * M + v) * RN_VL);                                          \
+                rn_store(acc + (j * M + v) * RN_VL, total);                                                           \
+            }                                                                                                         \
+    }
+#define RN_TILE_CASE(M, N) case N: rn_tile_##M##_##N(panel, K, rows, acc, accumulate); break;
+#define RN_TILE_HEAD(M)                                                                                             \
+    RN_INLINE void rn_tile_##M(const real *restrict panel, long K, const real *const *rows, int nrows,             \
+                               real *restrict acc, int accumulate)
+
+RN_TILE(1, 1, 8) RN_TILE(1, 2, 4) RN_TILE(1, 3, 4) RN_TILE(1, 4, 2) RN_TILE(1, 5, 2) RN_TILE(1, 6, 2)
+RN_TILE(1, 7, 1) RN_TILE(1, 8, 1) RN_TILE(1, 9, 1) RN_TILE(1, 10, 1) RN_TILE(1, 11, 1) RN_TILE(1, 12, 1)
+RN_TILE_HEAD(1) {
+    switch (nrows) {
+        RN_TILE_CASE(1, 1) RN_TILE_CASE(1, 2) RN_TILE_CASE(1, 3) RN_TILE_CASE(1, 4) RN_TILE_CASE(1, 5)
+        RN_TILE_CASE(1, 6) RN_TILE_CASE(1, 7) RN_TILE_CASE(1, 8) RN_TILE_CASE(1, 9) RN_TILE_CASE(1, 10)
+        RN_TILE_CASE(1, 11) RN_TILE_CASE(1, 12)
+    }
+}
+
+#if RN_REGISTERS >= 32
+RN_TILE(2, 1, 4) RN_TILE(2, 2, 2) RN_TILE(2, 3, 2) RN_TILE(2, 4, 1) RN_TILE(2, 5, 1) RN_TILE(2, 6, 1)
+RN_TILE(2, 7, 1) RN_TILE(2, 8, 1) RN_TILE(2, 9, 1) RN_TILE(2, 10, 1) RN_TILE(2, 11, 1) RN_TILE(2, 12, 1)
+RN_TILE(3, 1, 4) RN_TILE(3, 2, 2) RN_TILE(3, 3, 1) RN_TILE(3, 4, 1)
+RN_TILE(3, 5, 1) RN_TILE(3, 6, 1) RN_TILE(3, 7, 1) RN_TILE(3, 8, 1)
+RN_TILE(4, 1, 4) RN_TILE(4, 2, 2) RN_TILE(4, 3, 1) RN_TILE(4, 4, 1) RN_TILE(4, 5, 1) RN_TILE(4, 6, 1)
+RN_TILE_HEAD(2) {
+    switch (nrows) {
+        RN_TILE_CASE(2, 1) RN_TILE_CASE(2, 2) RN_TILE_CASE(2, 3) RN_TILE_CASE(2, 4) RN_TILE_CASE(2, 5)
+        RN_TILE_CASE(2, 6) RN_TILE_CASE(2, 7) RN_TILE_CASE(2, 8) RN_TILE_CASE(2, 9) RN_TILE_CASE(2, 10)
+        RN_TILE_CASE(2, 11) RN_TILE_CASE(2, 12)
+    }
+}
+RN_TILE_HEAD(3) {
+    switch (nrows) {
+        RN_TILE_CASE(3, 1) RN_TILE_CASE(3, 2) RN_TILE_CASE(3, 3) RN_TILE_CASE(3, 4)
+        RN_TILE_CASE(3, 5) RN_TILE_CASE(3, 6) RN_TILE_CASE(3, 7) RN_TILE_CASE(3, 8)
+    }
+}
+RN_TILE_HEAD(4) {
+    switch (nrows) {
+        RN_TILE_CASE(4, 1) RN_TILE_CASE(4, 2) RN_TILE_CASE(4, 3)
+        RN_TILE_CASE(4, 4) RN_TILE_CASE(4, 5) RN_TILE_CASE(4, 6)
+    }
+}
+#else
+RN_TILE(2, 1, 4) RN_TILE(2, 2, 2) RN_TILE(2, 3, 1) RN_TILE(2, 4, 1) RN_TILE(2, 5, 1) RN_TILE(2, 6, 1)
+RN_TILE(3, 1, 2) RN_TILE(3, 2, 1) RN_TILE(3, 3, 1) RN_TILE(3, 4, 1)
+RN_TILE(4, 1, 2) RN_TILE(4, 2, 1)
+RN_TILE_HEAD(2) {
+    switch (nrows) {
+        RN_TILE_CASE(2, 1) RN_TILE_CASE(2, 2) RN_TILE_CASE(2, 3)
+        RN_TILE_CASE(2, 4) RN_TILE_CASE(2, 5) RN_TILE_CASE(2, 6)
+    }
+}
+RN_TILE_HEAD(3) {
+    switch (nrows) { RN_TILE_CASE(3, 1) RN_TILE_CASE(3, 2) RN_TILE_CASE(3, 3) RN_TILE_CASE(3, 4) }
+}
+RN_TILE_HEAD(4) {
+    switch (nrows) { RN_TILE_CASE(4, 1) RN_TILE_CASE(4, 2) }
+}
+#endif
+
+/* rn_tile(mv, panel, K, rows, nrows, acc, accumulate): 1 <= nrows <= RN_ROWS(mv), mv as for RN_ROWS. */
+#define rn_tile(mv, ...) RN_JOIN(rn_tile_, mv)(__VA_ARGS__)

@@ -1,0 +1,153 @@
+/* threads.h: one parallel region per call, and inside it threads that meet by flags.
+ *
+ * Each thread owns one line of memory with a counter only it writes; everybody else only reads it. A meeting of n threads
+ * takes ceil(log2 n) rounds: in round r a thread raises its own flag, then waits for the thread 2^r before it (a
+ * dissemination barrier). For two threads that is one flag each way, about 50 ns, against 190 ns for OpenMP's barrier.
+ * Waiting spins a while, then gives the processor away: with more threads than processors pure spinning stands still. */
+#if defined(__unix__) || defined(__APPLE__)
+#include <sched.h>
+#include <unistd.h>
+#define RN_YIELD() ((void)sched_yield())
+#else
+#define RN_YIELD() ((void)0)
+#endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define RN_MOST_THREADS 64
+#define RN_SPINS 2000                         /* 2000 looks, some microseconds, before the processor is given away */
+
+/* One counter alone on its lines: 128 bytes, since processors fetch lines in pairs. */
+typedef struct {
+    _Atomic uint32_t count;
+    char rest[128 - sizeof(uint32_t)];
+} rn_flag;
+
+typedef struct {
+    rn_flag *flags;                           /* one per thread, in memory of the caller */
+    int threads;                              /* as many as really run */
+} rn_team;
+
+/* Has a counter that wraps around reached the value? */
+RN_INLINE int rn_reached(const rn_flag *flag, uint32_t value) {
+    return (int32_t)(atomic_load_explicit(&flag->count, memory_order_acquire) - value) >= 0;
+}
+
+RN_FUNCTION void rn_wait_long(const rn_flag *flag, uint32_t value) {
+    for (long spins = 0; !rn_reached(flag, value); spins++)
+        if (spins >= RN_SPINS) RN_YIELD();
+}
+
+RN_INLINE void rn_wait(const rn_flag *flag, uint32_t value) {
+    if (!rn_reached(flag, value)) rn_wait_long(flag, value);
+}
+
+/* All threads of the team come here before any leaves; what was written before is seen behind. */
+RN_INLINE void rn_meet(const rn_team *team, int thread) {
+    uint32_t count = atomic_load_explicit(&team->flags[thread].count, memory_order_relaxed);
+    for (int reach = 1; reach < team->threads; reach *= 2) {
+        int other = thread - reach;
+        atomic_store_explicit(&team->flags[thread].count, ++count, memory_order_release);
+        rn_wait(&team->flags[other < 0 ? other + team->threads : other], count);
+    }
+}
+
+/* How far a thread has come with something others wait for, chunk by chunk; starts at 0, only grows, one writer. */
+RN_INLINE void rn_progress_set(rn_flag *progress, long value) {
+    atomic_store_explicit(&progress->count, (uint32_t)value, memory_order_release);
+}
+RN_INLINE void rn_progress_wait(const rn_flag *progress, long value) { rn_wait(progress, (uint32_t)value); }
+
+RN_INLINE void rn_flags_clear(rn_flag *flags, int n) {
+    for (int i = 0; i < n; i++) atomic_store_explicit(&flags[i].count, 0, memory_order_relaxed);
+}
+
+/* The contiguous share [first, last) of one thread; shares differ by one at most. */
+RN_INLINE void rn_share(long total, int thread, int threads, long *first, long *last) {
+    *first = total * thread / threads;
+    *last = total * (thread + 1) / threads;
+}
+
+/* Denormal numbers are flushed to zero while we compute, since some processors take a hundred cycles for one.
+ * The mode belongs to a thread: each sets it on entry and puts back what it found. */
+#if defined(__SSE__)
+typedef unsigned int rn_mode;
+RN_INLINE rn_mode rn_flush_denormals(void) {
+    rn_mode before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before | 0x8040);  /* flush results, and take operands as zero */
+    return before;
+}
+RN_INLINE void rn_restore(rn_mode before) { __builtin_ia32_ldmxcsr(before); }
+#elif defined(__aarch64__)
+typedef uint64_t rn_mode;
+RN_INLINE rn_mode rn_flush_denormals(void) {
+    rn_mode before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | (UINT64_C(1) << 24)));
+    return before;
+}
+RN_INLINE void rn_restore(rn_mode before) { __asm__ volatile("msr fpcr, %0" : : "r"(before)); }
+#else
+typedef int rn_mode;
+RN_INLINE rn_mode rn_flush_denormals(void) { return 0; }
+RN_INLINE void rn_restore(rn_mode before) { (void)before; }
+#endif
+
+/* What a thread runs: `thread` counts from 0 to team->threads - 1. */
+typedef void (*rn_body)(void *argument, const rn_team *team, int thread);
+
+/* A host with threads of its own hands in `run`, which must call work(data, thread, n) for all thread = 0 .. n-1 at the
+ * same time and return when all have; n is its choice, at most `threads`. */
+typedef struct {
+    void (*run)(void *context, int threads, void (*work)(void *data, int thread, int threads), void *data);
+    void *context;
+} rn_host;
+
+typedef struct {
+    rn_flag *flags;
+    rn_body body;
+    void *argument;
+} rn_job;
+
+static void rn_work(void *data, int thread, int threads) {
+    const rn_job *job = data;
+    const rn_team team = {job->flags, threads};
+    rn_mode before = rn_flush_denormals();
+    job->body(job->argument, &team, thread);
+    rn_restore(before);
+}
+
+#ifdef _OPENMP
+/* libgomp hangs in a child forked after its first region: the process of that region is remembered, children get one
+ * thread. The only writable global of the library, touched only where OpenMP is about to be used. */
+static int rn_forked(void) {
+#if defined(__unix__) || defined(__APPLE__)
+    static _Atomic long owner;
+    long nobody = 0, me = (long)getpid();
+    return !atomic_compare_exchange_strong(&owner, &nobody, me) && nobody != me;
+#else
+    return 0;
+#endif
+}
+#endif
+
+/* Runs the body on at most `threads` threads (1 .. RN_MOST_THREADS). `flags` has one line for each, its contents do not
+ * matter. One thread enters no region. The body divides work by team->threads, which is what the region really got. */
+RN_FUNCTION void rn_parallel(int threads, rn_flag *flags, rn_body body, void *argument, const rn_host *host) {
+    rn_job job = {flags, body, argument};
+    if (threads > RN_MOST_THREADS) threads = RN_MOST_THREADS;
+    if (threads > 1) rn_flags_clear(flags, threads);
+    if (threads > 1 && host && host->run) {
+        host->run(host->context, threads, rn_work, &job);
+        return;
+    }
+#ifdef _OPENMP
+    if (threads > 1 && !rn_forked()) {
+#pragma omp parallel num_threads(threads) default(none) shared(job)
+        rn_work(&job, omp_get_thread_num(), omp_get_num_threads());
+        return;
+    }
+#endif
+    rn_work(&job, 0, 1);
+}
