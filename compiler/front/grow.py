@@ -8,13 +8,11 @@ import lark
 from rnnc.errors import Faults, Source, Span
 from rnnc.front import tree
 
+LARGEST = 1e300                                # far below where a float64 overflows
+
 
 def grow(parsed: lark.Tree, source: Source, faults: Faults) -> tree.File:
     return Grower(source, faults).transform(parsed)
-
-
-def span_of(token: lark.Token, source: Source) -> Span:
-    return Span(source, token.line, token.column, token.end_line, token.end_column)
 
 
 @lark.v_args(meta=True, inline=True)
@@ -86,8 +84,8 @@ class Grower(lark.visitors.Transformer_NonRecursive):
     def drawn(self, meta, name, arguments):
         for argument in arguments or ():
             if argument.name is not None:
-                self.faults.add("E0118", f"`{argument.name} = ` cannot stand here: an initialiser's arguments go by place",
-                                argument.span)
+                self.faults.add("E0118", f"`{argument.name} = ` cannot stand here", argument.span,
+                                hint="the arguments after `~` go by their place: `~ uniform(-1, 1)`")
         return tree.Initialiser(name.id, tuple(a.value for a in arguments or ()), span=self.at(meta))
 
     def value(self, meta, number):
@@ -102,8 +100,9 @@ class Grower(lark.visitors.Transformer_NonRecursive):
 
     def grid(self, meta, indices, *dims):
         if len(indices) != len(dims):
-            self.faults.add("E0119", f"{len(indices)} indices but {len(dims)} sizes", self.at(meta),
-                            hint="one size for each index: `const A[i, j : n, m] = ...`")
+            named, sized = _many(len(indices), "index", "indices"), _many(len(dims), "size", "sizes")
+            self.faults.add("E0119", f"{named} for {sized}", self.at(meta),
+                            hint="write one size for each index: `const A[i, j : n, m] = ...`")
         return indices, dims
 
     def equation(self, meta, targets, value):
@@ -174,7 +173,12 @@ class Grower(lark.visitors.Transformer_NonRecursive):
         return tree.Attribute(base, part[1:], span=self.at(meta))
 
     def number(self, meta, digits):
-        return tree.Number(int(digits) if digits.isdigit() else float(digits), span=self.at(meta))
+        value = float(digits)
+        if not value < LARGEST:
+            self.faults.add("E0107", "this number is too large", self.at(meta))
+        elif digits.isdigit():
+            value = int(digits)
+        return tree.Number(value, span=self.at(meta))
 
     def name(self, meta, name):
         return tree.Name(str(name), span=self.at(meta))
@@ -184,3 +188,7 @@ class Grower(lark.visitors.Transformer_NonRecursive):
 
     def list_of(self, meta, *items):
         return tree.ListOf(tuple(i for i in items if i is not None), span=self.at(meta))
+
+
+def _many(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"

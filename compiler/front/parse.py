@@ -1,20 +1,34 @@
-"""Text -> syntax tree. The way in to the front."""
+"""Text -> syntax tree: the way into the front.
+
+A good text is read once. For a faulty one `recover` finds every fault it can, then what is left is checked like any
+other, but for definitions that have lost a statement: their other troubles may be the loss.
+"""
 
 import lark
 
-from rnnc.errors import Faults, Source
+from rnnc.errors import Faults, Source, Span
 from rnnc.front import tree
-from rnnc.front.grow import grow, span_of
+from rnnc.front.grow import grow
 from rnnc.front.reader import reader
+from rnnc.front.recover import recover
+from rnnc.front.rules import check
 
 
 def parse(source: Source) -> tree.File:
+    """Raises CompileError with every fault found, in the order of the text."""
     faults = Faults()
     try:
-        parsed = reader().parse(source.text)
-    except lark.UnexpectedToken as fault:
-        faults.add("E0102", f"`{fault.token}` cannot stand here", span_of(fault.token, source))
-        faults.stop()
-    file = grow(parsed, source, faults)
+        read = reader().parse(source.text)
+    except lark.UnexpectedInput:
+        read = recover(source, faults)
+    if read is not None:
+        damaged = [fault.span for fault in faults.found]
+        file = grow(read, source, faults)
+        whole = [item for item in file.items if not any(_holds(item.span, place) for place in damaged)]
+        check(tree.File(tuple(whole), span=file.span), faults)
     faults.stop()
     return file
+
+
+def _holds(outer: Span, inner: Span) -> bool:
+    return outer.line <= inner.line <= outer.end_line
