@@ -1,0 +1,234 @@
+/* maths.h: elementary functions of whole vectors, the same text for both number types.
+ *
+ * Polynomials on a reduced argument (Cody and Waite): errors of 1 to 3 units in the last place over the whole range, right
+ * at infinities, and NaN stays NaN. Everything is written so that plain rounding suffices; -ffast-math would break it.
+ * Coefficients are minimax fits by tests/bench/minimax.py, highest power first. Rare functions go lane by lane through
+ * libm: right, and slow. Each rn_name has a scalar rn_name1: one lane of the same code, so both agree bit for bit. */
+#if RN_DOUBLE
+typedef uint64_t rn_ubits;
+#define RN_LIBM(name) name
+#define RN_ROUNDER 6755399441055744.0         /* 1.5 * 2^52: added, it rounds to an integer and leaves it in the low bits */
+#define RN_FRACTION 52                        /* bits below the exponent */
+#define RN_BIAS 1023
+#define RN_LOG2_HIGH 0.6931471805598903       /* log 2 in two parts; small integers times the first are exact */
+#define RN_LOG2_LOW 5.497923018708371e-14
+#define RN_EXP_MOST 709.782712893384          /* log of the largest number */
+#define RN_EXP_LEAST -708.3964185322641       /* log of the smallest normal number, which follows */
+#define RN_SMALLEST 2.2250738585072014e-308
+#define RN_ROOT_HALF 0.70710678118654752
+#define RN_TANH_END 22                        /* from here on tanh is 1 */
+#define RN_TURNS_END 1e5                      /* up to here sin and cos reduce their argument exactly */
+RN_UNUSED static const real rn_exp_terms[] = {
+    2.504593172298149e-08, 2.762227338822277e-07, 2.7557425147051282e-06, 2.480151624715636e-05, 0.0001984126970911678,
+    0.0013888888920575945, 0.008333333333388529, 0.04166666666661985, 0.16666666666666602, 0.5};
+RN_UNUSED static const real rn_log_terms[] = {
+    0.1479765329744217, 0.15313889520172969, 0.18183570242086083, 0.22222198467030221, 0.28571428743342414,
+    0.39999999999410774, 0.6666666666666735};
+RN_UNUSED static const real rn_sin_terms[] = {
+    -7.578693686735907e-13, 1.605836654491862e-10, -2.505210491095391e-08, 2.755731921418805e-06,
+    -0.00019841269841255064, 0.008333333333333323, -0.16666666666666666};
+RN_UNUSED static const real rn_cos_terms[] = {
+    -1.1359559456330398e-11, 2.0875721626217735e-09, -2.7557314340677814e-07, 2.4801587289443543e-05,
+    -0.0013888888888874064, 0.0416666666666666, -0.5};
+RN_UNUSED static const real rn_quarter[] = {1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21};
+#else
+typedef uint32_t rn_ubits;
+#define RN_LIBM(name) name##f
+#define RN_ROUNDER 12582912.0f
+#define RN_FRACTION 23
+#define RN_BIAS 127
+#define RN_LOG2_HIGH 0.693145751953125f
+#define RN_LOG2_LOW 1.428606765330187e-06f
+#define RN_EXP_MOST 88.72283905206835f
+#define RN_EXP_LEAST -87.33654475055310f
+#define RN_SMALLEST 1.17549435e-38f
+#define RN_ROOT_HALF 0.70710678f
+#define RN_TANH_END 10
+#define RN_TURNS_END 1e4f
+RN_UNUSED static const real rn_exp_terms[] = {0.00138982316f, 0.00836606696f, 0.0416668542f, 0.16666548f, 0.5f};
+RN_UNUSED static const real rn_log_terms[] = {0.298731983f, 0.399774909f, 0.666667759f};
+RN_UNUSED static const real rn_sin_terms[] = {-0.000195169778f, 0.00833217613f, -0.166666552f};
+RN_UNUSED static const real rn_cos_terms[] = {2.44380917e-05f, -0.00138873642f, 0.0416666456f, -0.5f};
+RN_UNUSED static const real rn_quarter[] = {1.5703125f, 0.0004837512969970703f, 7.549790126404332e-08f};
+#endif
+typedef rn_ubits rn_u __attribute__((vector_size(RN_BYTES)));
+
+#define RN_SIGN_BIT ((rn_bits)((rn_ubits)1 << (8 * sizeof(real) - 1)))
+#define RN_POLYNOMIAL(x, terms) rn_polynomial(x, terms, (int)(sizeof(terms) / sizeof(terms[0])))
+#define RN_MASK(condition) ((rn_i)(condition))
+
+RN_INLINE rn_i rn_all_bits(rn_bits i) { return (rn_i){0} + i; }
+RN_INLINE rn_i rn_bits_of(real x) { return (rn_i)rn_all(x); }
+
+/* terms[0] x^(count-1) + ... + terms[count-1] */
+RN_INLINE rn_v rn_polynomial(rn_v x, const real *terms, const int count) {
+    rn_v y = rn_all(terms[0]);
+    RN_UNROLL for (int i = 1; i < count; i++) y = y * x + terms[i];
+    return y;
+}
+
+/* ---- signs, order, rounding ---- */
+
+RN_INLINE rn_v rn_abs(rn_v x) { return (rn_v)((rn_i)x & ~rn_all_bits(RN_SIGN_BIT)); }
+RN_INLINE rn_v rn_copysign(rn_v size, rn_v sign) {
+    rn_i bit = rn_all_bits(RN_SIGN_BIT);
+    return (rn_v)(((rn_i)size & ~bit) | ((rn_i)sign & bit));
+}
+/* NaN wins in both, as in NumPy's minimum and maximum. */
+RN_INLINE rn_v rn_min(rn_v a, rn_v b) { return rn_select(RN_MASK(a < b) | RN_MASK(a != a), a, b); }
+RN_INLINE rn_v rn_max(rn_v a, rn_v b) { return rn_select(RN_MASK(a > b) | RN_MASK(a != a), a, b); }
+RN_INLINE rn_v rn_relu(rn_v x) { return (rn_v)((rn_i)x & ~RN_MASK(x <= 0)); }
+RN_INLINE rn_v rn_sign(rn_v x) { return rn_select(RN_MASK(x > 0), rn_all(1), rn_select(RN_MASK(x < 0), rn_all(-1), x)); }
+
+RN_INLINE rn_v rn_floor(rn_v x) {
+    rn_v whole = rn_all(2 / RN_EPSILON), size = rn_abs(x);        /* from here on every number is an integer */
+    rn_v near = rn_copysign((size + whole) - whole, x);
+    near -= (rn_v)(RN_MASK(near > x) & rn_bits_of(1));
+    return rn_select(RN_MASK(size < whole), near, x);
+}
+
+/* Comparisons and logic give 1 or 0; any number but 0 is true. */
+RN_INLINE rn_v rn_truth(rn_i mask) { return (rn_v)(mask & rn_bits_of(1)); }
+RN_INLINE rn_v rn_lt(rn_v a, rn_v b) { return rn_truth(RN_MASK(a < b)); }
+RN_INLINE rn_v rn_le(rn_v a, rn_v b) { return rn_truth(RN_MASK(a <= b)); }
+RN_INLINE rn_v rn_gt(rn_v a, rn_v b) { return rn_truth(RN_MASK(a > b)); }
+RN_INLINE rn_v rn_ge(rn_v a, rn_v b) { return rn_truth(RN_MASK(a >= b)); }
+RN_INLINE rn_v rn_eq(rn_v a, rn_v b) { return rn_truth(RN_MASK(a == b)); }
+RN_INLINE rn_v rn_ne(rn_v a, rn_v b) { return rn_truth(RN_MASK(a != b)); }
+RN_INLINE rn_v rn_and(rn_v a, rn_v b) { return rn_truth(RN_MASK(a != 0) & RN_MASK(b != 0)); }
+RN_INLINE rn_v rn_or(rn_v a, rn_v b) { return rn_truth(RN_MASK(a != 0) | RN_MASK(b != 0)); }
+RN_INLINE rn_v rn_not(rn_v a) { return rn_truth(RN_MASK(a == 0)); }
+RN_INLINE rn_v rn_where(rn_v condition, rn_v a, rn_v b) { return rn_select(RN_MASK(condition != 0), a, b); }
+
+/* ---- exponentials ---- */
+
+/* x = n log 2 + r with |r| <= log 2 / 2: gives exp(r) - 1, accurate near 0 too, and n where the exponent's bits are. */
+RN_INLINE rn_v rn_exp_reduce(rn_v x, rn_i *exponent) {
+    rn_v n = x * (real)1.4426950408889634 + RN_ROUNDER;
+    *exponent = (rn_i)((rn_u)n << RN_FRACTION);
+    n -= RN_ROUNDER;
+    rn_v r = (x - n * RN_LOG2_HIGH) - n * RN_LOG2_LOW;
+    return r * r * RN_POLYNOMIAL(r, rn_exp_terms) + r;
+}
+
+/* 1 ulp; 0 below the normal numbers. The bits of exp(r) plus n are right even for n = 128, where 2^n alone overflows. */
+RN_INLINE rn_v rn_exp(rn_v x) {
+    rn_i exponent;
+    rn_v y = rn_exp_reduce(x, &exponent) + 1;
+    y = (rn_v)((rn_i)y + exponent);
+    y = (rn_v)((rn_i)y & ~RN_MASK(x < RN_EXP_LEAST));
+    return rn_select(RN_MASK(x <= RN_EXP_MOST), y, x * RN_INFINITY);         /* infinity, or NaN */
+}
+
+/* 1 / (1 + exp(-x)): relative accuracy on the negative side as well. */
+RN_INLINE rn_v rn_sigmoid(rn_v x) { return 1 / (rn_exp(-x) + 1); }
+
+/* e / (e + 2) with e = exp(2 |x|) - 1, which is accurate near 0, unlike 1 - 2 / (exp(2x) + 1). */
+RN_INLINE rn_v rn_tanh(rn_v x) {
+    rn_i exponent;
+    rn_v size = rn_abs(x);
+    size = rn_select(RN_MASK(size > RN_TANH_END), rn_all(RN_TANH_END), size);
+    rn_v small = rn_exp_reduce(size + size, &exponent), scale = (rn_v)(rn_bits_of(1) + exponent);
+    rn_v e = scale * small + (scale - 1);
+    return rn_copysign(e / (e + 2), x);
+}
+
+/* ---- logarithms ---- */
+
+/* n log 2 + log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1]: log(1 + f) = 2 atanh(s), s = f / (2 + f). */
+RN_INLINE rn_v rn_log_reduced(rn_v n, rn_v f) {
+    rn_v s = f / (f + 2), z = s * s;
+    rn_v rest = s * (f - z * RN_POLYNOMIAL(z, rn_log_terms));
+    return n * RN_LOG2_HIGH - ((rest - n * RN_LOG2_LOW) - f);
+}
+
+RN_INLINE rn_v rn_log(rn_v x) {
+    rn_i denormal = RN_MASK(x < RN_SMALLEST);
+    rn_v scaled = rn_select(denormal, x * (2 / RN_EPSILON), x);
+    rn_i up = rn_all_bits((rn_bits)RN_BIAS << RN_FRACTION);
+    rn_i bits = (rn_i)scaled - rn_bits_of(RN_ROOT_HALF) + up;     /* the exponent counts from sqrt(1/2) */
+    rn_v n = (rn_v)((rn_i)((rn_u)bits >> RN_FRACTION) + rn_bits_of(RN_ROUNDER)) - (RN_ROUNDER + RN_BIAS);
+    rn_i whole = bits & rn_all_bits((rn_bits)((rn_ubits)-1 << RN_FRACTION));
+    n -= (rn_v)(denormal & rn_bits_of(RN_FRACTION + 1));
+    rn_v y = rn_log_reduced(n, (rn_v)((rn_i)scaled - whole + up) - 1);
+    rn_v special = rn_select(RN_MASK(x == 0), rn_all(-RN_INFINITY), rn_select(RN_MASK(x < 0), rn_all(RN_NAN), x));
+    return rn_select(RN_MASK(x > 0) & RN_MASK(x < RN_INFINITY), y, special);
+}
+
+/* log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)); relative accuracy on the negative side as well. */
+RN_INLINE rn_v rn_softplus(rn_v x) {
+    rn_v e = rn_exp(-rn_abs(x));
+    rn_i upper = RN_MASK(e > (real)0.41421356237309505);         /* 1 + e beyond sqrt(2): log 2 + log((1 + e) / 2) */
+    rn_v f = rn_select(upper, (e - 1) * (real)0.5, e);
+    return rn_relu(x) + rn_log_reduced(rn_truth(upper), f);
+}
+
+/* ---- roots, angles, and what libm does lane by lane ---- */
+
+#define RN_LANES(name, expression)                                                                                   \
+    RN_INLINE rn_v name(rn_v x) {                                                                                    \
+        RN_ALIGNED real lanes[RN_VL];                                                                                \
+        rn_store(lanes, x);                                                                                          \
+        for (int i = 0; i < RN_VL; i++) lanes[i] = expression;                                                       \
+        return rn_load(lanes);                                                                                       \
+    }
+#define RN_LANES2(name, expression)                                                                                  \
+    RN_FUNCTION void name##_lanes(real *restrict a, const real *restrict b) {                                        \
+        for (int i = 0; i < RN_VL; i++) a[i] = expression;                                                           \
+    }                                                                                                                \
+    RN_INLINE rn_v name(rn_v a, rn_v b) {                                                                            \
+        RN_ALIGNED real first[RN_VL], second[RN_VL];                                                                 \
+        rn_store(first, a);                                                                                          \
+        rn_store(second, b);                                                                                         \
+        name##_lanes(first, second);                                                                                 \
+        return rn_load(first);                                                                                       \
+    }
+RN_LANES(rn_sqrt, RN_LIBM(sqrt)(lanes[i]))    /* compilers make one instruction of it */
+RN_LANES(rn_erf, RN_LIBM(erf)(lanes[i]))
+RN_LANES(rn_sin_lanes, RN_LIBM(sin)(lanes[i]))
+RN_LANES(rn_cos_lanes, RN_LIBM(cos)(lanes[i]))
+
+/* The remainder with the divisor's sign, as in Python. */
+RN_INLINE real rn_floored(real remainder, real divisor) {
+    if (remainder == 0) return RN_LIBM(copysign)(0, divisor);
+    return (remainder < 0) == (divisor < 0) ? remainder : remainder + divisor;
+}
+RN_LANES2(rn_mod, rn_floored(RN_LIBM(fmod)(a[i], b[i]), b[i]))
+RN_LANES2(rn_pow, RN_LIBM(pow)(a[i], b[i]))
+
+/* Is the mask set in any lane? */
+RN_INLINE int rn_any(rn_i mask) {
+    uint64_t words[RN_BYTES / 8], any = 0;
+    memcpy(words, &mask, sizeof words);
+    for (int i = 0; i < RN_BYTES / 8; i++) any |= words[i];
+    return any != 0;
+}
+
+/* x = n pi/2 + r, |r| <= pi/4; sin(x) is sin or cos of r, with a sign, by n + turn modulo 4. */
+RN_INLINE rn_v rn_turned(rn_v x, int turn) {
+    rn_v n = x * (real)0.63661977236758134 + RN_ROUNDER;
+    rn_i quarter = (rn_i)n + turn;
+    n -= RN_ROUNDER;
+    rn_v r = ((x - n * rn_quarter[0]) - n * rn_quarter[1]) - n * rn_quarter[2], z = r * r;
+    rn_v sine = r * z * RN_POLYNOMIAL(z, rn_sin_terms) + r, cosine = z * RN_POLYNOMIAL(z, rn_cos_terms) + 1;
+    rn_v y = rn_select(RN_MASK((quarter & 1) != 0), cosine, sine);
+    return (rn_v)((rn_i)y ^ (RN_MASK((quarter & 2) != 0) & rn_all_bits(RN_SIGN_BIT)));
+}
+RN_INLINE rn_v rn_sin(rn_v x) {
+    if (RN_UNLIKELY(rn_any(~RN_MASK(rn_abs(x) <= RN_TURNS_END)))) return rn_sin_lanes(x);
+    return rn_turned(x, 0);
+}
+RN_INLINE rn_v rn_cos(rn_v x) {
+    if (RN_UNLIKELY(rn_any(~RN_MASK(rn_abs(x) <= RN_TURNS_END)))) return rn_cos_lanes(x);
+    return rn_turned(x, 1);
+}
+
+/* ---- one number at a time ---- */
+
+#define RN_ONE(name) RN_INLINE real name##1(real x) { return name(rn_all(x))[0]; }
+#define RN_ONE2(name) RN_INLINE real name##1(real a, real b) { return name(rn_all(a), rn_all(b))[0]; }
+RN_ONE(rn_abs) RN_ONE(rn_sign) RN_ONE(rn_floor) RN_ONE(rn_relu) RN_ONE(rn_exp) RN_ONE(rn_log) RN_ONE(rn_sigmoid)
+RN_ONE(rn_tanh) RN_ONE(rn_softplus) RN_ONE(rn_sqrt) RN_ONE(rn_erf) RN_ONE(rn_sin) RN_ONE(rn_cos) RN_ONE(rn_not)
+RN_ONE2(rn_min) RN_ONE2(rn_max) RN_ONE2(rn_mod) RN_ONE2(rn_pow) RN_ONE2(rn_lt) RN_ONE2(rn_le) RN_ONE2(rn_gt)
+RN_ONE2(rn_ge) RN_ONE2(rn_eq) RN_ONE2(rn_ne) RN_ONE2(rn_and) RN_ONE2(rn_or)
+RN_INLINE real rn_where1(real condition, real a, real b) { return condition != 0 ? a : b; }
