@@ -100,6 +100,10 @@ class InputError(RnncError, ValueError):
     """An argument is at fault: a name, a shape, a type, a value. Raised before anything is computed or changed."""
 
 
+class NumberError(RnncError, ArithmeticError):
+    """With check_numbers: a value that is not finite. Names the equation, frame, stream and unit."""
+
+
 class ToolchainError(RnncError):
     """The C compiler is missing or failed. Carries its `command` and its `output`."""
 

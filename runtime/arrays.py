@@ -1,0 +1,139 @@
+"""Arrays at the border: aligned memory, and every check of what a caller brings. A refusal names the argument, what
+came and what was wanted; nothing is computed before all of it is well."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnc.errors import InputError
+
+LINE = 64                                      # bytes; what the C wants of states, workspaces, packed weights
+KINDS = {"real": None, "class": np.dtype(np.int32), "int": np.dtype(np.int32), "flag": np.dtype(np.uint8)}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a call brings or returns under one name. `per` is "frame" or "sequence"."""
+
+    shape: tuple[int, ...]
+    kind: str = "real"
+    classes: int | None = None
+    per: str = "frame"
+
+    def __str__(self) -> str:
+        text = f"class({self.classes})" if self.kind == "class" else self.kind if self.kind == "flag" else (
+            f"[{', '.join(map(str, self.shape))}]" if self.shape else "a scalar")
+        return text + (" per sequence" if self.per == "sequence" else "")
+
+
+def aligned(count: int, dtype) -> np.ndarray:
+    """A new vector on a cache line, its content undefined."""
+    dtype = np.dtype(dtype)
+    size = count * dtype.itemsize
+    try:
+        block = np.empty(size + LINE, np.uint8)
+    except MemoryError:
+        raise InputError(f"not enough memory: {size / 2**30:.1f} GiB are needed; use fewer frames or streams "
+                         "in one call") from None
+    start = -block.ctypes.data % LINE
+    return block[start:start + size].view(dtype)
+
+
+def zeros(count: int, dtype) -> np.ndarray:
+    vector = aligned(count, dtype)
+    vector.fill(0)
+    return vector
+
+
+def wanted_shape(signal: Signal, bare: bool | None, step: bool) -> str:
+    """The shape as messages write it: [T, B, 128]."""
+    lead = ["S"] if signal.per == "sequence" else ([] if step else ["T"]) + ([] if bare else ["B"])
+    return f"[{', '.join([*lead, *map(str, signal.shape)])}]"
+
+
+def real(value, name: str, dtype: np.dtype) -> np.ndarray:
+    """Numbers in the net's type; the caller's own array where it can be used as it is."""
+    array = _array(value, name)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name}: real numbers are wanted, not {array.dtype}")
+    return settled(array, dtype)
+
+
+def labels(value, name: str, classes: int | None) -> np.ndarray:
+    array = _array(value, name)
+    if array.dtype.kind not in "iub":
+        raise InputError(f"{name}: integer labels are wanted, not {array.dtype}")
+    if classes is not None and array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high >= classes:
+            bad = low if low < 0 else high
+            where = tuple(int(i) for i in np.argwhere(array == bad)[0])
+            hint = "; leave frames out of the loss with weight=" if bad == -1 else ""
+            raise InputError(f"{name}: label {bad} at {list(where)} is not in 0..{classes - 1}{hint}")
+    return settled(array, KINDS["class"])
+
+
+def flags(value, name: str) -> np.ndarray:
+    """0 or 1 per frame, brought as any type of number."""
+    array = _array(value, name)
+    if array.dtype.kind == "b":
+        return settled(array, KINDS["flag"])
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{name}: flags (0 or 1) are wanted, not {array.dtype}")
+    bad = (array != 0) & (array != 1)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(f"{name}: flags are 0 or 1; {array[where]} stands at {list(where)}")
+    return settled(array, KINDS["flag"])
+
+
+def weights(value, dtype: np.dtype) -> np.ndarray:
+    array = real(value, "weight", dtype)
+    if not np.isfinite(array).all():
+        raise InputError("weight: every weight has to be a finite number")
+    return array
+
+
+def settled(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array itself if C can read it, else a copy that it can."""
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        array = np.array(array, dtype=dtype, order="C")
+    return array if array.flags.aligned else array.copy()
+
+
+def _array(value, name: str) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as fault:
+        reason = str(fault).split(". ")[0]
+        raise InputError(f"{name}: this is not an array ({reason}); several sequences of different lengths are a "
+                         "list of arrays") from None
+
+
+def result(out: dict | None, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The array that an output goes to: the caller's, which has to fit exactly, or a new one."""
+    array = None if out is None else out.get(name)
+    if array is None:
+        return np.empty(shape, dtype)
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+        got = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise InputError(f"out[{name!r}]: got {got}, wanted {dtype} {list(shape)}")
+    if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
+        raise InputError(f"out[{name!r}]: the array has to be contiguous and writable")
+    return array
+
+
+def apart(out: dict[str, np.ndarray], inputs: list[tuple[str, np.ndarray]]) -> None:
+    """Outputs may share memory neither with inputs nor with one another."""
+    given = list(out.items())
+    for position, (name, array) in enumerate(given):
+        for other, memory in [*inputs, *given[:position]]:
+            if np.may_share_memory(array, memory):
+                raise InputError(f"out[{name!r}] shares memory with {other}")
+
+
+def size(shape: tuple[int, ...]) -> int:
+    return math.prod(shape)

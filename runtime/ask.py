@@ -1,0 +1,96 @@
+"""What a user may ask of `rnnc.compile`: each argument checked before anything is read or compiled."""
+
+import os
+from pathlib import Path
+
+from rnnc.errors import InputError
+from rnnc.runtime.words import unknown
+
+DTYPES = ("float32", "float64")
+GRADIENTS = (None, "parameters", "all")
+WEIGHTS = ("float32",)                         # what weights may be stored as; bfloat16 comes later
+
+
+def options(*, dtype, target, threads, gradient, weights, memory_limit, check_numbers, seed, cache) -> dict:
+    """The same arguments in plain Python types, or a refusal."""
+    name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or dtype
+    if name not in DTYPES:
+        raise InputError(f"dtype: {_said(dtype)}; it may be 'float32' or 'float64'")
+    if not isinstance(target, str) or not target or not all(c.isalnum() or c in "-_.+" for c in target):
+        raise InputError(f"target: {_said(target)}; it is 'native' or the name of a processor, as in 'x86-64-v3'")
+    if threads is not None and (not _whole(threads) or threads < 1):
+        raise InputError(f"threads: {_said(threads)}; a number of threads, or None for the planner's choice")
+    if gradient not in GRADIENTS:
+        raise InputError(f"gradient: {_said(gradient)}; it may be None, 'parameters' or 'all'")
+    if weights not in WEIGHTS:
+        raise InputError(f"weights: {_said(weights)}; it may be 'float32'")
+    if memory_limit is not None:
+        raise InputError("memory_limit: this version keeps what the gradient needs and has no limit; leave it None")
+    if not _whole(seed) or not 0 <= seed < 2**63:
+        raise InputError(f"seed: {_said(seed)}; a whole number, 0 or more")
+    for word, value in (("check_numbers", check_numbers), ("cache", cache)):
+        if value not in (True, False):
+            raise InputError(f"{word}: {_said(value)}; it is True or False")
+    return {"dtype": name, "target": target, "threads": None if threads is None else int(threads),
+            "gradient": gradient, "weights": weights, "memory_limit": None, "check_numbers": bool(check_numbers),
+            "seed": int(seed), "cache": bool(cache)}
+
+
+def source(given) -> str:
+    """A path that is there, or program text."""
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if not isinstance(given, str):
+        raise InputError(f"source: {_said(given)}; a path or program text is wanted")
+    if "\n" in given:
+        return given
+    path = Path(given)
+    if path.is_dir():
+        raise InputError(f"source: {given} is a folder")
+    if not path.exists():
+        hint = "; program text has at least one newline" if "{" in given else ""
+        raise InputError(f"source: no such file: {given}{hint}")
+    return given
+
+
+def model(given) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise InputError(f"model: {_said(given)}; the name of a model is wanted")
+    return given
+
+
+def sizes(given, named: dict) -> dict:
+    """Sizes by name as whole numbers, floats or lists of them. Whether the model has such sizes, the compiler says."""
+    if given is not None and not hasattr(given, "items"):
+        raise InputError(f"sizes: {_said(given)}; a dict from name to size is wanted")
+    merged = dict(given or {})
+    for name, value in named.items():
+        if name in merged:
+            raise InputError(f"{name}: given twice, also in sizes=")
+        merged[name] = value
+    return {str(name): _size(str(name), value) for name, value in merged.items()}
+
+
+def _size(name: str, value):
+    if isinstance(value, (list, tuple)):
+        return [_size(name, v) for v in value]
+    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+        raise InputError(f"{name}: {_said(value)}; a size is a number or a list of numbers")
+    if _whole(value):
+        return int(value)
+    if isinstance(value, float) or (hasattr(value, "__float__") and not isinstance(value, str)):
+        return float(value)
+    close = ("model", "dtype", "target", "threads", "gradient", "weights", "memory_limit", "check_numbers", "seed",
+             "cache", "sizes")
+    if isinstance(value, str):
+        raise unknown("argument of compile", name, close)
+    raise InputError(f"{name}: {_said(value)}; a size is a number or a list of numbers")
+
+
+def _whole(value) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _said(value) -> str:
+    text = repr(value)
+    return f"got {text if len(text) <= 60 else text[:57] + '...'}"

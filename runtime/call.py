@@ -1,0 +1,214 @@
+"""From keyword arguments to the C's struct of pointers: names, ranks, frames and streams of one call agree, or it is
+refused.
+
+Arrays are time-major, [T, B, ...]; with one stream the B axis may be left out of all of them. `step` has no T axis.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rnnc.errors import InputError
+from rnnc.runtime import arrays
+from rnnc.runtime.arrays import KINDS, Signal, wanted_shape
+from rnnc.runtime.module import C_KIND, Module
+from rnnc.runtime.words import listed, unknown
+
+FLAG, NUMBER = Signal((), "flag"), Signal(())  # what `starts` and `weight` are
+
+
+@dataclass(frozen=True)
+class Port:
+    """One signal at the border of a net: its name, what it is, the C field, its numbers in Python and in C."""
+
+    name: str
+    signal: Signal
+    field: str
+    dtype: np.dtype
+    pointer: str
+    target: bool = False
+
+
+@dataclass
+class Call:
+    """The arguments of one call, checked. `keep` holds what the struct points to."""
+
+    frames: int
+    streams: int
+    bare: bool                                 # the B axis is left out
+    step: bool
+    struct: object
+    arrays: dict[str, np.ndarray]
+    weight: np.ndarray | None = None
+    keep: list = field(default_factory=list)
+
+    def shape(self, signal: Signal) -> tuple[int, ...]:
+        """What an output of this call looks like."""
+        lead = (() if self.step else (self.frames,)) + (() if self.bare else (self.streams,))
+        return lead + signal.shape
+
+
+class Border:
+    """The inputs and outputs of one module."""
+
+    def __init__(self, module: Module):
+        manifest = self.manifest = module.manifest
+        self.ffi, self.real, self.prefix = module.ffi, module.real, module.prefix
+        self.dtype = np.dtype(manifest["dtype"])
+        self.ports = {i["name"]: self._port(i) for i in manifest["inputs"]}
+        self.outputs = {o["name"]: self._port(o) for o in manifest["outputs"]}
+        self.struct = f"{self.prefix}_inputs *"
+        remembered = {e["name"] for e in manifest["state"]}
+        self.fillers = [p for p in self.ports.values() if p.target and p.name in remembered]
+
+    def _port(self, entry: dict) -> Port:
+        kind = entry.get("kind", "real")
+        signal = Signal(tuple(entry["shape"]), kind, entry.get("classes"), entry.get("per", "frame"))
+        return Port(entry["name"], signal, entry.get("field", entry["name"].replace(".", "_")),
+                    KINDS[kind] or self.dtype, f"{C_KIND.get(kind, self.real)}[]", entry.get("target", False))
+
+    def gather(self, values: dict, *, starts=None, weight=None, streams: int | None = None, step: bool = False,
+               targets: bool = False, frames: int | None = None, accumulate: bool = False) -> Call:
+        """Checks everything and points C at it. `streams`: of the state; `targets`: whether targets have to be there."""
+        self._names(values, targets)
+        seen = Axes(step, streams)
+        found: dict[str, np.ndarray] = {}
+        for name, port in self.ports.items():
+            if name in values and port.signal.per == "frame":
+                found[name] = self._convert(port, values[name])
+                seen.see(name, found[name].shape, port.signal)
+        if starts is not None:
+            starts = arrays.flags(starts, "starts")
+            seen.see("starts", starts.shape, FLAG)
+        if weight is not None:
+            weight = arrays.weights(weight, self.dtype)
+            seen.see("weight", weight.shape, NUMBER)
+        T, B, bare = seen.settle(frames)
+        for name, port in self.ports.items():
+            if name in values and port.signal.per == "sequence":
+                found[name] = self._per_sequence(port, values[name], B, starts, step, bare)
+        for port in self.fillers:              # a state remembers the target: C reads it even in `run`
+            if port.name not in found:
+                found[port.name] = self._filler(port, T, B)
+        call = Call(T, B, bare, step, self.ffi.new(self.struct), found, weight)
+        struct, ffi = call.struct, self.ffi
+        for name, array in found.items():
+            port = self.ports[name]
+            setattr(struct, port.field, self._pointer(call, array, port.pointer))
+        if starts is not None:
+            struct.starts = self._pointer(call, starts, "uint8_t[]")
+        if weight is not None:
+            struct.weight = self._pointer(call, weight, f"{self.real}[]")
+        struct.accumulate = accumulate
+        struct.tuning = ffi.NULL
+        return call
+
+    def results(self, call: Call, out: dict | None) -> tuple[dict[str, np.ndarray], object]:
+        """Arrays for every output, the caller's where given, and the struct that points to them."""
+        if out is not None:
+            if not isinstance(out, dict):
+                raise InputError(f"out: a dict from output to array is wanted, not {type(out).__name__}")
+            for name in out:
+                if name not in self.outputs:
+                    raise unknown("output", name, self.outputs)
+        made = {name: arrays.result(out, name, call.shape(port.signal), port.dtype)
+                for name, port in self.outputs.items()}
+        if out:
+            arrays.apart({n: made[n] for n in out if out[n] is not None}, list(call.arrays.items()))
+        return made, self.point(call, made)
+
+    def point(self, call: Call, made: dict[str, np.ndarray]) -> object:
+        """P_outputs on arrays; those left out stay NULL."""
+        struct = self.ffi.new(f"{self.prefix}_outputs *")
+        for name, array in made.items():
+            port = self.outputs[name]
+            setattr(struct, port.field, self._pointer(call, array, port.pointer))
+        return struct
+
+    def _pointer(self, call: Call, array: np.ndarray, ctype: str):
+        pointer = self.ffi.from_buffer(ctype, array)
+        call.keep.append(pointer)
+        return pointer
+
+    def _names(self, values: dict, targets: bool) -> None:
+        for name in values:
+            if name not in self.ports:
+                raise unknown("input", name, self.ports)
+        missing = [f"{p.name} ({p.signal})" for p in self.ports.values()
+                   if values.get(p.name) is None and (targets or not p.target)]
+        if missing:
+            raise InputError(f"missing: {listed(missing)}")
+        for name in [n for n, v in values.items() if v is None]:
+            del values[name]
+
+    def _convert(self, port: Port, value) -> np.ndarray:
+        match port.signal.kind:
+            case "class":
+                return arrays.labels(value, port.name, port.signal.classes)
+            case "flag":
+                return arrays.flags(value, port.name)
+        return arrays.real(value, port.name, self.dtype)
+
+    def _per_sequence(self, port: Port, value, streams: int, starts, step: bool, bare: bool) -> np.ndarray:
+        array = self._convert(port, value)
+        begun = 0 if step or starts is None else int(np.count_nonzero(starts[1:]))
+        count = streams + begun
+        shape = port.signal.shape
+        if array.shape == shape and count == 1 and bare:
+            return array
+        if array.shape != (count, *shape):
+            why = f"{streams} streams" + (f" and {begun} starts after the first frame" if begun else "")
+            raise InputError(f"{port.name}: got shape {list(array.shape)}, wanted {[count, *shape]}: one per sequence, "
+                             f"and there are {why}")
+        return array
+
+    def _filler(self, port: Port, frames: int, streams: int) -> np.ndarray:
+        return np.full((frames, streams, *port.signal.shape), -1 if port.signal.kind == "class" else 0, port.dtype)
+
+
+class Axes:
+    """Frames and streams, as each array of a call sees them."""
+
+    def __init__(self, step: bool, streams: int | None):
+        self.step, self.state = step, streams
+        self.first: str | None = None
+        self.lead: tuple[int, ...] = ()
+
+    def see(self, name: str, shape: tuple[int, ...], signal: Signal) -> None:
+        full = 1 if self.step else 2
+        lead = len(shape) - len(signal.shape)
+        if lead not in (full, full - 1) or shape[lead:] != signal.shape:
+            short = wanted_shape(signal, True, self.step)
+            raise InputError(f"{name}: got shape {list(shape)}, wanted {wanted_shape(signal, False, self.step)} "
+                             f"(with one stream also {short})")
+        if self.first is None:
+            self.first, self.lead = name, shape[:lead]
+        elif len(self.lead) != lead:
+            with_axis = lead < len(self.lead)
+            raise InputError(f"{name}: got shape {list(shape)}, wanted {wanted_shape(signal, not with_axis, self.step)}"
+                             f", since {self.first} comes {'with' if with_axis else 'without'} an axis of streams")
+        elif shape[:lead] != self.lead:
+            for axis, (mine, theirs) in enumerate(zip(shape, self.lead)):
+                if mine != theirs:
+                    unit = "streams" if self.step or axis == 1 else "frames"
+                    raise InputError(f"{name}: {mine} {unit}, but {self.first} has {theirs}")
+
+    def settle(self, frames: int | None) -> tuple[int, int, bool]:
+        """Frames, streams, and whether the axis of streams is left out."""
+        if self.first is None:                 # a net without inputs
+            T = 1 if self.step else frames
+            if T is None:
+                raise InputError("this net has no inputs: say how many frames to run, frames=100")
+            if not isinstance(T, (int, np.integer)) or T < 0:
+                raise InputError(f"frames: {T!r} is not a number of frames")
+            return int(T), self.state or 1, self.state is None
+        if frames is not None:
+            raise InputError("frames: the inputs say how many there are")
+        bare = len(self.lead) == (0 if self.step else 1)
+        T = 1 if self.step else self.lead[0]
+        B = 1 if bare else self.lead[-1]
+        if B == 0:
+            raise InputError(f"{self.first}: no streams")
+        if self.state is not None and B != self.state:
+            raise InputError(f"state: it has {self.state} streams, but {self.first} has {B}")
+        return T, B, bare

@@ -1,0 +1,82 @@
+"""check_numbers: the first value of a call that is no finite number, by equation, frame, stream and unit.
+
+The call itself runs at full speed; only when its results are bad is it repeated with every signal as an output, from
+the state it began with.
+"""
+
+import numpy as np
+
+from rnnc.errors import InputError, NumberError
+
+
+def check_inputs(net, call) -> None:
+    for name, array in call.arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            framed = not call.step and net._border.ports[name].signal.per == "frame"
+            raise InputError(f"{name}: {_place(array, framed, call.bare)}")
+    _check_parameters(net)
+
+
+def _check_parameters(net) -> None:
+    if np.isfinite(net.theta).all():
+        return
+    for name, value in net.parameters.items():
+        if not np.isfinite(value).all():
+            raise NumberError(f"parameter {name} holds {_first(value)[1]} at {list(_first(value)[0])}")
+
+
+def check_results(net, what: str, call, before, state, starts, answer) -> None:
+    """Raises NumberError and puts the state back if a call left anything that is not finite."""
+    values = list(answer.values()) if isinstance(answer, dict) else [answer]
+    values += [state[name] for name in state.names]
+    if what == "backprop":
+        values.append(net.gradient)
+    if all(np.isfinite(v).all() for v in values):
+        return
+    try:
+        raise NumberError(f"{what}: {_culprit(net, call, before, starts)}")
+    finally:
+        state.assign(before)
+
+
+def _culprit(net, call, before, starts) -> str:
+    """The earliest bad frame, and in it the first equation of the program's order."""
+    probes = net.manifest.get("probes") or []
+    names = [p["name"] for p in probes]
+    lines = {p["name"]: p.get("line") for p in probes}
+    if names and net._make_variant is not None:
+        variant = net._variant(names)
+        arrays = {n: (a[None] if call.step else a) for n, a in call.arrays.items()
+                  if call.step is False or net._border.ports[n].signal.per == "frame"}
+        begin = None if starts is None else (np.asarray(starts)[None] if call.step else starts)
+        found = variant.run(state=before.copy(), starts=begin, **arrays)
+        worst = None
+        for order, name in enumerate(names):
+            bad = np.argwhere(~np.isfinite(found[name]))
+            if len(bad) and (worst is None or (bad[0][0], order) < worst[:2]):
+                worst = (bad[0][0], order, name, found[name])
+        if worst is not None:
+            name, values = worst[2], worst[3]
+            at = f" (line {lines[name]})" if lines.get(name) else ""
+            return f"{name}{at}: {_place(values, True, call.bare)}"
+    for name in net.gradients:
+        if not np.isfinite(net.gradients[name]).all():
+            where, value = _first(net.gradients[name])
+            return f"gradient of {name}: {value} at {list(where)}; every signal of the forward computation is finite"
+    return "the result is not finite; every named signal is"
+
+
+def _first(array: np.ndarray) -> tuple[tuple[int, ...], object]:
+    where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    return where, array[where]
+
+
+def _place(array: np.ndarray, framed: bool, bare: bool) -> str:
+    """`nan at frame 3, stream 0, unit 5`."""
+    where, value = _first(array)
+    axes = (["frame"] if framed else []) + ([] if bare else ["stream"])
+    parts = [f"{axis} {i}" for axis, i in zip(axes, where)]
+    units = where[len(axes):]
+    if units:
+        parts.append(f"unit {units[0] if len(units) == 1 else list(units)}")
+    return f"{value} at {', '.join(parts)}"

@@ -1,0 +1,336 @@
+"""Net: a compiled program with its parameters. Every call checks all of its arguments first, then hands pointers to C,
+which runs without the interpreter lock."""
+
+import os
+import threading
+
+import numpy as np
+
+from rnnc.errors import InputError, RnncError
+from rnnc.runtime import ragged
+from rnnc.runtime.arrays import Signal, aligned
+from rnnc.runtime.call import Border, Call
+from rnnc.runtime.module import Module
+from rnnc.runtime.parameters import Gradients, Parameters, Weights
+from rnnc.runtime.state import State
+from rnnc.runtime.words import unknown
+
+PROGRAMS = ("run", "evaluate", "backprop", "vjp")           # as P_workspace_size_of numbers them
+HOME = os.getpid()                             # in a forked child OpenMP's threads are gone: one thread there
+
+
+class Net:
+    """Made by `rnnc.compile`. `variant(probe)` builds the same program with inner signals as further outputs."""
+
+    def __init__(self, module: Module, *, seed: int = 0, threads: int | None = None, check_numbers: bool = False,
+                 variant=None, graph=None, weights: Weights | None = None):
+        self.module, self.manifest = module, module.manifest
+        self.threads, self.check_numbers, self.seed = threads, check_numbers, seed
+        self._make_variant, self._make_graph = variant, graph
+        self._weights = Weights(self.manifest, seed) if weights is None else weights
+        self._border = Border(module)
+        self._dtype = np.dtype(self.manifest["dtype"])
+        self._packed = module.ffi.from_buffer(aligned(max(1, module.function("packed_size")()), np.uint8))
+        self._packed_version = -1
+        self._packing = threading.Lock()
+        self._local = threading.local()        # workspace and fresh state of each thread
+        self._variants: dict[tuple[str, ...], Net] = {}
+        self._graph = None
+        self.draws = 0                         # training calls so far: they number the draws of random operators
+
+    # -------------------------------------------------------------------------------------------- what it is
+
+    @property
+    def name(self) -> str:
+        return self.manifest["name"]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._dtype
+
+    @property
+    def inputs(self) -> dict[str, Signal]:
+        return {n: p.signal for n, p in self._border.ports.items() if not p.target}
+
+    @property
+    def targets(self) -> dict[str, Signal]:
+        return {n: p.signal for n, p in self._border.ports.items() if p.target}
+
+    @property
+    def outputs(self) -> dict[str, Signal]:
+        return {n: p.signal for n, p in self._border.outputs.items()}
+
+    @property
+    def parameters(self) -> Parameters:
+        return Parameters(self._weights)
+
+    @parameters.setter
+    def parameters(self, values) -> None:
+        """All of `values`, a mapping by path, or none if one does not fit."""
+        fitting = {name: self._weights.fitting(name, value) for name, value in dict(values).items()}
+        for name, value in fitting.items():
+            self._weights.piece(self._weights.theta, name)[...] = value
+        self._weights.touch()
+
+    @property
+    def gradients(self) -> Gradients:
+        return Gradients(self._weights)
+
+    @property
+    def theta(self) -> np.ndarray:
+        """All parameters, trainable ones first; call `touch()` after writing."""
+        return self._weights.theta
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """As long as theta; the part of frozen parameters stays zero."""
+        return self._weights.gradient
+
+    @property
+    def trainable(self) -> int:
+        """How many numbers at the front of theta are learned."""
+        return self._weights.trainable
+
+    @property
+    def graph(self):
+        if self._graph is None and self._make_graph is not None:
+            self._graph = self._make_graph()
+        return self._graph
+
+    def touch(self) -> None:
+        """Says that theta was written to."""
+        self._weights.touch()
+
+    def __repr__(self) -> str:
+        ports = lambda signals: ", ".join(f"{n}: {s}" for n, s in signals.items()) or "nothing"
+        text = f"<rnnc.Net {self.name}: {ports(self.inputs)} -> {ports(self.outputs)}"
+        return f"{text}; {self._weights.total:,} parameters, {self._dtype}>"
+
+    # -------------------------------------------------------------------------------------------- calls
+
+    def state(self, streams: int = 1) -> State:
+        """A fresh state."""
+        if not isinstance(streams, (int, np.integer)) or streams < 1:
+            raise InputError(f"streams: {streams!r} is not a number of streams")
+        return State(self.module, int(streams))
+
+    def run(self, *, state: State | None = None, starts=None, out: dict | None = None, probe=None, **inputs) -> dict:
+        """All frames; returns the outputs by name. `state` advances in place; without one the call starts afresh.
+        `probe` names inner signals to return as well."""
+        if probe:
+            return self._variant(probe).run(state=state, starts=starts, out=out, **inputs)
+        if ragged.is_ragged(self._border, inputs):
+            self._no_state(state, out)
+            packed = ragged.pack(self._border, inputs, starts)
+            found = self.run(starts=packed.starts, **packed.values)
+            return {name: packed.unpack(array) for name, array in found.items()}
+        call = self._call(inputs, state, starts=starts)
+        made, struct = self._border.results(call, out)
+        return self._watched("run", call, state, starts, lambda s: self._run(call, s, struct), lambda: made)
+
+    def step(self, state: State, *, starts=None, out: dict | None = None, **inputs) -> dict:
+        """One frame: arrays [B, ...], or [...] with one stream."""
+        if not isinstance(state, State):
+            raise InputError("state: step wants a state to advance; net.state(streams) makes one")
+        ahead = self.manifest.get("lookahead")
+        if ahead:
+            line = f" (line {ahead['line']})" if ahead.get("line") else ""
+            raise InputError(f"step: {self.name} looks ahead: {ahead['signal']} is read before its frame has come"
+                             f"{line}; use run on whole sequences")
+        call = self._call(inputs, state, starts=starts, step=True)
+        made, struct = self._border.results(call, out)
+
+        def compute(s: State) -> None:
+            work = self._workspace("run", 1, call.streams)
+            self._check(self._function("step")(self._pack(), s._pointer, call.struct, struct, call.streams, work,
+                                               self._threads()), "step")
+        return self._watched("step", call, state, starts, compute, lambda: made)
+
+    def evaluate(self, *, state: State | None = None, starts=None, weight=None, **inputs) -> dict:
+        """Loss and metrics, and `frames`: how many counted (their weight is not 0)."""
+        if ragged.is_ragged(self._border, inputs):
+            self._no_state(state)
+            packed = ragged.pack(self._border, inputs, starts, weight)
+            return self.evaluate(starts=packed.starts, weight=packed.weight, **packed.values)
+        names = self.manifest["scores"]
+        function = self._function("evaluate")
+        call = self._call(inputs, state, starts=starts, weight=weight, targets=True)
+        scores = np.zeros(max(1, len(names)), self._dtype)
+        pointer = self.module.ffi.from_buffer(f"{self.module.real}[]", scores)
+
+        def compute(s: State) -> None:
+            work = self._workspace("evaluate", call.frames, call.streams)
+            self._check(function(self._pack(), s._pointer, call.struct, call.frames, call.streams, work,
+                                 self._threads(), pointer), "evaluate")
+        counted = call.frames * call.streams if call.weight is None else int(np.count_nonzero(call.weight))
+        return self._watched("evaluate", call, state, starts, compute,
+                             lambda: {**dict(zip(names, scores.tolist())), "frames": counted})
+
+    def backprop(self, *, state: State | None = None, starts=None, weight=None, accumulate: bool = False,
+                 **inputs) -> float:
+        """The loss; `gradient` is overwritten, or added to. `state` advances."""
+        if ragged.is_ragged(self._border, inputs):
+            self._no_state(state)
+            packed = ragged.pack(self._border, inputs, starts, weight)
+            return self.backprop(starts=packed.starts, weight=packed.weight, accumulate=accumulate, **packed.values)
+        function = self._function("backprop")
+        call = self._call(inputs, state, starts=starts, weight=weight, targets=True, accumulate=bool(accumulate))
+        loss = self.module.ffi.new(f"{self.module.real} *")
+        if call.frames == 0 and not accumulate:
+            self._weights.gradient.fill(0)
+
+        def compute(s: State) -> None:
+            work = self._workspace("backprop", call.frames, call.streams)
+            with self._weights.lock:
+                self._check(function(self._pack(), s._pointer, call.struct, self.module.ffi.NULL, call.frames,
+                                     call.streams, work, self._threads(), self._vector(self.gradient), loss),
+                            "backprop")
+        value = self._watched("backprop", call, state, starts, compute, lambda: float(loss[0]))
+        self.draws += 1
+        return value
+
+    def vjp(self, cotangents: dict, *, state: State | None = None, starts=None, accumulate: bool = False,
+            **inputs) -> dict:
+        """Gradient of sum(cotangent * output), plus the same for the outgoing state under "state": parameters' in
+        `gradient`, real inputs' by name and the incoming state's ("state") in the result. `state` does not advance."""
+        from rnnc.runtime.reverse import vjp
+        return vjp(self, cotangents, state, starts, accumulate, inputs)
+
+    # -------------------------------------------------------------------------------------------- files
+
+    def save(self, path) -> None:
+        """Parameters by name, with the graph's hash and rnnc's version (safetensors)."""
+        from rnnc.runtime.storage import save
+        save(self, path)
+
+    def load(self, path, strict: bool = True, rename: dict | None = None) -> None:
+        """Parameters by name. `rename`: name in the file -> name here. Not strict: what both sides have."""
+        from rnnc.runtime.storage import load
+        load(self, path, strict, rename or {})
+
+    # -------------------------------------------------------------------------------------------- inside
+
+    def _function(self, name: str):
+        found = self.module.function(name) if name in self.manifest["functions"] or name == "step" else None
+        if found is None:
+            hints = {"backprop": "it was compiled with gradient=None, or has no loss",
+                     "evaluate": "it has neither loss nor metric", "vjp": 'compile it with gradient="all"'}
+            raise InputError(f"{self.name} has no {name}: {hints.get(name, 'it was compiled without')}")
+        return found
+
+    def _call(self, inputs: dict, state: State | None, **more) -> Call:
+        if "frames" in inputs and "frames" not in self._border.ports:
+            more["frames"] = inputs.pop("frames")
+        if state is not None:
+            self._ours(state)
+        return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
+
+    def _run(self, call: Call, state: State, struct) -> None:
+        work = self._workspace("run", call.frames, call.streams)
+        self._check(self._function("run")(self._pack(), state._pointer, call.struct, struct, call.frames, call.streams,
+                                          work, self._threads()), "run")
+
+    def _watched(self, what: str, call: Call, state: State | None, starts, compute, answer):
+        """Runs `compute` on the state, which nobody else may be using; looks at the numbers if asked to."""
+        used = self._fresh(call.streams) if state is None else state
+        if not used._busy.acquire(blocking=False):
+            raise InputError("state: another thread is using it")
+        try:
+            if call.frames == 0:
+                return answer()
+            before = used.copy() if self.check_numbers else None
+            if before is not None:
+                from rnnc.runtime.finite import check_inputs
+                check_inputs(self, call)
+            compute(used)
+            if before is not None:
+                from rnnc.runtime.finite import check_results
+                check_results(self, what, call, before, used, starts, answer())
+            return answer()
+        finally:
+            used._busy.release()
+
+    def _check(self, code: int, what: str) -> None:
+        if code:
+            self.module.check(code, what)
+
+    def _ours(self, state: State) -> None:
+        if not isinstance(state, State):
+            raise InputError(f"state: net.state(streams) makes one; this is {type(state).__name__}")
+        if state._module is not self.module and (
+                state._module.manifest["state"] != self.manifest["state"]
+                or state._module.function("state_size")(1) != self.module.function("state_size")(1)):
+            raise InputError("state: it belongs to another net")
+
+    def _no_state(self, state, out=None) -> None:
+        if state is not None:
+            raise InputError("state: a list of sequences starts each of them afresh; it cannot continue a state")
+        if out is not None:
+            raise InputError("out: results of a list of sequences are lists of fresh arrays")
+
+    def _fresh(self, streams: int) -> State:
+        state = getattr(self._local, "state", None)
+        if state is None or state.streams != streams:
+            state = self._local.state = State(self.module, streams)
+        else:
+            state.reset()
+        return state
+
+    def _workspace(self, program: str, frames: int, streams: int):
+        measure = self.module.function("workspace_size_of")
+        size = (measure(PROGRAMS.index(program), frames, streams) if measure
+                else self.module.function("workspace_size")(frames, streams))
+        have = getattr(self._local, "work", None)
+        if have is None or have[0] < size:
+            self._local.work = None            # let go of the old one first
+            memory = aligned(max(size, 64), np.uint8)
+            have = self._local.work = (size, memory, self.module.ffi.from_buffer(memory))
+        return have[2]
+
+    def _vector(self, vector: np.ndarray):
+        """A flat vector as the C's P_weights."""
+        return self.module.ffi.cast(f"{self.module.prefix}_weights *", self.module.ffi.from_buffer(vector))
+
+    def _pack(self):
+        """Packed weights, brought up to date."""
+        if self._packed_version != self._weights.version:
+            with self._packing:
+                version = self._weights.version
+                if self._packed_version != version:
+                    code = self.module.function("pack")(self._vector(self.theta), self._packed)
+                    self._check(code, "pack")
+                    self._packed_version = version
+        return self._packed
+
+    def _threads(self) -> int:
+        """0 leaves the choice to the planner in C. Never more than this process may use, unless a test says so."""
+        if os.getpid() != HOME:
+            return 1
+        if self.threads is None:
+            return 0
+        return self.threads if os.environ.get("RNNC_TEST_THREADS") else min(self.threads, cores())
+
+    def _variant(self, probe) -> "Net":
+        """This net with further outputs: same parameters, same state."""
+        names = (probe,) if isinstance(probe, str) else tuple(probe)
+        known = [p["name"] for p in self.manifest.get("probes") or ()]
+        for name in names:
+            if known and name not in known and name not in self.outputs:
+                raise unknown("signal", name, known)
+        names = tuple(dict.fromkeys(n for n in names if n not in self.outputs))
+        if not names:
+            return self
+        if names not in self._variants:
+            if self._make_variant is None:
+                raise InputError("probe: this net was loaded without its program text")
+            made = self._make_variant(names)
+            module = made.module if isinstance(made, Net) else made
+            if [p["name"] for p in module.manifest["params"]] != [p["name"] for p in self.manifest["params"]]:
+                raise RnncError("the variant for probe= has other parameters")
+            self._variants[names] = Net(module, threads=self.threads, weights=self._weights)
+        return self._variants[names]
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,111 @@
+"""Parameters: one flat vector, trainable part first, and a mapping from paths to pieces of it."""
+
+import threading
+from collections.abc import Iterator, MutableMapping
+
+import numpy as np
+
+from rnnc.errors import InputError
+from rnnc.runtime.arrays import size, zeros
+from rnnc.runtime.initial import initial
+from rnnc.runtime.words import unknown
+
+
+class Weights:
+    """The numbers of a net, shared with its variants. `version` counts the changes, so that each knows when its packed
+    copy is stale."""
+
+    def __init__(self, manifest: dict, seed: int):
+        self.params = {p["name"]: p for p in manifest["params"]}
+        self.trainable = manifest["trainable"]
+        self.total = manifest["total"]
+        self.dtype = np.dtype(manifest["dtype"])
+        self.theta = zeros(self.total, self.dtype)
+        self.gradient = zeros(self.total, self.dtype)
+        self.version = 0
+        self.lock = threading.Lock()           # one training call at a time: they share the gradient
+        for name, p in self.params.items():
+            self.piece(self.theta, name)[...] = initial(tuple(p["init"]), tuple(p["shape"]), seed, name)
+
+    def piece(self, vector: np.ndarray, name: str) -> np.ndarray:
+        """One parameter's part of a flat vector, in its shape."""
+        p = self.params.get(name)
+        if p is None:
+            raise unknown("parameter", name, self.params)
+        shape = tuple(p["shape"])
+        return vector[p["offset"]:p["offset"] + size(shape)].reshape(shape)
+
+    def touch(self) -> None:
+        self.version += 1
+
+    def fitting(self, name: str, value) -> np.ndarray:
+        """`value` as it would be stored under `name`, or a refusal."""
+        piece = self.piece(self.theta, name)
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError, RuntimeError):
+            raise InputError(f"parameters[{name!r}]: this is not an array") from None
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"parameters[{name!r}]: real numbers are wanted, not {array.dtype}")
+        if array.shape != piece.shape:
+            raise InputError(f"parameters[{name!r}]: got shape {list(array.shape)}, wanted {list(piece.shape)}")
+        return array.astype(self.dtype, copy=False)
+
+
+class Parameters(MutableMapping):
+    """Path -> array. Reading gives a read-only view; assigning copies and marks packed weights stale."""
+
+    def __init__(self, weights: Weights):
+        self._weights = weights
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        view = self._weights.piece(self._weights.theta, name)
+        view.flags.writeable = False
+        return view
+
+    def __setitem__(self, name: str, value) -> None:
+        array = self._weights.fitting(name, value)
+        self._weights.piece(self._weights.theta, name)[...] = array
+        self._weights.touch()
+
+    def __delitem__(self, name: str) -> None:
+        raise InputError("a net's parameters cannot be deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights.params)
+
+    def __len__(self) -> int:
+        return len(self._weights.params)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._weights.params
+
+    def __repr__(self) -> str:
+        rows = [f"  {name}: {list(p['shape'])}{'' if p['trainable'] else ' frozen'}"
+                for name, p in self._weights.params.items()]
+        return "\n".join(["parameters", *rows])
+
+
+class Gradients(Parameters):
+    """Path -> its part of the gradient, a writable view. Frozen parameters have none."""
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        piece = self._weights.piece(self._weights.gradient, name)
+        if not self._weights.params[name]["trainable"]:
+            raise InputError(f"{name} is frozen: it has no gradient")
+        return piece
+
+    def __setitem__(self, name: str, value) -> None:
+        self[name][...] = value
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, p in self._weights.params.items() if p["trainable"])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._weights.params and self._weights.params[name]["trainable"]
+
+    def __repr__(self) -> str:
+        return "\n".join(["gradients", *(f"  {name}: {list(self._weights.params[name]['shape'])}" for name in self)])

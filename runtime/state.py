@@ -1,0 +1,119 @@
+"""What a net remembers between calls: one flat block, the C's own layout, behind names."""
+
+import threading
+from collections.abc import Iterable
+
+import numpy as np
+
+from rnnc.errors import InputError
+from rnnc.runtime.arrays import KINDS, aligned, size
+from rnnc.runtime.module import Module
+from rnnc.runtime.words import unknown
+
+
+class State:
+    """The last frames of every signal that is read with delay, and the frames since each stream's start.
+
+    `state["h.0.c"]` is a view [frames, streams, ...], newest frame last. Writing into it, or assigning, changes what the
+    next call sees, with one rule: in a stream that has just started, delayed reads see the program's `init`, not the
+    state. Assigning (`state["h"] = array`) therefore makes every entry of such a stream count as given, as if enough
+    frames had passed: entries that were not assigned are zero.
+    """
+
+    def __init__(self, module: Module, streams: int, fresh: bool = True):
+        self._module, self._entries = module, {e["name"]: i for i, e in enumerate(module.manifest["state"])}
+        self.streams = streams
+        self._memory = aligned(module.function("state_size")(streams), np.uint8)
+        self._pointer = module.ffi.from_buffer(self._memory)
+        self._busy = threading.Lock()
+        if fresh:
+            self.reset()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._entries)
+
+    @property
+    def since(self) -> np.ndarray:
+        """Frames since the start of each stream's sequence, a view [streams]; 0: the next frame starts one."""
+        offset = self._module.function("state_since")(self.streams)
+        return self._memory[offset:offset + 8 * self.streams].view(np.int64)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        index = self._entries.get(name)
+        if index is None:
+            raise unknown("signal of the state", name, self._entries)
+        entry = self._module.manifest["state"][index]
+        shape = tuple(entry["shape"])
+        dtype = KINDS[entry.get("kind", "real")] or np.dtype(self._module.manifest["dtype"])
+        offset = self._module.function("state_entry")(self.streams, index)
+        row = entry["row"] if "row" in entry else self._module.function("state_row")(index)
+        depth, streams = entry["depth"], self.streams
+        block = self._memory[offset:offset + depth * streams * row * dtype.itemsize].view(dtype)
+        return block.reshape(depth, streams, row)[:, :, :size(shape)].reshape(depth, streams, *shape)
+
+    def __setitem__(self, name: str, value) -> None:
+        view = self[name]
+        array = np.asarray(value)
+        if array.dtype.kind not in ("iub" if view.dtype.kind == "i" else "fiub"):
+            raise InputError(f"state[{name!r}]: got {array.dtype}, wanted {view.dtype}")
+        if array.shape != view.shape:
+            raise InputError(f"state[{name!r}]: got shape {list(array.shape)}, wanted {list(view.shape)} "
+                             "(frames, streams, units)")
+        view[...] = array
+        since, deepest = self.since, max(e["depth"] for e in self._module.manifest["state"])
+        np.maximum(since, deepest, out=since)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self):
+        return iter(self._entries)
+
+    def keys(self):
+        return self._entries.keys()
+
+    def reset(self, streams: Iterable[int] | int | None = None) -> None:
+        """Makes all streams, or the given ones, fresh."""
+        if streams is None:
+            self._module.function("reset")(self._pointer, self.streams)
+            return
+        chosen = [streams] if isinstance(streams, (int, np.integer)) else list(streams)
+        for stream in chosen:
+            self._check(stream)
+        for stream in chosen:
+            self._module.function("reset_stream")(self._pointer, self.streams, int(stream))
+
+    def copy(self) -> "State":
+        other = State(self._module, self.streams, fresh=False)
+        other._memory[...] = self._memory
+        return other
+
+    def assign(self, other: "State") -> None:
+        """Becomes equal to another state of as many streams."""
+        if other.streams != self.streams or other._memory.size != self._memory.size:
+            raise InputError(f"a state of {other.streams} streams cannot be assigned to one of {self.streams}")
+        self._memory[...] = other._memory
+
+    def copy_stream(self, stream: int, other: "State", from_stream: int) -> None:
+        """This state's `stream` becomes the other's `from_stream`."""
+        self._check(stream)
+        other._check(from_stream)
+        self._module.function("copy_stream")(self._pointer, self.streams, stream, other._pointer, other.streams,
+                                             from_stream)
+
+    def _check(self, stream) -> None:
+        if not isinstance(stream, (int, np.integer)) or not 0 <= stream < self.streams:
+            raise InputError(f"stream {stream!r} is not in 0..{self.streams - 1}")
+
+    def to_bytes(self) -> np.ndarray:
+        """Everything, as it lies in memory: for checkpoints on the same module."""
+        return self._memory.copy()
+
+    def from_bytes(self, data: np.ndarray) -> None:
+        if data.dtype != np.uint8 or data.shape != self._memory.shape:
+            raise InputError(f"this is no state of {self.streams} streams of this net")
+        self._memory[...] = data
+
+    def __repr__(self) -> str:
+        return f"<state of {self.streams} streams: {', '.join(self._entries) or 'nothing to remember'}>"

@@ -1,0 +1,78 @@
+"""Parameters in files (safetensors), and the one way in which any file is written: whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from rnnc.errors import InputError
+from rnnc.runtime.words import listed, unknown
+
+
+def write_whole(path: str | os.PathLike, data: bytes) -> None:
+    """To a temporary file beside its place, flushed to the disk, then renamed; a reader sees the old or the new."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    with contextlib.suppress(OSError):         # the rename itself
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def save(net, path) -> None:
+    from safetensors.numpy import save as encode
+    metadata = {"format": "rnnc", "version": net.manifest.get("version", ""), "model": net.name,
+                "graph": net.manifest.get("program_hash", "")}
+    write_whole(path, encode({n: np.ascontiguousarray(a) for n, a in net.parameters.items()}, metadata))
+
+
+def load(net, path, strict: bool, rename: dict) -> None:
+    """All parameters are checked before the first is changed."""
+    found = {}
+    for name, array in read(path)[0].items():
+        target = rename.get(name, name)
+        if target in found:
+            raise InputError(f"{path}: two arrays would be loaded as {target!r}")
+        found[target] = array
+    for name, target in rename.items():
+        if target not in net.parameters:
+            raise unknown("parameter", target, net.parameters)
+        if target not in found:
+            raise InputError(f"rename: {path} holds no {name!r}")
+    strange = [n for n in found if n not in net.parameters]
+    missing = [n for n in net.parameters if n not in found]
+    if strict and (strange or missing):
+        parts = [f"it lacks {listed(missing)}"] if missing else []
+        parts += [f"{listed(strange)} mean nothing here"] if strange else []
+        raise InputError(f"{path}: {'; '.join(parts)} (rename= maps names, strict=False takes what fits)")
+    net.parameters = {n: a for n, a in found.items() if n in net.parameters}
+
+
+def read(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and metadata of a safetensors file."""
+    from safetensors import SafetensorError, safe_open
+    try:
+        with safe_open(os.fspath(path), framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (SafetensorError, TypeError, KeyError) as fault:
+        raise InputError(f"{path}: not a safetensors file that NumPy can read ({fault})") from None
+    except OSError as fault:
+        raise InputError(f"{path}: {fault.strerror or fault}") from None
