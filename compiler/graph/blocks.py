@@ -17,12 +17,9 @@ from dataclasses import dataclass
 
 from rnnc.graph.loops import Cycle, Edge, Loop, components, least_sums
 from rnnc.graph.nodes import Graph, Node
+from rnnc.graph.ops import MIXING, OPS
 
 SOLVES = 300        # offsets tried for one D before it is given up; real loops take one to six
-
-MIXING = frozenset(
-    "matmul column sum max min argmax logsumexp softmax logsoftmax outer transpose reshape concat slice pad broadcast "
-    "one_hot take place".split())
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Block:
 
 def mixes(node: Node) -> bool:
     """Does a unit of the result depend on other units of the operands?"""
-    return node.op in MIXING
+    return OPS[node.op].family == MIXING
 
 
 def block(graph: Graph, loop: Loop, offsets: bool = True) -> Block:
