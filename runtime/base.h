@@ -33,7 +33,11 @@
 
 /* Inlined always; a real function, compiled once however often it is called; either may stay unused in silence. */
 #define RN_INLINE static inline __attribute__((always_inline, unused))
+#if defined(__clang__)
 #define RN_FUNCTION static __attribute__((noinline, unused))
+#else
+#define RN_FUNCTION static __attribute__((noinline, noclone, unused))     /* not once more for each constant size */
+#endif
 #define RN_UNUSED __attribute__((unused))
 
 #define RN_LIKELY(condition) __builtin_expect(!!(condition), 1)

@@ -1,1 +1,1 @@
-"""Graph to schedule: what runs when, by which threads, and where every value lives."""
+"""The plan: from a graph to a schedule. Stages, what each thread owns, where threads meet, where values live."""

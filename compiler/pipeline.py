@@ -1,0 +1,174 @@
+"""The whole way in one breath: text, tree, graph, gradient, loops, schedule, memory, C.
+
+In: a program's source and the options. Out: any stage's text, the C, or a loaded network. Every pass is followed by its
+checker when `CHECK` is set (tests set it).
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+
+import rnnc
+from rnnc.errors import Source
+from rnnc.graph.nodes import Graph
+
+STAGES = ("tree", "graph", "gradient", "loops", "schedule", "memory", "c")
+CHECK = bool(os.environ.get("RNNC_CHECK"))
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything besides the program that decides what is emitted."""
+
+    dtype: str = "float32"
+    target: str = "native"
+    openmp: bool = True
+    gradient: str | None = "parameters"        # None | "parameters" | "all"
+    prefix: str | None = None
+    counting: bool = False                     # the build that logs products and meetings
+    probe: tuple[str, ...] = ()                # inner signals that are outputs as well
+
+
+def checked(graph: Graph) -> Graph:
+    if CHECK:
+        from rnnc.graph.check import check
+        check(graph)
+    return graph
+
+
+# ---------------------------------------------------------------------------------------------- the passes
+
+def elaborated(source: Source, model: str | None = None, sizes: dict | None = None) -> Graph:
+    """The graph of a program, as written. Raises CompileError with every fault found."""
+    from rnnc.graph.elaborate import load
+    return checked(load(source, model, sizes or {}))
+
+
+def check(source: Source, model: str | None = None, sizes: dict | None = None) -> None:
+    """Every diagnostic of a program, as a CompileError; nothing if there is none. A library of cells is parsed only."""
+    from rnnc.front.parse import parse
+    from rnnc.front.tree import Model
+    if any(isinstance(item, Model) for item in parse(source).items):
+        elaborated(source, model, sizes)
+
+
+def forward(graph: Graph) -> Graph:
+    from rnnc.graph.simplify import simplify
+    return checked(simplify(graph))
+
+
+def programs(graph: Graph, gradient: str | None) -> dict[str, Graph]:
+    """The forward graph becomes one graph per function of the module, each with only what that function needs."""
+    from rnnc.graph.gradient import gradient as differentiate, vjp
+    from rnnc.graph.scores import scores
+    from rnnc.graph.simplify import simplify
+    from rnnc.plan.regroup import compact
+    made = {"run": runnable(graph)}
+    if graph.losses or graph.metrics:
+        made["evaluate"] = compact(replace(scores(graph), outputs={}, losses={}, metrics={}))
+    if graph.losses and gradient is not None:
+        joint = differentiate(graph)
+        made["backprop"] = compact(replace(joint, losses={}, metrics={}))
+    if gradient == "all" and graph.outputs:
+        made["vjp"] = compact(replace(vjp(graph), losses={}, metrics={}, scores={}))
+    return {name: checked(simplify(g)) for name, g in made.items()}
+
+
+def runnable(graph: Graph) -> Graph:
+    """What can be computed without targets: the outputs, and the part of the state that they and inputs determine."""
+    from rnnc.plan.regroup import compact
+    targets = {i.name for i in graph.inputs if i.target}
+    tainted: set[int] = set()
+    for _ in range(2):                                          # twice: a loop is seen whole the second time
+        for n in graph.order:
+            node = graph[n]
+            if node.op == "weight" or node.op == "input" and node.attr("name") in targets \
+                    or any(read.node in tainted for read in node.args):
+                tainted.add(n)
+    kept = {n: k for n, k in graph.state.items() if n not in tainted}
+    return compact(replace(graph, losses={}, metrics={}, scores={}, state=kept))
+
+
+def probed(graph: Graph, probe: tuple[str, ...]) -> Graph:
+    """The same network with some inner signals as outputs too."""
+    named = graph.named()
+    return replace(graph, outputs={**graph.outputs, **{name: named[name] for name in probe}})
+
+
+# ---------------------------------------------------------------------------------------------- results
+
+def hash_of(graph: Graph) -> str:
+    """16 hex digits that tell networks apart: parameters, state and equations, not names of files."""
+    from rnnc.graph.show import show
+    plain = replace(graph, nodes=tuple(replace(n, span=None) for n in graph.nodes))
+    return hashlib.sha256(show(plain).encode()).hexdigest()[:16]
+
+
+def emit(source: Source, options: Options, sizes: dict | None = None, model: str | None = None):
+    """The C, the header and the manifest of a program."""
+    return emit_graph(elaborated(source, model, sizes), options, source.name)
+
+
+def emit_graph(graph: Graph, options: Options, source: str = ""):
+    from rnnc.target.module import Model, emit as emit_c
+    simple = forward(graph)
+    hash_ = hash_of(simple)
+    if options.probe:
+        simple = probed(simple, options.probe)
+    planned = []
+    for name, program in programs(simple, options.gradient).items():
+        planned.append(planned_and_checked(program, name))
+    named = Model(options.prefix or graph.name, simple, options.dtype, rnnc.__version__, hash_,
+                  os.path.basename(source), options.counting, lookahead(graph))
+    return emit_c(named, planned)
+
+
+def planned_and_checked(program: Graph, name: str):
+    from rnnc.plan.build import schedule
+    made = schedule(program, name)
+    if CHECK:
+        from rnnc.plan.check import check
+        check(made)
+    return made
+
+
+def lookahead(graph: Graph) -> dict | None:
+    """The first read ahead that an output or the state depends on: such a model cannot go frame by frame."""
+    from rnnc.plan.regroup import compact
+    live = runnable(graph)
+    for n in live.order:
+        for read in live[n].args:
+            if read.delay < 0:
+                name = live[read.node].name or "a value"
+                span = live[n].span
+                return {"signal": f"{name}[t+{-read.delay}]", "line": str(span) if span else None}
+    return None
+
+
+def text_after(source: Source, stage: str, options: Options | None = None, sizes: dict | None = None,
+               model: str | None = None) -> str:
+    """The text form of a program after one of STAGES."""
+    from rnnc.graph.show import show
+    options = options or Options()
+    if stage == "tree":
+        from rnnc.front.parse import parse
+        from rnnc.front.show import show as show_tree
+        return show_tree(parse(source))
+    graph = elaborated(source, model, sizes)
+    if stage == "graph":
+        return show(graph)
+    if stage == "c":
+        return emit_graph(graph, options, source.name).c
+    made = programs(forward(graph), options.gradient)
+    joint = made.get("vjp") or made.get("backprop") or made["run"]
+    if stage == "gradient":
+        return show(joint)
+    if stage == "loops":
+        from rnnc.graph.show_loops import show as show_loops
+        return show_loops(joint)
+    from rnnc.plan.show import show as show_schedule, show_memory
+    texts = []
+    for name, program in made.items():
+        planned = planned_and_checked(program, name)
+        texts.append(show_schedule(planned) if stage == "schedule" else show_memory(planned))
+    return "\n".join(texts)

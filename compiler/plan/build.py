@@ -1,0 +1,157 @@
+"""From graph to schedule: the passes of the planner in the order they run."""
+
+from dataclasses import replace
+
+from rnnc.graph.blocks import Block, block
+from rnnc.graph.loops import Loops, loops
+from rnnc.graph.nodes import CONSTANT, Graph, Read
+from rnnc.plan.phases import Conflict, Slot, needs_meeting, slots
+from rnnc.plan.place import place
+from rnnc.plan.regroup import compact, regroup
+from rnnc.plan.roles import Roles, roles
+from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, Phase, RowKernel, Schedule, Stage, Step, Sweep, UnitKernel
+from rnnc.plan.stages import Clusters, Draft, drafts
+
+VECTORS = 4                                    # a panel is at most this many vectors wide (kernels.md, micro-kernels)
+LANES = 16                                     # the vector width that spreading is chosen for
+
+
+def schedule(graph: Graph, program: str) -> Schedule:
+    """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum."""
+    graph = regroup(compact(graph))
+    found = loops(graph)
+    role = roles(graph, found)
+    clusters = drafts(graph, found, role)
+    kernels = Kernels(graph, role, clusters)
+    stages = tuple(kernels.stage(draft) for draft in clusters.drafts)
+    steps = tuple(Step(number) for number in range(len(stages)))
+    made = Schedule(program, graph, stages, steps, role=role)
+    return place(made, role, found)
+
+
+class Kernels:
+    """Turns drafts into stages; numbers the kernels and knows which node is in which."""
+
+    def __init__(self, graph: Graph, role: Roles, clusters: Clusters):
+        self.graph, self.role = graph, role
+        self.count = 0
+        self.roots = frozenset(graph.roots())
+        self.draft_of = {n: i for i, d in enumerate(clusters.drafts) for n in d.nodes}
+
+    def stage(self, draft: Draft) -> Stage:
+        order = {n: i for i, n in enumerate(self.graph.order)}
+        nodes = sorted(draft.nodes, key=order.__getitem__)
+        match draft.kind:
+            case "fold":
+                return Fold(tuple(nodes))
+            case "once":
+                return Once(self.row_kernel(nodes, {n: Slot(0, False, 0, 0) for n in nodes}))
+            case "rows":
+                return Map((self.row_kernel(nodes, {n: Slot(0, False, 0, 0) for n in nodes}),))
+            case "units":
+                placed = {n: Slot(0, True, self.graph[n].size, 0) for n in nodes}
+                return Map((self.unit_kernel(nodes, placed),), self._why_map(draft))
+        return self.sweep(draft, nodes)
+
+    def sweep(self, draft: Draft, nodes: list[int]) -> Sweep:
+        loop, graph, role = draft.loop, self.graph, self.role
+        wanted = block(graph, loop, offsets=False)
+        if wanted.needs_offsets:
+            wanted = block(graph, loop)
+        single = replace(wanted, frames=1, offsets=wanted.offsets if wanted.needs_offsets else
+                         dict.fromkeys(loop.nodes, 0))
+        if draft.by_rows or wanted.frames is None:
+            wanted = replace(wanted, frames=1)
+        try:
+            placed = slots(graph, role, nodes, loop.direction, wanted, draft.by_rows)
+        except Conflict:
+            wanted = single
+            placed = slots(graph, role, nodes, loop.direction, wanted, draft.by_rows)
+        meets = needs_meeting(graph, role, nodes, placed)
+        phases = []
+        for number in range(1 + max(s.phase for s in placed.values())):
+            groups: dict[Slot, list[int]] = {}
+            for n in nodes:
+                if placed[n].phase == number:
+                    groups.setdefault(placed[n], []).append(n)
+            made = [(self.unit_kernel(group, placed) if slot.units else self.row_kernel(group, placed), slot.offset)
+                    for slot, group in sorted(groups.items(), key=lambda item: (item[0].offset, not item[0].units,
+                                                                                item[0].width))]
+            phases.append(Phase(tuple(made)))
+        return Sweep(loop.direction, wanted.frames, tuple(phases), meets, self._why_sweep(draft, wanted, meets))
+
+    # -------------------------------------------------------------------------------------------- kernels
+
+    def number(self) -> int:
+        self.count += 1
+        return self.count - 1
+
+    def row_kernel(self, nodes: list[int], placed: dict[int, Slot]) -> RowKernel:
+        return RowKernel(self.number(), tuple(nodes), tuple(n for n in nodes if self.stored(n, nodes, False)))
+
+    def unit_kernel(self, nodes: list[int], placed: dict[int, Slot]) -> UnitKernel:
+        gates = tuple(self.role.gates[n] for n in nodes if n in self.role.gates)
+        body = tuple(n for n in nodes if n not in self.role.gates)
+        width = self.graph[nodes[0]].size
+        panels = self.panels(gates)
+        widest = max((len(p.gates) for p in panels), default=1)
+        blocks = -(-width // LANES)
+        spread = max(1, min(VECTORS // widest, blocks // 4)) if panels else 1
+        stores = tuple(n for n in nodes if self.stored(n, nodes, True))
+        return UnitKernel(self.number(), width, gates, panels, spread, body, stores)
+
+    def panels(self, gates) -> tuple[Panel, ...]:
+        """Products with a common operand side by side, in groups of at most four."""
+        by_operand: dict[Read, list[tuple[int, object]]] = {}
+        for position, gate in enumerate(gates):
+            for term in gate.terms:
+                by_operand.setdefault(term.operand, []).append((position, term))
+        made: list[Panel] = []
+        for operand, pairs in by_operand.items():
+            while pairs:                                        # a gate may use one operand twice: next round
+                now, later, seen = [], [], set()
+                for position, term in pairs:
+                    (later if position in seen else now).append((position, term))
+                    seen.add(position)
+                groups = -(-len(now) // VECTORS)
+                for g in range(groups):
+                    part = now[len(now) * g // groups: len(now) * (g + 1) // groups]
+                    made.append(Panel(operand, part[0][1].inner, tuple(p for p, _ in part),
+                                      tuple((t.matrix, t.transposed) for _, t in part)))
+                pairs = later
+        return tuple(made)
+
+    def stored(self, number: int, kernel: list[int], units: bool) -> bool:
+        """Whether somebody needs this value in memory."""
+        if number in self.roots or number in self.graph.state:
+            return True
+        mine = set(kernel)
+        pending = [(number, u) for u in self.graph.uses[number]]
+        while pending:
+            base, (reader, position) = pending.pop()
+            if self.graph[reader].args[position].delay:
+                return True
+            what = self.role[reader]
+            if what in ("inner", "fold", "gate"):
+                return True
+            if what in ("view", "index"):
+                if units:
+                    return True
+                pending += [(reader, u) for u in self.graph.uses[reader]]
+            elif reader not in mine:
+                return True
+        return False
+
+    # -------------------------------------------------------------------------------------------- reasons
+
+    def _why_map(self, draft: Draft) -> str:
+        return "products that wait for no loop: all frames at once"
+
+    def _why_sweep(self, draft: Draft, wanted: Block, meets: bool) -> str:
+        if draft.by_rows:
+            return "threads own streams and run all of time without meeting"
+        if not meets:
+            return "no unit depends on another: threads own units and run all of time without meeting"
+        if wanted.frames > 1:
+            return f"every cycle through a product spans {wanted.frames} frames or more: that many go together"
+        return "each frame needs the one before it"

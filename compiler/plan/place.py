@@ -1,0 +1,179 @@
+"""Where values live: the caller's arrays, views of other values, or a slot of the workspace shared by lifetime.
+
+In: a schedule without memory. Out: the same with buffers, slots and views. A buffer's lifetime is the stretch of stages
+from its first write to its last read; two buffers share a slot when their stretches do not touch.
+"""
+
+from dataclasses import replace
+
+from rnnc.graph.nodes import INT, Graph
+from rnnc.graph.ops import OPS
+from rnnc.plan.roles import Roles
+from rnnc.plan.schedule import Buffer, Fold, Map, Once, Schedule, Stage, Sweep
+
+LANES = 16                                     # widest vector a target has, in numbers: what padding is judged by
+
+
+def place(made: Schedule, role: Roles, found) -> Schedule:
+    graph = made.graph
+    made = replace(made, views=_views(graph, role))
+    stored = {n for kernel in made.kernels() for n in kernel.stores}
+    stored -= {n for n in stored if graph[n].domain == "constant"}
+    first, last = _lifetimes(made, role, stored)
+    wanted = {node: name for name, node in reversed(graph.outputs.items())}
+    buffers: dict[int, Buffer] = {}
+    slots: list[tuple[str, int, int]] = []                     # class, size, last stage of the present tenant
+    rings = _rings(made, role, stored, found)
+    for n in sorted(stored, key=lambda n: (first[n], n)):
+        kind = slot_class(graph, n)
+        ring = rings.get(n)
+        slot = None
+        if ring is None and n not in wanted:
+            for i, (k, size, until) in enumerate(slots):
+                if k == kind and until < first[n]:
+                    slot = i
+                    slots[i] = (k, max(size, graph[n].size), last[n])
+                    break
+        if slot is None:
+            slot = len(slots)
+            until = len(made.stages) + 1 if ring is not None or n in wanted else last[n]
+            slots.append((kind if ring is None else "ring", graph[n].size, until))
+        place_ = "output" if n in wanted else "work"
+        buffers[n] = Buffer(n, graph[n].name or f"v{n}", place_, slot, ring)
+    for n, node in enumerate(graph.nodes):
+        if role[n] == "leaf":
+            where = "input"
+            if _needs_import(graph, role, n):
+                where = "import"
+                slots.append((slot_class(graph, n), node.size, len(made.stages) + 1))
+            buffers[n] = Buffer(n, node.name or str(node.attr("name", node.op)), where,
+                                len(slots) - 1 if where == "import" else None)
+    return replace(made, buffers=buffers, slots=tuple((k, s) for k, s, _ in slots))
+
+
+def slot_class(graph: Graph, n: int) -> str:
+    """What one row of a slot holds: padded vectors, single numbers, or integers."""
+    if graph[n].kind == INT:
+        return "int"
+    return "rows" if graph[n].shape else "scalar"
+
+
+def _views(graph: Graph, role: Roles):
+    """Views: their base and where in it they begin, in numbers. Lookups (`column`) have no base."""
+    found = {}
+    for n, node in enumerate(graph.nodes):
+        if role[n] == "view" and node.op != "column":
+            start = 0
+            if node.op == "slice":
+                base = graph[node.args[0].node]
+                start = int(node.attr("low", 0)) * (base.size // base.shape[0])
+            found[n] = (node.args[0], start)
+    return found
+
+
+def touched(graph: Graph, role: Roles, number: int) -> set[int]:
+    """The values in memory that computing `number` reads, views and integers looked through."""
+    found: set[int] = set()
+    stack = [number]
+    while stack:
+        n = stack.pop()
+        gate = role.gates.get(n)
+        for read in ([t.operand for t in gate.terms] if gate else graph[n].args):
+            what = role[read.node]
+            if what in ("unit", "row", "gate", "leaf"):
+                found.add(read.node)
+            elif what in ("view", "index", "inner"):
+                stack.append(read.node)
+    return found
+
+
+def stage_nodes(stage: Stage) -> list[int]:
+    match stage:
+        case Map(kernels=kernels):
+            kernels = list(kernels)
+        case Sweep(phases=phases):
+            kernels = [k for phase in phases for k, _ in phase.kernels]
+        case Once(kernel=kernel):
+            kernels = [kernel]
+        case Fold(nodes=nodes):
+            return list(nodes)
+    return [n for k in kernels for n in (*[g.node for g in getattr(k, "gates", ())], *k.body)]
+
+
+def _lifetimes(made: Schedule, role: Roles, stored: set[int]) -> tuple[dict[int, int], dict[int, int]]:
+    graph, end = made.graph, len(made.stages)
+    first = dict.fromkeys(stored, end)
+    last = dict.fromkeys(stored, -1)
+    for number, stage in enumerate(made.stages):
+        for n in stage_nodes(stage):
+            for base in touched(graph, role, n) & stored:
+                last[base] = max(last[base], number)
+            if n in stored:
+                first[n] = min(first[n], number)
+                last[n] = max(last[n], number)
+    forever = set(graph.state) | set(graph.outputs.values()) | set(graph.input_gradients.values())
+    forever |= {read.node for reads in graph.state_gradients.values() for read in reads}
+    for n in list(forever):
+        forever |= touched(graph, role, n) if role[n] in ("view", "index") else set()
+    for n in stored & forever:
+        last[n] = end
+    return first, last
+
+
+def _rings(made: Schedule, role: Roles, stored: set[int], found) -> dict[int, int]:
+    """Values that only their own loop reads, and never from far: a few frames are kept, a power of two."""
+    graph = made.graph
+    outside = set(graph.outputs.values()) | set(graph.input_gradients.values())
+    outside |= {read.node for reads in graph.state_gradients.values() for read in reads}
+    for n in list(outside):
+        outside |= touched(graph, role, n) if role[n] in ("view", "index") else set()
+    rings = {}
+    for stage in made.stages:
+        if not isinstance(stage, Sweep):
+            continue
+        mine = set(stage_nodes(stage))
+        offsets = {n: r for phase in stage.phases for k, r in phase.kernels
+                   for n in (*[g.node for g in getattr(k, "gates", ())], *k.body)}
+        spread = max(offsets.values(), default=0)
+        for n in mine & stored - outside:
+            readers = {r for r, _ in graph.uses[n]}
+            for r in list(readers):                             # a gate's products, a view's readers
+                if role[r] in ("inner", "view", "index"):
+                    readers |= _behind(graph, role, r)
+            if any(role[r] in ("unit", "row", "gate", "fold") and r not in mine for r in readers):
+                continue
+            furthest = max([abs(read.delay) for r, _ in graph.uses[n] for read in graph[r].args if read.node == n]
+                           + [graph.state.get(n, 0)])
+            frames = stage.frames + furthest + spread
+            rings[n] = 1 << (frames - 1).bit_length()
+    return rings
+
+
+def _behind(graph: Graph, role: Roles, number: int) -> set[int]:
+    """Everything that reads through a view, an integer or the inside of a gate."""
+    found: set[int] = set()
+    stack = [number]
+    while stack:
+        n = stack.pop()
+        for r, _ in graph.uses[n]:
+            found.add(r)
+            if role[r] in ("inner", "view", "index"):
+                stack.append(r)
+    return found
+
+
+def _needs_import(graph: Graph, role: Roles, n: int) -> bool:
+    """Vector loads want padded rows; flags come as bytes; a seed for the state is spread over the call."""
+    node = graph[n]
+    if node.op == "state_cotangent":
+        return True
+    info = next((i for i in graph.inputs if node.op == "input" and i.name == node.attr("name")), None)
+    if info is not None and info.kind == "flag":
+        return True
+    if not node.shape or node.size % LANES == 0 or node.kind == INT:
+        return False
+    readers = {r for r, _ in graph.uses[n]}
+    for r in list(readers):
+        if role[r] == "view":
+            readers |= _behind(graph, role, r)
+    return any(role[r] in ("unit", "row") and OPS[graph[r].op].family == "elementwise" for r in readers)

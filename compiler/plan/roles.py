@@ -1,0 +1,121 @@
+"""What each node is to the planner: read from the caller, found by pointer, counted, multiplied, or computed.
+
+In: a graph (regrouped). Out: `Roles`: one word per node, and the gates (sums of products that packed panels compute).
+
+  early     constant before any frame: computed when weights are packed       late   constant that needs a fold
+  leaf      the caller's array (inputs, weight, cotangents)                   fold   a sum over frames and streams
+  index     an integer, written out where it is used                          view   part of another value, no copy
+  gate      made by packed products                                           inner  inside a gate, never computed
+  unit      elementwise on a vector: may live in a unit kernel                row    everything else
+"""
+
+from dataclasses import dataclass
+
+from rnnc.graph.nodes import CONSTANT, INT, Graph
+from rnnc.graph.ops import OPS
+from rnnc.plan.regroup import is_product, read_once
+from rnnc.plan.schedule import Gate, Term
+
+LEAVES = ("input", "weight", "cotangent", "state_cotangent")
+
+
+@dataclass(frozen=True)
+class Roles:
+    role: tuple[str, ...]
+    gates: dict[int, Gate]
+
+    def __getitem__(self, node: int) -> str:
+        return self.role[node]
+
+
+def needs_own_memory(graph: Graph, number: int, roots: frozenset[int]) -> bool:
+    """Read at another frame, or from outside: a view would not do."""
+    return (number in roots or number in graph.initials
+            or any(read.delay for reader, _ in graph.uses[number]
+                   for read in graph[reader].args if read.node == number))
+
+
+def gate_terms(graph: Graph, number: int, same_loop, roots: frozenset[int]) -> tuple[list[Term], list[int]] | None:
+    """The products that `number` is a sum of, and the nodes inside; None if it is anything else as well."""
+    terms: list[Term] = []
+    inside: list[int] = []
+    stack = [(number, True)]
+    while stack:
+        n, top = stack.pop()
+        node = graph[n]
+        if not top and not (read_once(graph, n, roots) and same_loop(n, number) and node.name is None):
+            return None
+        if is_product(graph, n):
+            matrix, operand = node.args
+            shape = graph[matrix.node].shape
+            transposed = bool(node.attr("ta", False))
+            terms.append(Term(matrix.node, transposed, operand, shape[0] if transposed else shape[1]))
+        elif node.op == "add" and node.shape == graph[number].shape and all(read.delay == 0 for read in node.args):
+            stack += [(read.node, False) for read in reversed(node.args)]
+        else:
+            return None
+        if not top:
+            inside.append(n)
+    return terms, inside
+
+
+def roles(graph: Graph, found) -> Roles:
+    """`found`: the loops of `graph`."""
+    roots = frozenset(graph.roots())
+    same_loop = lambda a, b: found.loop.get(a) is found.loop.get(b)
+    role: list[str] = [""] * len(graph)
+    gates: dict[int, Gate] = {}
+    late: set[int] = set()
+    for number in graph.order:
+        node = graph[number]
+        if node.domain == CONSTANT:
+            if OPS[node.op].family == "fold":
+                role[number] = "fold"
+                late.add(number)
+            elif any(read.node in late for read in node.args):
+                role[number] = "late"
+                late.add(number)
+            else:
+                role[number] = "early"
+    for number, node in enumerate(graph.nodes):
+        if role[number] in ("early", "late", "fold") or role[number] == "inner":
+            continue
+        if node.op in LEAVES:
+            role[number] = "leaf"
+        elif node.kind == INT and node.op != "argmax" and not needs_own_memory(graph, number, roots):
+            role[number] = "index"
+        elif node.kind == INT:
+            role[number] = "row"
+        elif _is_view(graph, number, role) and not needs_own_memory(graph, number, roots):
+            role[number] = "view"
+        elif OPS[node.op].family == "elementwise" and len(node.shape) >= 1:
+            role[number] = "unit"
+        else:
+            role[number] = "row"
+    for number, node in enumerate(graph.nodes):
+        if node.domain == CONSTANT or role[number] == "inner":
+            continue
+        if is_product(graph, number) or (node.op == "add" and len(node.shape) == 1):
+            made = gate_terms(graph, number, same_loop, roots)
+            if made is None or any(role[term.matrix] != "early" for term in made[0]):
+                continue
+            terms, inside = made
+            gates[number] = Gate(number, tuple(terms), tuple(inside))
+            role[number] = "gate"
+    for gate in list(gates.values()):
+        for n in gate.absorbed:
+            role[n] = "inner"
+            gates.pop(n, None)
+    return Roles(tuple(role), gates)
+
+
+def _is_view(graph: Graph, number: int, role: list[str]) -> bool:
+    node = graph[number]
+    if node.op == "reshape":
+        return graph[node.args[0].node].domain != CONSTANT
+    if node.op == "slice":
+        base = graph[node.args[0].node]
+        return base.domain != CONSTANT and node.attr("axis", 0) == 0
+    if node.op == "column":
+        return role[node.args[0].node] == "early"
+    return False

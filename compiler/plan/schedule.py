@@ -1,0 +1,170 @@
+"""What a schedule is: stages in order, each a loop or a time-parallel piece, made of kernels; and where values live.
+
+A *kernel* computes a set of nodes for a run of rows (row = frame * streams + stream). There are two kinds, by what a
+thread owns while it runs: a `UnitKernel` gives each thread a range of units (and is where products live), a
+`RowKernel` gives each thread a range of rows. A *stage* says over which frames its kernels run and where threads meet:
+`Map` (all frames at once), `Sweep` (a loop, block by block), `Fold` (sums over frames), `Once` (constants that need a
+fold). A `Step` of the schedule runs one stage over a range of chunks by one team: the plain planner emits one step per
+stage, all frames, everybody; teams, chunks and waits are the fields a cleverer planner fills.
+"""
+
+from dataclasses import dataclass, field
+
+from rnnc.graph.nodes import Graph, Read
+
+
+# ------------------------------------------------------------------------------------------------ products
+
+@dataclass(frozen=True)
+class Term:
+    """One product of a gate: `matrix` (a constant node, possibly used transposed) times a row of `operand`."""
+
+    matrix: int
+    transposed: bool
+    operand: Read
+    inner: int                                 # how many numbers are summed
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A value made by products alone: the sum of its terms. `node` names it; `absorbed` are the nodes it stands for."""
+
+    node: int
+    terms: tuple[Term, ...]
+    absorbed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Gates of one kernel that share an operand: one packed matrix, at most four vectors wide."""
+
+    operand: Read
+    inner: int
+    gates: tuple[int, ...]                     # positions in UnitKernel.gates
+    matrices: tuple[tuple[int, bool], ...]     # (constant node, transposed), one per gate
+
+
+# ------------------------------------------------------------------------------------------------ kernels
+
+@dataclass(frozen=True)
+class UnitKernel:
+    """Threads own units. For each row and each block of units: the panels' products, then the body in registers."""
+
+    number: int
+    width: int
+    gates: tuple[Gate, ...]
+    panels: tuple[Panel, ...]
+    spread: int                                # unit blocks side by side in one panel (q of kernels.md)
+    body: tuple[int, ...]                      # elementwise nodes, in an order that can be computed
+    stores: tuple[int, ...]                    # gates and body nodes that others read from memory
+
+
+@dataclass(frozen=True)
+class RowKernel:
+    """Threads own rows. Any node, computed for one row after another."""
+
+    number: int
+    body: tuple[int, ...]
+    stores: tuple[int, ...]
+
+
+Kernel = UnitKernel | RowKernel
+
+
+# ------------------------------------------------------------------------------------------------ stages
+
+@dataclass(frozen=True)
+class Map:
+    """Kernels over all rows at once; threads meet after the last."""
+
+    kernels: tuple[Kernel, ...]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Kernels that need nothing from one another in this block; threads meet after it."""
+
+    kernels: tuple[tuple[Kernel, int], ...]    # with the offset r: the kernel does frames [kD - r, kD - r + D)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A loop through time, `frames` (D) at a time. With `meets` False no unit or stream depends on another: each
+    thread runs all of time on its own."""
+
+    direction: int
+    frames: int
+    phases: tuple[Phase, ...]
+    meets: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Sums over frames and streams, each node with its own owner for every piece of its result."""
+
+    nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Once:
+    """Constants that wait for a fold: one thread computes them, in this order."""
+
+    kernel: RowKernel
+
+
+Stage = Map | Sweep | Fold | Once
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry of the plan: `stage`, over chunks [first, last) of `chunk` frames (0: the whole call), by `team`
+    (None: all threads), after the progress counters in `waits` (stage, chunks that must be done)."""
+
+    stage: int
+    chunk: int = 0
+    first: int = 0
+    last: int | None = None
+    team: int | None = None
+    waits: tuple[tuple[int, int], ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------ memory
+
+@dataclass(frozen=True)
+class Buffer:
+    """Where the value of a frame node lives: one padded row per frame and stream in `slot` of the workspace, or in
+    the caller's own array (`place` "input", "output")."""
+
+    node: int
+    name: str
+    place: str                                 # "work" | "input" | "import" | "output"
+    slot: int | None = None
+    ring: int | None = None                    # frames kept (a power of two); None: every frame of the call
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A program: its graph, its stages and steps, the early constants that it reads, the places of its values."""
+
+    program: str                               # "run", "evaluate", "backprop", "vjp"
+    graph: Graph
+    stages: tuple[Stage, ...]
+    steps: tuple[Step, ...]
+    buffers: dict[int, Buffer] = field(default_factory=dict)
+    slots: tuple[tuple[str, int], ...] = ()    # of each slot: what a row is (rows, scalar, int, ring), its numbers
+    views: dict[int, tuple[Read, int]] = field(default_factory=dict)   # node -> (base, offset in numbers)
+    role: "Roles | None" = None                # what each node is to the planner (roles.py)
+
+    def kernels(self) -> list[Kernel]:
+        found: list[Kernel] = []
+        for stage in self.stages:
+            match stage:
+                case Map(kernels=kernels):
+                    found += kernels
+                case Sweep(phases=phases):
+                    found += [k for phase in phases for k, _ in phase.kernels]
+                case Once(kernel=kernel):
+                    found.append(kernel)
+        return found

@@ -1,0 +1,81 @@
+"""A schedule as text: one paragraph per stage, one line per kernel; memory as a table."""
+
+from rnnc.graph.nodes import Graph
+from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Sweep, UnitKernel
+
+
+def label(graph: Graph, n: int) -> str:
+    return graph[n].name or f"{graph[n].op}#{n}"
+
+
+def listed(graph: Graph, nodes) -> str:
+    return ", ".join(label(graph, n) for n in nodes)
+
+
+def kernel_line(graph: Graph, kernel) -> list[str]:
+    if isinstance(kernel, RowKernel):
+        return [f"  rows  k{kernel.number}: {listed(graph, kernel.body)}",
+                f"        writes {listed(graph, kernel.stores) or 'nothing'}"]
+    lines = [f"  units k{kernel.number}: {kernel.width} units, {len(kernel.gates)} gates: "
+             f"{listed(graph, [*(g.node for g in kernel.gates), *kernel.body])}"]
+    for panel in kernel.panels:
+        delay = f"[t{-panel.operand.delay:+d}]" if panel.operand.delay else ""
+        matrices = ", ".join(matrix(graph, m) + ("'" if t else "") for m, t in panel.matrices)
+        lines.append(f"        {matrices} @ {label(graph, panel.operand.node)}{delay}: "
+                     f"{len(panel.gates)} x {kernel.width} by {panel.inner}")
+    return lines + [f"        writes {listed(graph, kernel.stores) or 'nothing'}"]
+
+
+def matrix(graph: Graph, n: int) -> str:
+    node = graph[n]
+    if node.op == "param":
+        return str(node.attr("name"))
+    if node.op in ("slice", "transpose", "reshape"):
+        return f"{node.op} of {matrix(graph, node.args[0].node)}"
+    return label(graph, n)
+
+
+def show(made: Schedule) -> str:
+    graph = made.graph
+    lines = [f"program {made.program}: {len(made.stages)} stages"]
+    for number, stage in enumerate(made.stages):
+        match stage:
+            case Map(kernels=kernels, why=why):
+                lines.append(f"stage {number}: map" + (f": {why}" if why else ""))
+                for kernel in kernels:
+                    lines += kernel_line(graph, kernel)
+            case Sweep(direction=direction, frames=frames, phases=phases, meets=meets, why=why):
+                way = "forwards" if direction > 0 else "backwards"
+                meetings = f"{len(phases)} meeting{'s' if len(phases) > 1 else ''} a step" if meets else "no meeting"
+                lines.append(f"stage {number}: loop {way}, {frames} frame{'s' if frames > 1 else ''} a step, "
+                             f"{meetings}: {why}")
+                for p, phase in enumerate(phases):
+                    if len(phases) > 1:
+                        lines.append(f"  phase {p}")
+                    for kernel, offset in phase.kernels:
+                        lines += kernel_line(graph, kernel)
+                        if offset:
+                            lines.append(f"        {offset} frames behind")
+            case Fold(nodes=nodes):
+                lines.append(f"stage {number}: sums over frames: {listed(graph, nodes)}")
+            case Once(kernel=kernel):
+                lines.append(f"stage {number}: once: {listed(graph, kernel.body)}")
+    plain = all(s.chunk == 0 and s.team is None and not s.waits for s in made.steps)
+    lines.append("steps: every stage over all frames by all threads, in this order" if plain else
+                 "steps: " + "; ".join(f"stage {s.stage} chunks {s.first}..{s.last} of {s.chunk} by {s.team}"
+                                       for s in made.steps))
+    return "\n".join(lines) + "\n"
+
+
+def show_memory(made: Schedule) -> str:
+    graph = made.graph
+    lines = [f"program {made.program}: {len(made.buffers)} values in {len(made.slots)} slots"]
+    for n, buffer in sorted(made.buffers.items()):
+        where = f"slot {buffer.slot}" if buffer.slot is not None else "the caller's array"
+        ring = f", the last {buffer.ring} frames" if buffer.ring else ""
+        lines.append(f"  {label(graph, n):24} {str(list(graph[n].shape)):12} {buffer.place}: {where}{ring}")
+    for n, (base, start) in made.views.items():
+        delay = f"[t{-base.delay:+d}]" if base.delay else ""
+        lines.append(f"  {label(graph, n):24} {str(list(graph[n].shape)):12} part of {label(graph, base.node)}{delay} "
+                     f"from {start}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,184 @@
+"""Where a value is found, as C: the row of a signal at a frame, now, before or ahead; integers as expressions.
+
+A delayed read is a small C function per signal and delay: across a start it points at the initial value, before the
+call at the state, otherwise into the signal's own rows. Kernels take row pointers, so starts need no branch inside them.
+"""
+
+from rnnc.errors import Broken
+from rnnc.graph.nodes import CONSTANT, INT, Graph, Read
+from rnnc.plan.schedule import Schedule
+from rnnc.target.expressions import COMPARE, integer
+from rnnc.target.pool import Pool
+
+
+def stride(graph: Graph, n: int, padded: bool = True) -> str:
+    """Numbers from one row to the next."""
+    node = graph[n]
+    if not node.shape or node.kind == INT:
+        return "1"
+    return f"RN_PAD({node.size})" if padded else str(node.size)
+
+
+def times(count: int, what: str) -> str:
+    return what if count == 1 else f"{count} * {what}"
+
+
+class Access:
+    """The addresses of one program. Collects the row functions that were asked for."""
+
+    def __init__(self, made: Schedule, names: dict[int, str], pool: Pool):
+        self.made, self.graph, self.role, self.names, self.pool = made, made.graph, made.role, names, pool
+        self.functions: dict[str, str] = {}
+        self.state_entry = {n: i for i, n in enumerate(made.graph.state)}
+        self.ahead = False                                     # whether anything looks ahead (then `left` is filled)
+
+    # -------------------------------------------------------------------------------------------- addresses
+
+    def field(self, n: int) -> str:
+        """The pointer to a signal's first row."""
+        return f"c->{self.names[n]}"
+
+    def stride(self, n: int) -> str:
+        return stride(self.graph, n, self.made.buffers[n].place != "input")
+
+    def at(self, n: int, row: str) -> str:
+        """The address of a stored value at a row of the call."""
+        buffer = self.made.buffers[n]
+        if buffer.ring is not None:
+            row = f"rn_ring({row}, {buffer.ring} * c->B)"
+        step = self.stride(n)
+        if step == "1":
+            return f"{self.field(n)} + {row}" if row != "0" else self.field(n)
+        return f"{self.field(n)} + ({row}) * {step}" if " " in row else f"{self.field(n)} + {row} * {step}"
+
+    def row(self, read: Read, r: str = "r") -> str:
+        """A pointer to the value that `read` sees at row r."""
+        n = read.node
+        node, what = self.graph[n], self.role[n]
+        if node.domain == CONSTANT:
+            return self.constant(n)
+        if what == "view":
+            if node.op == "column":
+                table = self.pool.lookup(self.graph, node.args[0].node)
+                index = self.integer(node.args[1], r)
+                return f"rn_lookup(c->packed + {table}, RN_PAD({node.size}), {index}, c->zeros)"
+            base, start = self.made.views[n]
+            inner = self.row(Read(base.node, base.delay + read.delay), r)
+            return inner if start == 0 else f"{inner} + {start}"
+        if n not in self.made.buffers:
+            raise Broken(f"{self.names[n]} ({node.op}) is read from memory but has none")
+        if read.delay == 0:
+            return self.at(n, r)
+        return f"{self.function(n, read.delay)}(c, {r})"
+
+    def constant(self, n: int) -> str:
+        if self.role[n] == "early":
+            return f"(c->packed + {self.pool.value(self.graph, n)})"
+        return f"c->{self.names[n]}"
+
+    # -------------------------------------------------------------------------------------------- integers
+
+    def integer(self, read: Read, r: str = "r") -> str:
+        """An integer value at row r, as an expression of type int64_t."""
+        n = read.node
+        node, what = self.graph[n], self.role[n]
+        if node.op == "number":
+            return str(int(node.attr("value")))
+        if node.domain == CONSTANT:
+            raise Broken(f"an integer constant that is not a number: {node.op}")
+        if what == "index":
+            if read.delay:
+                raise Broken("a delayed integer has no memory")
+            if node.op == "frame_index":
+                return f"c->since[{r}]"
+            if node.op == "frames_left":
+                self.ahead = True
+                return f"c->left[{r}]"
+            if node.op in COMPARE:
+                return f"({self.integer(node.args[0], r)} {COMPARE[node.op]} {self.integer(node.args[1], r)})"
+            if node.op == "where":
+                return (f"({self.truth(node.args[0], r)} ? {self.integer(node.args[1], r)}"
+                        f" : {self.integer(node.args[2], r)})")
+            return integer(node.op, [self.integer(arg, r) for arg in node.args])
+        if read.delay == 0:
+            return f"(int64_t)*({self.at(n, r)})"
+        return f"(int64_t)*{self.function(n, read.delay)}(c, {r})"
+
+    def truth(self, read: Read, r: str) -> str:
+        """A condition, for choosing between integers: comparisons of integers, or a stored 0/1."""
+        node = self.graph[read.node]
+        if node.op in COMPARE and all(self.graph[a.node].kind == INT for a in node.args):
+            return f"({self.integer(node.args[0], r)} {COMPARE[node.op]} {self.integer(node.args[1], r)})"
+        if node.op in ("and", "or"):
+            sign = "&&" if node.op == "and" else "||"
+            return f"({self.truth(node.args[0], r)} {sign} {self.truth(node.args[1], r)})"
+        if node.op == "not":
+            return f"!{self.truth(node.args[0], r)}"
+        return f"(*({self.row(read, r)}) != 0)"
+
+    # -------------------------------------------------------------------------------------------- delayed rows
+
+    def function(self, n: int, delay: int) -> str:
+        """The name of the function that finds v[t - delay]; its text is kept the first time."""
+        side = f"before_{delay}" if delay > 0 else f"after_{-delay}"
+        name = f"{self.names[n]}_{side}"
+        if name not in self.functions:
+            self.functions[name] = self._before(name, n, delay) if delay > 0 else self._after(name, n, -delay)
+        return name
+
+    def _initial(self, n: int, offsets: list[tuple[str, int]]) -> list[str]:
+        """Statements returning the initial value; `offsets`: (condition, offset), the last one unconditional."""
+        none = "&rn_no_label" if self.graph[n].kind == INT else "c->zeros"
+        initial = self.graph.initials.get(n)
+        values = [(test, none if initial is None or initial.node(offset) is None else
+                   self._initial_value(n, initial.node(offset))) for test, offset in offsets]
+        if all(value == values[0][1] for _, value in values):
+            return [f"return {values[0][1]};"]
+        return [f"if ({test}) return {value};" for test, value in values[:-1]] + [f"return {values[-1][1]};"]
+
+    def _initial_value(self, n: int, value: int) -> str:
+        if self.graph[n].kind == INT:
+            return self.pool.integer_row(int(self.graph[value].attr("value")))
+        return self.constant(value)
+
+    def _before(self, name: str, n: int, delay: int) -> str:
+        kind = "int32_t" if self.graph[n].kind == INT else "real"
+        initial = self._initial(n, [(f"since == {delay - j}", -j) for j in range(delay, 0, -1)])
+        lines = [f"/* {self._label(n)}[t-{delay}]: its initial value across a start, the state before the call */",
+                 f"RN_INLINE const {kind} *{name}(const rn_call *c, long r)", "{"]
+        if len(initial) > 1:
+            lines += ["    const int64_t since = c->since[r];", f"    if (since < {delay}) {{"]
+            lines += [f"        {line}" for line in initial] + ["    }"]
+        else:
+            lines += [f"    if (c->since[r] < {delay}) {initial[0]}"]
+        shift = times(delay, "c->B")
+        if n in self.state_entry:
+            depth = self.graph.state[n]
+            step = stride(self.graph, n)
+            back = times(depth - delay, "c->B")
+            place = "r" if depth == delay else f"(r + {back})"
+            old = f"c->old_{self.names[n]} + {place}" + ("" if step == "1" else f" * {step}")
+            lines.append(f"    if (r < {shift}) return {old};")
+        else:
+            zero = "&rn_no_label" if kind == "int32_t" else "c->zeros"
+            lines.append(f"    if (r < {shift}) return {zero};")
+        lines += [f"    return {self.at(n, f'r - {shift}')};", "}"]
+        return "\n".join(lines)
+
+    def _after(self, name: str, n: int, ahead: int) -> str:
+        self.ahead = True
+        kind = "int32_t" if self.graph[n].kind == INT else "real"
+        initial = self._initial(n, [(f"left == {ahead - j}", j) for j in range(ahead, 0, -1)])
+        lines = [f"/* {self._label(n)}[t+{ahead}]: its initial value after the last frame */",
+                 f"RN_INLINE const {kind} *{name}(const rn_call *c, long r)", "{"]
+        if len(initial) > 1:
+            lines += ["    const int64_t left = c->left[r];", f"    if (left < {ahead}) {{"]
+            lines += [f"        {line}" for line in initial] + ["    }"]
+        else:
+            lines += [f"    if (c->left[r] < {ahead}) {initial[0]}"]
+        place = f"r + {times(ahead, 'c->B')}"
+        lines += [f"    return {self.at(n, place)};", "}"]
+        return "\n".join(lines)
+
+    def _label(self, n: int) -> str:
+        return self.graph[n].name or self.names[n]

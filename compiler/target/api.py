@@ -1,0 +1,208 @@
+"""The outer face of a model's C: what a call brings and leaves, the views of the header, the manifest.
+
+In: the programs' texts. Out: their last statements (gradients, scores, gradients of the state), the record that the
+header and the file are rendered from, and the manifest that the Python side reads.
+"""
+
+import re
+from importlib.resources import files
+
+from rnnc.graph.nodes import INT, Graph, Read
+from rnnc.target.access import stride
+from rnnc.target.names import flat
+from rnnc.target.pool import Pool
+
+
+def finish(program, model, places: dict[str, int]) -> None:
+    """What happens after the threads are done, beyond outputs and state."""
+    text, graph, access = program.text, program.graph, program.access
+    name = text.name
+    if name == "evaluate":
+        for i, n in enumerate(graph.scores.values()):
+            text.finish.append(f"scores[{i}] = *{access.constant(n)};")
+    if name == "backprop":
+        loss = next((n for key, n in graph.scores.items() if key == "loss"), None)
+        if loss is not None:
+            text.finish.append(f"if (loss) *loss = *{access.constant(loss)};")
+    if name in ("backprop", "vjp"):
+        gradients(program, places)
+    if name == "vjp":
+        for key, n in graph.input_gradients.items():
+            to = f"inputs->{flat(key)}"
+            text.finish.append(f"if (inputs && {to})")
+            text.finish += program.export(to, n, graph[n].size)
+        state_gradients(program)
+
+
+def gradients(program, places: dict[str, int]) -> None:
+    """Each parameter's gradient into its place. A sum that is a gradient by itself is formed there at once."""
+    text, graph, access, role = program.text, program.graph, program.access, program.role
+    for key, n in graph.gradients.items():
+        to, size = f"gradient->values + {places[key]}", graph[n].size
+        alone = role[n] == "fold" and not graph.uses[n] and sum(m == n for m in graph.gradients.values()) == 1
+        if alone:
+            text.prepare += [f"if (!in->accumulate) c->{program.names[n]} = {to};"]
+            text.finish += [f"if (in->accumulate) rn_add({to}, c->{program.names[n]}, {size});"]
+        elif graph[n].op == "number" or role[n] == "early":
+            value = f"*{access.constant(n)}" if not graph[n].shape else None
+            source = f"{access.constant(n)}"
+            text.finish.append(f"rn_put({to}, {source}, {size}, in->accumulate);")
+        else:
+            text.finish.append(f"rn_put({to}, {access.constant(n)}, {size}, in->accumulate);")
+
+
+def state_gradients(program) -> None:
+    """The gradient of the incoming state: what was read from it, at the frames that read it, unless a start lay
+    between; and what the call only handed on."""
+    text, graph, access = program.text, program.graph, program.access
+    for n, reads in graph.state_gradients.items():
+        if graph[n].kind == INT:
+            continue
+        entry, depth, size = program.entry(n), graph.state[n], graph[n].size
+        step = stride(graph, n)
+        lines = [f"if (state_gradient)        /* {graph[n].name} */",
+                 f"    for (long j = 0; j < {depth}; j++)",
+                 "        for (long b = 0; b < c->B; b++) {",
+                 f"            real *const to = (real *)rn_state_entry(state_gradient, {entry}, c->B) + (j * c->B + b) * {step};",
+                 f"            rn_zero(to, {size});"]
+        for read in reads:
+            k = -read.delay
+            lines += [f"            if (j - {depth} + {k} >= 0 && j - {depth} + {k} < c->T) {{",
+                      f"                const long r = (j - {depth} + {k}) * c->B + b;",
+                      f"                if (c->since[r] >= {k}) rn_add(to, {access.row(Read(read.node))}, {size});",
+                      "            }"]
+        lines += ["            if (state_cotangent && j >= c->T)",
+                  f"                rn_add(to, (const real *)rn_state_entry(state_cotangent, {entry}, c->B) + "
+                  f"((j - c->T) * c->B + b) * {step}, {size});",
+                  "        }"]
+        text.finish += lines
+
+
+def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
+    """The record of the header and the file."""
+    graph, name = model.forward, model.name
+    real = {"float32": "float", "float64": "double"}[model.dtype]
+    made = {t.name for t in texts}
+    total = sum(size(p.shape) for p in graph.params)
+    trainable = sum(size(p.shape) for p in graph.params if p.trainable)
+    start, entries = "0", []
+    for e in pool.entries:
+        entries.append({"name": e.name, "size": e.size, "start": start, "why": comment(e.why)})
+        start = f"END_{e.name}"
+    fields = {}
+    for t in texts:
+        for key, kind in t.fields.items():
+            if kind.startswith("const ") and key in fields and not fields[key].startswith("const "):
+                kind = fields[key]
+            fields[key] = kind
+    fields = {key: kind for key, kind in fields.items()}
+    flags = "-std=c11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp"
+    programs = []
+    seen: set[str] = set()
+    for t in texts:
+        functions = []
+        for f in t.functions:
+            if f not in seen:
+                seen.add(f)
+                functions.append(f)
+        programs.append({"name": t.name, "number": {"run": 0, "evaluate": 1, "backprop": 2, "vjp": 3}[t.name],
+                         "functions": functions, "layout": t.layout, "stages": t.stages, "ahead": t.ahead,
+                         "prepare": t.prepare, "finish": t.finish, "work": float(t.work), "unused": unused(t)})
+    widest = max([size(n.shape) for n in graph.nodes] + [p["size"] for p in []] + [1])
+    for t in texts:
+        widest = max(widest, getattr(t, "widest", 1))
+    return {
+        "name": name, "file": name, "upper": name.upper(), "guard": f"RNNC_{name.upper()}_H", "version": model.version,
+        "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flags + " -lm",
+        "total": total, "trainable": trainable, "weights_length": max(1, total),
+        "params": [{"name": flat(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
+                    "offset": places[p.name]} for p in sorted(graph.params, key=lambda p: places[p.name])],
+        "inputs": [{"declaration": declaration(i, real)} for i in graph.inputs],
+        "outputs": [{"declaration": f"{'int32_t' if graph[n].kind == INT else real} *{flat(key)}"}
+                    for key, n in graph.outputs.items()],
+        "input_gradients": [{"declaration": f"{real} *{flat(i.name)}"} for i in graph.inputs
+                            if i.kind == "real" and not i.target],
+        "has_evaluate": "evaluate" in made, "has_backprop": "backprop" in made, "has_vjp": "vjp" in made,
+        "programs": programs, "entries": entries, "last_entry": start, "tables": pack["tables"], "pack": pack["text"],
+        "integers": ", ".join(map(str, pool.integers)), "widest": widest,
+        "fields": [f"{kind}{key}" for key, kind in fields.items()],
+        "states": [{"name": graph[n].name, "depth": k,
+                    "row": "sizeof(int32_t)" if graph[n].kind == INT else f"{stride(graph, n)} * sizeof(real)"}
+                   for n, k in graph.state.items()],
+        "hash": "0x" + model.hash, "abi": 1, "counting": model.counting,
+        "summary": summary(model), "optimisers": "", "optimiser_declarations": "",
+    } | optimisers(name, real, "backprop" in made or "vjp" in made)
+
+
+def size(shape) -> int:
+    total = 1
+    for dim in shape:
+        total *= dim
+    return total
+
+
+def comment(text: str) -> str:
+    return text.replace("*/", "* /")[:90]
+
+
+def declaration(info, real: str) -> str:
+    kind = {"class": "int32_t", "flag": "uint8_t"}.get(info.kind, real)
+    return f"const {kind} *{flat(info.name)}"
+
+
+def unused(text) -> list[str]:
+    """Arguments that this program happens not to need are named, so that no compiler complains."""
+    body = "\n".join([*text.prepare, *text.finish])
+    wanted = {"run": ("out",), "evaluate": ("scores",), "backprop": ("out", "loss", "gradient"),
+              "vjp": ("cotangent", "state_cotangent", "inputs", "state_gradient", "gradient")}[text.name]
+    missing = [w for w in wanted if not re.search(rf"\b{w}\b", body)]
+    return [f"(void){', (void)'.join(missing)};"] if missing else []
+
+
+def summary(model) -> list[str]:
+    graph = model.forward
+    inputs = ", ".join(f"{i.name} {shape_text(i)}" for i in graph.inputs)
+    outputs = ", ".join(f"{key} {list(graph[n].shape)}" for key, n in graph.outputs.items())
+    state = ", ".join(f"{graph[n].name} x {k}" for n, k in graph.state.items())
+    return [f"{inputs or 'nothing'}  ->  {outputs or 'a loss'}", f"state: {state or 'none'}"]
+
+
+def shape_text(info) -> str:
+    return f"class({info.classes})" if info.kind == "class" else info.kind if info.kind == "flag" else str(list(info.shape))
+
+
+def optimisers(name: str, real: str, wanted: bool) -> dict:
+    """Every `rn_` optimiser of the fixed C under the model's own name, with its arguments as they are declared."""
+    text = (files("rnnc.runtime") / "optimisers.h").read_text()
+    found = re.findall(r"^RN_FUNCTION (void|double) (rn_(\w+))\(([^)]*)\)", text, re.M | re.S)
+    declarations, definitions = [], []
+    for kind, function, short, arguments in found if wanted else []:
+        plain = " ".join(re.sub(r"\brestrict\b", "", arguments).split())
+        names = [a.split()[-1].lstrip("*") for a in plain.split(",")]
+        outer = re.sub(r"\breal\b", real, plain)
+        declarations.append(f"{kind} {name}_{short}({outer});")
+        back = "return " if kind != "void" else ""
+        definitions.append(f"{kind} {name}_{short}({plain}) {{ {back}{function}({', '.join(names)}); }}")
+    return {"optimiser_declarations": "\n".join(declarations),
+            "optimisers": "\n".join(definitions) + ("\n" if definitions else "")}
+
+
+def manifest(model, texts, places: dict[str, int]) -> dict:
+    graph: Graph = model.forward
+    return {
+        "format": 1, "version": model.version, "name": model.name, "dtype": model.dtype, "program_hash": model.hash,
+        "inputs": [{"name": i.name, "field": flat(i.name), "shape": list(i.shape), "kind": i.kind, "classes": i.classes,
+                    "target": i.target, "per": i.per} for i in graph.inputs],
+        "outputs": [{"name": key, "field": flat(key), "shape": list(graph[n].shape), "kind": graph[n].kind}
+                    for key, n in graph.outputs.items()],
+        "params": [{"name": p.name, "shape": list(p.shape), "trainable": p.trainable, "offset": places[p.name],
+                    "init": list(p.init)} for p in sorted(graph.params, key=lambda p: places[p.name])],
+        "trainable": sum(size(p.shape) for p in graph.params if p.trainable),
+        "total": sum(size(p.shape) for p in graph.params),
+        "scores": ([] if not graph.losses else ["loss"]) + list(graph.metrics),
+        "state": [{"name": graph[n].name, "shape": list(graph[n].shape), "depth": k, "kind": graph[n].kind}
+                  for n, k in graph.state.items()],
+        "functions": [t.name for t in texts], "lookahead": model.lookahead,
+        "probes": [{"name": node.name, "line": str(node.span) if node.span else None, "shape": list(node.shape)}
+                   for node in graph.nodes if node.name is not None and node.domain == "frame"],
+    }

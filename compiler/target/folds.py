@@ -1,0 +1,75 @@
+"""Sums over frames and streams as C: parameter gradients, losses, initial values.
+
+In: a fold node. Out: a C function in which each thread owns pieces of the result and adds the rows in blocks of a
+fixed size, in a fixed order, so that the sum never depends on the number of threads.
+"""
+
+from rnnc.errors import Broken
+from rnnc.target.access import Access
+
+
+def fold(access: Access, n: int, name: str, to: str, stride: str, add: str) -> str:
+    """`to`: where the sum goes; `stride`: from one row of it to the next; `add`: C, whether to add to what is there."""
+    graph = access.graph
+    node = graph[n]
+    reads = node.args
+    title = node.name or access.names[n]
+    head = [f"/* {title}: {describe(access, n)} */",
+            f"static void {name}(const rn_call *c, const rn_team *team, int thread)", "{"]
+    if node.op == "fold_outer":
+        rows, columns = node.shape
+        body = [f"const rn_share2 mine = rn_fold_share({rows}, {columns}, thread, team->threads);",
+                f"real *const to = {to};",
+                "RN_ALIGNED real panel[RN_FOLD_MOST * RN_FOLD_WIDE];",
+                "const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];",
+                "RN_COUNT_PRODUCT({stage}, mine.m1 - mine.m0, mine.k1 - mine.k0, c->R);",
+                "for (long first = 0; first < c->R; first += RN_FOLD_MOST) {",
+                "    const long rows = RN_MIN(RN_FOLD_MOST, c->R - first);",
+                "    for (long i = 0; i < rows; i++) {",
+                "        const long r = first + i;",
+                f"        a_rows[i] = {access.row(reads[0])};",
+                f"        x_rows[i] = {access.row(reads[1])};",
+                "    }",
+                f"    rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, panel, first > 0 || {add});",
+                "}"]
+    elif node.op == "fold_column":
+        rows, columns = node.shape
+        body = ["long m0, m1;", f"real *const to = {to};",
+                f"rn_share({rows}, thread, team->threads, &m0, &m1);",
+                f"if (!({add}))",
+                f"    for (long m = m0; m < m1; m++) rn_zero(to + m * {stride}, {columns});",
+                "for (long r = 0; r < c->R; r++) {",
+                f"    const int64_t label = {access.integer(reads[1])};",
+                f"    const real *const from = {access.row(reads[0])};",
+                f"    if (label >= 0 && label < {columns})",
+                f"        for (long m = m0; m < m1; m++) to[m * {stride} + label] += from[m];",
+                "}"]
+    elif node.op == "fold_sum":
+        size = node.size
+        body = [f"real *const to = {to};", "long u0, u1;", "const real *rows[RN_FOLD_MOST];",
+                f"rn_share({size}, thread, team->threads, &u0, &u1);",
+                "for (long first = 0; first < c->R; first += RN_FOLD_MOST) {",
+                "    const long count = RN_MIN(RN_FOLD_MOST, c->R - first);",
+                "    for (long i = 0; i < count; i++) {",
+                "        const long r = first + i;",
+                f"        rows[i] = {access.row(reads[0])};",
+                "    }",
+                "    const rn_rows of = {NULL, 0, rows, u0};",
+                f"    rn_fold_sum(to + u0, u1 - u0, &of, count, first > 0 || {add});",
+                "}"]
+    else:
+        raise Broken(f"no C for the fold {node.op}")
+    return "\n".join([*head, *(f"    {line}" for line in body), "}"])
+
+
+def describe(access: Access, n: int) -> str:
+    graph = access.graph
+    names = [graph[r.node].name or access.names[r.node] for r in graph[n].args]
+    delays = ["" if not r.delay else f"[t{-r.delay:+d}]" for r in graph[n].args]
+    what = [name + delay for name, delay in zip(names, delays)]
+    match graph[n].op:
+        case "fold_outer":
+            return f"the sum over all frames of {what[0]} times {what[1]} transposed"
+        case "fold_column":
+            return f"the sum over all frames of {what[0]} at the column {what[1]}"
+    return f"the sum over all frames of {what[0]}"

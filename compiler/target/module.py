@@ -1,0 +1,145 @@
+"""A whole model as C: all its programs over one state, one set of packed constants, one header.
+
+In: the schedules of a model's programs. Out: `Emitted`: the C file, the header, the declarations for cffi, the manifest.
+"""
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+from rnnc.errors import Broken
+from rnnc.graph.nodes import Graph, Read
+from rnnc.plan.schedule import RowKernel, Schedule
+from rnnc.target import api
+from rnnc.target.pool import Pool
+from rnnc.target.program import Program, ProgramText
+from rnnc.target.render import render
+from rnnc.target.rows import RowWriter
+
+FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "rows.h",
+         "optimisers.h")
+
+
+@dataclass(frozen=True)
+class Emitted:
+    name: str
+    c: str
+    header: str
+    cdef: str
+    manifest: dict
+
+
+@dataclass(frozen=True)
+class Model:
+    """What all programs of a model have in common."""
+
+    name: str                                  # the prefix of every exported name
+    forward: Graph                             # the elaborated graph: inputs, outputs, parameters, state
+    dtype: str
+    version: str
+    hash: str                                  # of the forward graph's text, 16 hex digits
+    source: str = ""
+    counting: bool = False
+    lookahead: dict | None = None
+
+
+def offsets(graph: Graph) -> dict[str, int]:
+    """Where each parameter begins in the flat vector: trainable ones first."""
+    found, at = {}, 0
+    for param in sorted(graph.params, key=lambda p: not p.trainable):
+        found[param.name] = at
+        at += size_of(param.shape)
+    return found
+
+
+def size_of(shape) -> int:
+    total = 1
+    for dim in shape:
+        total *= dim
+    return total
+
+
+def emit(model: Model, programs: list[Schedule]) -> Emitted:
+    graph = model.forward
+    places = offsets(graph)
+    pool = Pool(places)
+    entries = [graph[n].name for n in graph.state]
+    texts: list[ProgramText] = []
+    for made in programs:
+        program = Program(made, pool, entries)
+        text = program.write()
+        api.finish(program, model, places)
+        texts.append(text)
+    pack = packing(pool)
+    view = api.view(model, texts, pool, pack, places)
+    fixed = [{"name": f"runtime/{name}", "text": (files("rnnc.runtime") / name).read_text()} for name in FIXED]
+    declarations = render("declarations.h.j2", m=view)
+    view.update(fixed=fixed, types=declarations)
+    view["api"] = render("api.c.j2", m=view)
+    c = render("module.c.j2", m=view)
+    header = render("header.h.j2", m=view, declarations=render("declarations.h.j2",
+                    m={**view, "weights_length": f"{view['upper']}_WEIGHTS"}))
+    return Emitted(model.name, c, header, declarations, api.manifest(model, texts, places))
+
+
+# ---------------------------------------------------------------------------------------------- packing
+
+class PackAccess:
+    """Addresses while weights are packed: every constant is in the packed block."""
+
+    def __init__(self, pool: Pool):
+        self.pool = pool
+        self.graph = pool.graph()
+        self.names = {n: f"c{n}" for n in range(len(self.graph))}
+        self.role = ["early"] * len(self.graph)
+        self.made = None
+
+    def row(self, read: Read, r: str = "r") -> str:
+        return f"(packed + {self.pool.values[read.node]})"
+
+    def constant(self, n: int) -> str:
+        return self.row(Read(n))
+
+    def integer(self, read: Read, r: str = "r") -> str:
+        node = self.graph[read.node]
+        if node.op != "number":
+            raise Broken("an integer constant that is not a number")
+        return str(int(node.attr("value")))
+
+    def at(self, n: int, row: str) -> str:
+        return self.row(Read(n))
+
+
+def packing(pool: Pool) -> dict:
+    """The function that fills the packed block, and the tables that it copies."""
+    access = PackAccess(pool)
+    tables, statements = [], []
+    computed: list[int] = []
+
+    def flush() -> None:
+        if computed:
+            kernel = RowKernel(0, tuple(computed), tuple(computed))
+            made = RowWriter(access, kernel).view("", "", "")
+            statements.append("{")
+            statements.extend(f"    {line}" for line in (*made.constants, *made.statements))
+            statements.append("}")
+            computed.clear()
+
+    for n in pool.order:
+        node, name = pool[n], pool.values[n]
+        if node.op == "param":
+            statements.append(f"rn_pack_value(packed + {name}, w + {pool.offsets[node.attr('name')]}, {node.size});")
+        elif node.op == "table":
+            data = access.graph.tables[node.attr("index")].ravel()
+            tables.append({"name": f"rn_table_{n}", "length": max(1, data.size),
+                           "values": ", ".join(repr(float(v)) for v in data)})
+            statements.append(f"rn_pack_value(packed + {name}, rn_table_{n}, {node.size});")
+        elif node.op == "number":
+            statements.append(f"packed[{name}] = (real){float(node.attr('value'))!r};")
+        else:
+            computed.append(n)
+            flush()
+    lines = ["/* Constants first, then the panels that products read. */",
+             "static void rn_pack_all(const real *w, real *packed)", "{", "    (void)w, (void)packed;"]
+    lines += [f"    {line}" for line in statements + pool.packing]
+    lines.append("}")
+    return {"text": "\n".join(lines), "tables": tables}

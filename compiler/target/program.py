@@ -1,0 +1,265 @@
+"""One program (run, evaluate, backprop, vjp) as C: its kernels, its stages, its memory.
+
+In: a schedule. Out: `ProgramText`: function texts and the statements that prepare and finish a call. Everything that
+several programs share (constants, state, types) is `module.py`'s.
+"""
+
+from dataclasses import dataclass, field
+
+from rnnc.graph.nodes import INT, Read
+from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Sweep, UnitKernel
+from rnnc.target.access import Access, stride
+from rnnc.target.folds import fold
+from rnnc.target.names import flat, names
+from rnnc.target.pool import Pool
+from rnnc.target.render import render
+from rnnc.target.rows import RowWriter
+from rnnc.target.units import UnitWriter
+from rnnc.target.view import Call, StageView
+
+
+@dataclass
+class ProgramText:
+    name: str
+    functions: list[str] = field(default_factory=list)          # row finders, kernels, folds, stages, in order
+    stages: list[str] = field(default_factory=list)             # names of stage functions
+    fields: dict[str, str] = field(default_factory=dict)        # field of rn_call -> C type
+    layout: list[str] = field(default_factory=list)             # statements that give out the workspace
+    prepare: list[str] = field(default_factory=list)            # before the threads start
+    finish: list[str] = field(default_factory=list)             # after they are done
+    ahead: bool = False
+    work: int = 0                                               # floating point operations of a row, products only
+
+
+class Program:
+    def __init__(self, made: Schedule, pool: Pool, entries: list[str]):
+        """`entries`: the signals of the model's state, in its order."""
+        self.made, self.graph, self.role, self.pool, self.entries = made, made.graph, made.role, pool, entries
+        self.names = names(made.graph)
+        for n, buffer in made.buffers.items():
+            if self.graph[n].kind == INT:
+                self.names[n] += "_i"
+        self.access = Access(made, self.names, pool)
+        self.text = ProgramText(made.program)
+
+    def write(self) -> ProgramText:
+        text, kernels, stages = self.text, [], []
+        for number, stage in enumerate(self.made.stages):
+            made, view = self.stage(stage, number)
+            kernels += made
+            stages.append(render("stage.c.j2", s=view))
+            text.stages.append(view.name)
+        self.memory()
+        self.call()
+        finders = list(self.access.functions.values())
+        text.functions = finders + kernels + stages
+        text.ahead = self.access.ahead
+        return text
+
+    # -------------------------------------------------------------------------------------------- stages
+
+    def stage(self, stage, number: int) -> tuple[list[str], StageView]:
+        name = f"{self.made.program}_{number}"
+        made: list[str] = []
+        if isinstance(stage, Fold):
+            calls = []
+            for n in stage.nodes:
+                function = f"{name}_{self.names[n]}"
+                made.append(self.fold(n, function).replace("{stage}", str(number)))
+                calls.append(f"{function}(c, team, thread);")
+            return made, StageView(name, "Sums over frames and streams: every piece has one owner.", "fold", 0, 1, 0,
+                                   (), tuple(calls), number)
+        if isinstance(stage, Map):
+            phases, kind, why = [[(k, 0) for k in stage.kernels]], "map", stage.why or "all frames at once"
+        elif isinstance(stage, Once):
+            phases, kind, why = [[(stage.kernel, 0)]], "once", "constants that wait for a sum"
+        else:
+            phases = [list(phase.kernels) for phase in stage.phases]
+            kind, why = "sweep" if stage.meets else "alone", stage.why
+        calls = []
+        direction = stage.direction if isinstance(stage, Sweep) else 1
+        frames = stage.frames if isinstance(stage, Sweep) else 0
+        for phase in phases:
+            row = []
+            for kernel, offset in phase:
+                function = f"{name}_{kernel.number}"
+                made.append(self.kernel(kernel, function, number, direction < 0 and frames > 1))
+                blocks, panels = self.work(kernel)
+                row.append(Call(function, offset, blocks, panels, number))
+            calls.append(tuple(row))
+        reach = max((c.offset for phase in calls for c in phase), default=0)
+        title = self.stage_title(stage, phases, why)
+        return made, StageView(name, title, kind, frames, direction, reach, tuple(calls), (), number)
+
+    def stage_title(self, stage, phases, why: str) -> str:
+        if not isinstance(stage, Sweep):
+            return why[0].upper() + why[1:] + "."
+        way = "forwards" if stage.direction > 0 else "backwards"
+        frames = "one frame" if stage.frames == 1 else f"{stage.frames} frames"
+        signals = [self.graph[n].name for phase in phases for k, _ in phase for n in self.members(k)
+                   if self.graph[n].name]
+        shown = ", ".join(signals[:8]) + (", …" if len(signals) > 8 else "")
+        return f"A loop {way} through time, {frames} a step: {why}.\n * {shown}"
+
+    def members(self, kernel: Kernel) -> list[int]:
+        return [*(g.node for g in getattr(kernel, "gates", ())), *kernel.body]
+
+    def work(self, kernel: Kernel) -> tuple[str, str]:
+        if isinstance(kernel, RowKernel):
+            return "rows", "1"
+        width = self.graph[self.members(kernel)[0]].size
+        if not kernel.panels:
+            return "rows", f"RN_PANELS({width}, 1)"
+        vectors = max(len(p.gates) for p in kernel.panels) * kernel.spread
+        for panel in kernel.panels:
+            self.text.work += 2 * panel.inner * len(panel.gates) * width
+        return f"rn_cuts(rows, RN_ROWS({vectors}))", f"RN_PANELS({width}, {kernel.spread})"
+
+    def kernel(self, kernel: Kernel, name: str, stage: int, backwards: bool) -> str:
+        signals = [self.graph[n].name for n in self.members(kernel) if self.graph[n].name]
+        title = ", ".join(dict.fromkeys(signals)) or "unnamed values"
+        title = title if len(title) < 100 else title[:title.rindex(",", 0, 100)] + ", …"
+        if isinstance(kernel, UnitKernel):
+            view = UnitWriter(self.access, kernel, stage, backwards).view(name, title, self.lines(kernel))
+            return render("kernel_units.c.j2", k=view)
+        view = RowWriter(self.access, kernel).view(name, title, self.lines(kernel))
+        return render("kernel_rows.c.j2", k=view)
+
+    def lines(self, kernel: Kernel) -> str:
+        """Which lines of which files a kernel computes: `charlm.rnn:7-9, lstm.rnn:14`."""
+        found: dict[str, set[int]] = {}
+        for n in self.members(kernel):
+            span = self.graph[n].span
+            if span is not None:
+                found.setdefault(span.source.name.rsplit("/", 1)[-1], set()).add(span.line)
+        parts = []
+        for source, lines in found.items():
+            numbers, runs = sorted(lines), []
+            for line in numbers:
+                if runs and line == runs[-1][1] + 1:
+                    runs[-1][1] = line
+                else:
+                    runs.append([line, line])
+            parts += [f"{source}:{a}" if a == b else f"{source}:{a}-{b}" for a, b in runs]
+        return ", ".join(parts)
+
+    def fold(self, n: int, function: str) -> str:
+        node = self.graph[n]
+        columns = node.shape[-1] if len(node.shape) == 2 else node.size
+        return fold(self.access, n, function, f"c->{self.names[n]}", str(columns), "0")
+
+    # -------------------------------------------------------------------------------------------- memory
+
+    def memory(self) -> None:
+        """Fields of the call and the statements that give out the workspace."""
+        text, made, graph = self.text, self.made, self.graph
+        size = {"rows": "R * RN_PAD({})", "scalar": "R", "int": "R"}
+        for number, (kind, width) in enumerate(made.slots):
+            if kind == "ring":
+                ring = next(b for b in made.buffers.values() if b.slot == number)
+                numbers = f"{ring.ring} * B * {stride(graph, ring.node)}"
+                kind = "int" if graph[ring.node].kind == INT else "rows"
+            else:
+                numbers = size[kind].format(width)
+            unit = "int32_t" if kind == "int" else "real"
+            text.layout.append(f"void *const slot_{number} = rn_give(&at, ({numbers}) * sizeof({unit}));")
+        for n, buffer in made.buffers.items():
+            kind = "int32_t" if graph[n].kind == INT else "real"
+            text.fields[self.names[n]] = f"{kind} *" if buffer.place != "input" else f"const {kind} *"
+            if buffer.slot is not None:
+                text.layout.append(f"c->{self.names[n]} = slot_{buffer.slot};")
+        for n, node in enumerate(graph.nodes):
+            if self.role[n] in ("fold", "late"):
+                text.fields[self.names[n]] = "real *"
+                text.layout.append(f"c->{self.names[n]} = rn_give(&at, RN_PAD({node.size}) * sizeof(real));")
+        for n in graph.state:
+            kind = "int32_t" if graph[n].kind == INT else "real"
+            text.fields[f"old_{self.names[n]}"] = f"const {kind} *"
+
+    # -------------------------------------------------------------------------------------------- call
+
+    def entry(self, n: int) -> int:
+        return self.entries.index(self.graph[n].name)
+
+    def call(self) -> None:
+        self.leaves()
+        self.states()
+        self.exports()
+
+    def leaves(self) -> None:
+        """Where inputs are found; those that must be padded, or are absent, are copied first."""
+        text, graph = self.text, self.graph
+        for n, node in enumerate(graph.nodes):
+            if self.role[n] != "leaf":
+                continue
+            to, buffer = f"c->{self.names[n]}", self.made.buffers[n]
+            step = stride(graph, n)
+            if node.op == "input":
+                source = f"in->{flat(str(node.attr('name')))}"
+                info = next(i for i in graph.inputs if i.name == node.attr("name"))
+                if info.kind == "flag":
+                    text.prepare.append(f"for (long r = 0; r < c->R; r++) {to}[r] = {source}[r] != 0;")
+                elif buffer.place == "import":
+                    text.prepare.append(f"rn_copy_rows({to}, {step}, {source}, {node.size}, c->R, {node.size});")
+                else:
+                    text.prepare.append(f"{to} = {source};")
+            elif node.op == "weight":
+                text.layout.append(f"c->ones = rn_give(&at, R * sizeof(real));")
+                text.fields["ones"] = "real *"
+                text.prepare += ["for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;",
+                                 f"{to} = in->weight ? in->weight : c->ones;"]
+            elif node.op == "cotangent":
+                name = flat(str(node.attr("name")))
+                text.layout.append(f"{to} = rn_give(&at, R * {step} * sizeof(real));")
+                text.fields[self.names[n]] = "real *"
+                text.prepare += [f"if (cotangent && cotangent->{name})",
+                                 f"    rn_copy_rows({to}, {step}, cotangent->{name}, {node.size}, c->R, {node.size});",
+                                 f"else rn_zero({to}, c->R * {step});"]
+            else:
+                entry = self.entries.index(str(node.attr("signal")))
+                text.prepare.append(f"rn_seed({to}, state_cotangent, {entry}, c->T, c->B, {step});")
+
+    def states(self) -> None:
+        """The state before the call, and the state after it."""
+        text, graph, made = self.text, self.graph, self.made
+        for n in graph.state:
+            kind = "int32_t" if graph[n].kind == INT else "real"
+            text.prepare.append(f"c->old_{self.names[n]} = (const {kind} *)rn_state_entry(state, {self.entry(n)}, c->B);")
+            depth, step = graph.state[n], stride(graph, n)
+            take = graph[n].size if graph[n].kind != INT else 1
+            text.finish += [
+                f"for (long j = 0; j < {depth}; j++) {{        /* {graph[n].name}: the last {depth} frames */",
+                f"    {kind} *const to = ({kind} *)rn_state_entry(state, {self.entry(n)}, c->B) + j * c->B * {step};",
+                f"    const long t = c->T - {depth} + j;",
+                f"    if (t < 0) memmove(to, to + c->T * c->B * {step}, sizeof({kind}) * c->B * {step});",
+                f"    else for (long b = 0; b < c->B; b++)",
+                f"        memcpy(to + b * {step}, {self.access.at(n, '(t * c->B + b)')}, sizeof({kind}) * {take});",
+                "}"]
+        kept = {graph[n].name for n in graph.state}
+        for number, name in enumerate(self.entries):
+            if name not in kept:
+                text.finish.append(f"rn_state_clear(state, {number}, c->B);        /* {name}: not known here */")
+
+    def exports(self) -> None:
+        """Outputs go straight to the caller's arrays where these have whole vectors; else they are copied."""
+        text, graph, made = self.text, self.graph, self.made
+        direct: set[str] = set()
+        for name, n in graph.outputs.items():
+            node, field_ = graph[n], flat(name)
+            buffer = made.buffers.get(n)
+            if buffer is not None and buffer.place == "output" and not any(graph.outputs[o] == n for o in direct):
+                direct.add(name)
+                fits = f"{node.size} == {stride(graph, n)}" if stride(graph, n) != "1" else "1"
+                to = f"c->{self.names[n]}"
+                text.prepare.append(f"if (out && out->{field_} && {fits}) {to} = out->{field_};")
+                size = node.size if node.kind != INT else 1
+                text.finish += [f"if (out && out->{field_} && out->{field_} != {to})"]
+                text.finish += self.export(f"out->{field_}", n, size)
+            else:
+                text.finish += [f"if (out && out->{field_})"]
+                text.finish += self.export(f"out->{field_}", n, node.size if node.kind != INT else 1)
+
+    def export(self, to: str, n: int, size: int) -> list[str]:
+        if self.graph[n].kind == INT:
+            return [f"    for (long r = 0; r < c->R; r++) {to}[r] = (int32_t)({self.access.integer(Read(n))});"]
+        return [f"    for (long r = 0; r < c->R; r++) rn_copy({to} + r * {size}, {self.access.row(Read(n))}, {size});"]

@@ -1,0 +1,314 @@
+"""Row kernels as C: any operators at all, one row after another.
+
+In: a `RowKernel`. Out: its `RowView`. Elementwise equations of one size share a loop over units; every other operator
+is one call of the fixed C (runtime/rows.h). Scalars are vectors with all lanes alike; vectors made and used here live
+in a small array, those that others read in their own rows.
+"""
+
+from math import prod
+
+from rnnc.errors import Broken
+from rnnc.graph.nodes import CONSTANT, INT, Read
+from rnnc.graph.ops import OPS
+from rnnc.plan.schedule import RowKernel
+from rnnc.target.access import Access
+from rnnc.target.expressions import COMPARE, integer, number, vector
+from rnnc.target.view import RowView
+
+
+def elementwise(node) -> bool:
+    return OPS[node.op].family == "elementwise"
+
+
+class RowWriter:
+    def __init__(self, access: Access, kernel: RowKernel, target=None):
+        """`target(n)`: the address of a stored value at row r, if it is not the program's own memory."""
+        self.access, self.kernel, self.graph, self.names = access, kernel, access.graph, access.names
+        self.target = target or (lambda n: access.at(n, "r"))
+        self.local = set(kernel.body)
+        self.stores = set(kernel.stores)
+        self.constants: dict[str, str] = {}
+        self.scalars: dict[Read, str] = {}
+        self.lines: list[str] = []
+
+    def view(self, name: str, title: str, lines: str) -> RowView:
+        for group in self.groups():
+            if len(group) > 1 or self.graph[group[0]].shape and elementwise(self.graph[group[0]]):
+                self.loop(group)
+            else:
+                self.single(group[0])
+        return RowView(name, title, lines, tuple(self.constants.values()), tuple(self.lines))
+
+    # -------------------------------------------------------------------------------------------- order
+
+    def groups(self) -> list[list[int]]:
+        """The body in an order that can be computed, elementwise vectors of one size as long as possible together."""
+        waiting = {n: {s for s in self.inside(n)} for n in self.kernel.body}
+        made: set[int] = set()
+        out: list[list[int]] = []
+        while waiting:
+            ready = [n for n, needs in waiting.items() if needs <= made]
+            if not ready:
+                raise Broken("a row kernel waits for itself")
+            vectors = [n for n in ready if elementwise(self.graph[n]) and self.graph[n].shape]
+            others = [n for n in ready if n not in vectors]
+            if others:
+                group = others[:1]
+            else:
+                size = self.graph[vectors[0]].size
+                group, inside = [], set()
+                again = True
+                while again:
+                    again = False
+                    for n in list(waiting):
+                        node = self.graph[n]
+                        if n not in inside and elementwise(node) and node.shape and node.size == size \
+                                and waiting[n] <= made | inside and self.direct(n, inside):
+                            group.append(n)
+                            inside.add(n)
+                            again = True
+            for n in group:
+                made.add(n)
+                del waiting[n]
+            out.append(group)
+        return out
+
+    def direct(self, n: int, inside: set[int]) -> bool:
+        """A loop's values reach its other equations in registers only: not through a view."""
+        return all(read.node not in inside or read.delay == 0 for read in self.graph[n].args) and all(
+            not (self.behind(read.node) & inside) for read in self.graph[n].args if read.node not in inside)
+
+    def behind(self, n: int) -> set[int]:
+        found: set[int] = set()
+        stack = [n]
+        while stack:
+            m = stack.pop()
+            if self.access.role[m] in ("view", "index"):
+                for read in self.graph[m].args:
+                    found.add(read.node)
+                    stack.append(read.node)
+        return found
+
+    def inside(self, n: int) -> set[int]:
+        """What of this kernel must be there before n (its own frame only)."""
+        found: set[int] = set()
+        stack = [(read.node, read.delay) for read in self.graph[n].args]
+        while stack:
+            m, delay = stack.pop()
+            if delay:
+                continue
+            if m in self.local:
+                found.add(m)
+            elif self.access.role[m] in ("view", "index"):
+                stack += [(read.node, read.delay) for read in self.graph[m].args]
+        return found
+
+    # -------------------------------------------------------------------------------------------- statements
+
+    def declare(self, n: int) -> None:
+        """Memory for a vector made here: its own row if others read it, else an array of the row's."""
+        name, node = self.names[n], self.graph[n]
+        if n in self.stores:
+            self.lines.append(f"real *const {name} = {self.target(n)};")
+        else:
+            self.lines.append(f"RN_ALIGNED real {name}[RN_PAD({node.size}) + RN_VL];")
+
+    def remark(self, n: int) -> str:
+        node = self.graph[n]
+        return f"    /* {node.name} */" if node.name and node.name != self.names[n] else ""
+
+    def loop(self, group: list[int]) -> None:
+        """One pass over the units for elementwise equations of one size."""
+        inside = set(group)
+        kept = [n for n in group if n in self.stores or self.read_later(n, inside)]
+        for n in kept:
+            self.declare(n)
+        body = []
+        for n in group:
+            value = vector(self.graph[n].op, [self.operand(read, inside) for read in self.graph[n].args])
+            body.append(f"    const rn_v v_{self.names[n]} = {value};{self.remark(n)}")
+            if n in kept:
+                body.append(f"    rn_store({self.names[n]} + u, v_{self.names[n]});")
+        size = self.graph[group[0]].size
+        self.lines += [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{", *body, "}"]
+
+    def read_later(self, n: int, inside: set[int]) -> bool:
+        return any(reader not in inside for reader, _ in self.graph.uses[n])
+
+    def single(self, n: int) -> None:
+        node, name = self.graph[n], self.names[n]
+        if node.kind == INT:
+            value = (f"rn_row_argmax({self.pointer(node.args[0])}, {self.graph[node.args[0].node].size})"
+                     if node.op == "argmax" and not node.shape else self.integer_value(n))
+            self.lines.append(f"const int64_t {name} = {value};{self.remark(n)}")
+            if n in self.stores:
+                self.lines.append(f"*({self.target(n)}) = (int32_t){name};")
+            return
+        if not node.shape:
+            self.lines.append(f"const rn_v {name} = {self.scalar(n)};{self.remark(n)}")
+            if n in self.stores:
+                self.lines.append(f"*({self.target(n)}) = {name}[0];")
+            if self.pointed(n):
+                self.lines.append(f"const real {name}_at[1] = {{{name}[0]}};")
+            return
+        self.declare(n)
+        self.lines.append(f"{self.call(n)}{self.remark(n)}")
+
+    def pointed(self, n: int) -> bool:
+        """Whether somebody here reads a scalar through a pointer."""
+        return any(self.access.role[r] == "view" or not elementwise(self.graph[r]) for r, _ in self.graph.uses[n])
+
+    def integer_value(self, n: int) -> str:
+        node = self.graph[n]
+        if node.op == "where":
+            return (f"({self.truth(node.args[0])} ? {self.integer(node.args[1])} : {self.integer(node.args[2])})")
+        return integer(node.op, [self.integer(read) for read in node.args])
+
+    # -------------------------------------------------------------------------------------------- operands
+
+    def integer(self, read: Read) -> str:
+        n = read.node
+        if n in self.local and read.delay == 0:
+            return self.names[n]
+        if self.access.role[n] == "index" and self.inside(n):
+            return f"({self.integer_value(n)})"
+        return self.access.integer(read)
+
+    def truth(self, read: Read) -> str:
+        if read.node in self.local and read.delay == 0:
+            return f"({self.names[read.node]}[0] != 0)"
+        return self.access.truth(read, "r")
+
+    def operand(self, read: Read, inside: set[int] = frozenset()) -> str:
+        """A vector (or a scalar in all lanes) for an elementwise expression."""
+        n, node = read.node, self.graph[read.node]
+        if n in inside and read.delay == 0:
+            return f"v_{self.names[n]}"
+        if node.op == "number":
+            return f"rn_all({number(node.attr('value'))})"
+        if not node.shape:
+            if n in self.local and read.delay == 0:
+                return self.names[n]
+            if read not in self.scalars:
+                side = "" if not read.delay else f"_past{read.delay}" if read.delay > 0 else f"_next{-read.delay}"
+                self.scalars[read] = name = f"at_{self.names[n]}{side}"
+                where = self.constants if node.domain == CONSTANT else None
+                text = f"const rn_v {name} = rn_all(*({self.pointer(read)}));"
+                if where is not None:
+                    where[name] = text
+                else:
+                    self.before_loop(text)
+            return self.scalars[read]
+        return f"rn_load({self.pointer(read)} + u)"
+
+    def before_loop(self, text: str) -> None:
+        self.lines.append(text)
+
+    def pointer(self, read: Read) -> str:
+        """The address of a value at this row."""
+        n = read.node
+        if n in self.local and read.delay == 0:
+            return self.names[n] if self.graph[n].shape else f"{self.names[n]}_at"
+        if self.access.role[n] == "view" and self.graph[n].op != "column" and self.inside_view(read):
+            base, start = self.access.made.views[n]
+            inner = self.pointer(Read(base.node, base.delay + read.delay))
+            return inner if start == 0 else f"({inner} + {start})"
+        if self.access.role[n] == "view" and self.graph[n].op == "column":
+            return self.access.row(read)
+        return self.access.row(read)
+
+    def inside_view(self, read: Read) -> bool:
+        base, _ = self.access.made.views[read.node]
+        return True
+
+    # -------------------------------------------------------------------------------------------- operators
+
+    def scalar(self, n: int) -> str:
+        """The value of a rank-0 real node, in all lanes."""
+        node = self.graph[n]
+        args = [self.graph[r.node] for r in node.args]
+        if node.op == "real":
+            return f"rn_all((real){self.integer(node.args[0])})"
+        if node.op in COMPARE and all(a.kind == INT for a in args):
+            left, right = (self.integer(r) for r in node.args)
+            return f"rn_all((real)({left} {COMPARE[node.op]} {right}))"
+        if elementwise(node):
+            return vector(node.op, [self.operand(read) for read in node.args])
+        size = args[0].size
+        first = self.pointer(node.args[0]) if args[0].shape else f"&{self.names[node.args[0].node]}"
+        if node.op in ("sum", "max", "min", "logsumexp"):
+            return f"rn_all(rn_row_{node.op}({first}, {size}))"
+        if node.op == "take":
+            return f"rn_all(rn_row_take({first}, {size}, {self.integer(node.args[1])}))"
+        if node.op in ("reshape", "slice", "broadcast"):
+            start = int(node.attr("low", 0)) if node.op == "slice" else 0
+            return f"rn_all(({first})[{start}])"
+        raise Broken(f"no C for a scalar {node.op}")
+
+    def call(self, n: int) -> str:
+        """The statement that fills the array of a vector or matrix made by a mixing operator."""
+        node, to = self.graph[n], self.names[n]
+        reads, args = node.args, [self.graph[r.node] for r in node.args]
+        at = [self.pointer(r) if self.graph[r.node].kind != INT else "" for r in reads]
+        shape = args[0].shape if args else ()
+
+        def around(axis: int, dims) -> tuple[int, int, int]:
+            return prod(dims[:axis]), dims[axis], prod(dims[axis + 1:])
+
+        match node.op:
+            case "matmul":
+                rows, inner = shape if not node.attr("ta") else shape[::-1]
+                other = args[1].shape
+                columns = 1 if len(other) == 1 else other[0] if node.attr("tb") else other[1]
+                return (f"rn_small_product({to}, {at[0]}, {at[1]}, {rows}, {inner}, {columns}, "
+                        f"{int(bool(node.attr('ta')))}, {int(bool(node.attr('tb')))});")
+            case "column":
+                return f"rn_column({to}, {at[0]}, {shape[0]}, {shape[1]}, {self.integer(reads[1])});"
+            case "sum" | "max" | "min" | "logsumexp":
+                outer, count, inner = around(node.attr("axis"), shape)
+                return f"rn_axis_{node.op}({to}, {at[0]}, {outer}, {count}, {inner});"
+            case "softmax" | "logsoftmax":
+                axis = node.attr("axis")
+                outer, count, inner = (1, args[0].size, 1) if axis is None else around(axis, shape)
+                return f"rn_axis_{node.op}({to}, {at[0]}, {outer}, {count}, {inner});"
+            case "outer":
+                return f"rn_outer({to}, {at[0]}, {at[1]}, {args[0].size}, {args[1].size});"
+            case "transpose":
+                return f"rn_turn({to}, {at[0]}, {shape[0]}, {shape[1]});"
+            case "reshape" | "identity":
+                return f"rn_copy({to}, {at[0]}, {node.size});"
+            case "concat":
+                axis = int(node.attr("axis", 0))
+                whole = prod(node.shape[axis:])
+                lines, start = [], 0
+                for pointer, arg in zip(at, args):
+                    part = prod(arg.shape[axis:]) if arg.shape else 1
+                    lines.append(f"rn_copy_rows({to} + {start}, {whole}, {pointer}, {part}, "
+                                 f"{prod(node.shape[:axis])}, {part});")
+                    start += part
+                return " ".join(lines)
+            case "slice":
+                axis, low = int(node.attr("axis", 0)), int(node.attr("low", 0))
+                step, part = prod(shape[axis:]), prod(node.shape[axis:])
+                start = low * prod(shape[axis + 1:])
+                return f"rn_copy_rows({to}, {part}, {at[0]} + {start}, {step}, {prod(shape[:axis])}, {part});"
+            case "pad":
+                axis, low = int(node.attr("axis", 0)), int(node.attr("low", 0))
+                step, part = prod(node.shape[axis:]), prod(shape[axis:])
+                start = low * prod(node.shape[axis + 1:])
+                return (f"rn_zero({to}, {node.size}); rn_copy_rows({to} + {start}, {step}, {at[0]}, {part}, "
+                        f"{prod(node.shape[:axis])}, {part});")
+            case "broadcast":
+                dims = (1,) * (2 - len(shape)) + tuple(shape)
+                full = (1,) * (2 - len(node.shape)) + tuple(node.shape)
+                steps = [0 if d == 1 else prod(dims[i + 1:]) for i, d in enumerate(dims)]
+                return f"rn_broadcast({to}, {at[0]}, {full[0]}, {full[1]}, {steps[0]}, {steps[1]});"
+            case "one_hot":
+                return f"rn_one_hot({to}, {node.size}, {self.integer(reads[0])});"
+            case "take":
+                part = prod(shape[1:])
+                return f"rn_take_rows({to}, {at[0]}, {shape[0]}, {part}, {self.integer(reads[1])});"
+            case "place":
+                part = prod(node.shape[1:])
+                return f"rn_place({to}, {at[0]}, {node.shape[0]}, {part}, {self.integer(reads[1])});"
+        raise Broken(f"no C for the operator {node.op}")

@@ -1,0 +1,128 @@
+"""Unit kernels as C: products into registers, then the equations on vectors of units.
+
+In: a `UnitKernel`. Out: its `UnitView`. A value made in the kernel is a local vector with the signal's name; anything
+else is loaded from a row pointer at unit u.
+"""
+
+from rnnc.graph.nodes import CONSTANT, Read
+from rnnc.plan.schedule import UnitKernel
+from rnnc.target.access import Access
+from rnnc.target.expressions import number, vector
+from rnnc.target.view import PanelView, RowPointer, UnitView
+
+CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
+
+
+class UnitWriter:
+    """Writes one kernel; the dictionaries hold what has been declared so far."""
+
+    def __init__(self, access: Access, kernel: UnitKernel, stage: int, backwards: bool):
+        self.access, self.kernel, self.graph = access, kernel, access.graph
+        self.names, self.stage, self.backwards = access.names, stage, backwards
+        self.local = {g.node for g in kernel.gates} | set(kernel.body)
+        self.pointers: dict[Read, RowPointer] = {}
+        self.constants: dict[str, str] = {}
+        self.scalars: dict[Read, str] = {}
+        self.scalar_lines: list[str] = []
+        self.operands: dict[Read, RowPointer] = {}
+
+    def view(self, name: str, title: str, lines: str) -> UnitView:
+        kernel = self.kernel
+        panels, sums = self.panels()
+        statements = []
+        for gate in range(len(kernel.gates)):
+            statements.append(self.gate(gate, panels))
+        stores = set(kernel.stores)
+        for gate in kernel.gates:
+            if gate.node in stores:
+                statements.append(self.store(gate.node))
+        for n in kernel.body:
+            statements.append(f"const rn_v {self.names[n]} = {self.value(n)};{self.remark(n)}")
+            if n in stores:
+                statements.append(self.store(n))
+        widest = max((p.vectors for p in panels), default=1)
+        bytes_ = max(4 * sum(p.inner * p.vectors * 16 for p in panels), 1)
+        return UnitView(name, title, lines, self.graph[next(iter(self.local))].size, widest, kernel.spread,
+                        max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
+                        tuple(self.pointers.values()), sums, tuple(self.constants.values()),
+                        tuple(self.scalar_lines), tuple(statements), self.stage)
+
+    # -------------------------------------------------------------------------------------------- products
+
+    def panels(self):
+        """Panels with the same gates add into the same buffer of sums."""
+        made: list[PanelView] = []
+        buffers: dict[tuple[int, ...], str] = {}
+        sizes: list[tuple[str, int]] = []
+        width, spread = self.graph[next(iter(self.local))].size, self.kernel.spread
+        for panel in self.kernel.panels:
+            vectors = len(panel.gates) * spread
+            add = int(panel.gates in buffers)
+            if not add:
+                buffers[panel.gates] = f"sums_{len(buffers)}" if buffers else "sums"
+                sizes.append((buffers[panel.gates], vectors))
+            if panel.operand not in self.operands:
+                rows = f"x_{len(self.operands)}"
+                self.operands[panel.operand] = RowPointer(rows, "real", self.access.row(panel.operand))
+            at = self.access.pool.panel(self.graph, width, panel.inner, spread, panel.matrices)
+            made.append(PanelView(f"c->packed + {at}", f"{panel.inner} * {vectors} * RN_VL", panel.inner, vectors,
+                                  self.operands[panel.operand].name, buffers[panel.gates], add,
+                                  len(panel.gates) * width))
+        self.buffers = buffers
+        return made, tuple(sizes)
+
+    def gate(self, position: int, panels) -> str:
+        """A gate's products: its vector of each buffer that holds a part of it."""
+        parts = []
+        for gates, buffer in self.buffers.items():
+            if position in gates:
+                vectors = len(gates) * self.kernel.spread
+                place = gates.index(position)
+                inside = f"q * {len(gates)} + {place}" if self.kernel.spread > 1 else str(place)
+                parts.append(f"rn_load({buffer} + (j * {vectors} + {inside}) * RN_VL)")
+        n = self.kernel.gates[position].node
+        return f"const rn_v {self.names[n]} = {' + '.join(parts)};{self.remark(n)}"
+
+    # -------------------------------------------------------------------------------------------- values
+
+    def value(self, n: int) -> str:
+        node = self.graph[n]
+        return vector(node.op, [self.operand(read) for read in node.args])
+
+    def operand(self, read: Read) -> str:
+        n, node = read.node, self.graph[read.node]
+        if n in self.local and read.delay == 0:
+            return self.names[n]
+        if node.op == "number":
+            return f"rn_all({number(node.attr('value'))})"
+        if node.domain == CONSTANT:
+            address = self.access.constant(n)
+            if node.shape:
+                return f"rn_load({address} + u)"
+            name = f"k_{self.names[n]}"
+            self.constants.setdefault(name, f"const rn_v {name} = rn_all(*{address});")
+            return name
+        if not node.shape:
+            if read not in self.scalars:
+                self.scalars[read] = name = f"at_{self.names[n]}{self.suffix(read)}"
+                self.scalar_lines.append(f"const rn_v {name} = rn_all(*({self.access.row(read)}));")
+            return self.scalars[read]
+        if read.delay == 0 and self.access.role[n] != "view":
+            return f"rn_load({self.access.at(n, 'r')} + u)"
+        if read not in self.pointers:
+            name = f"{self.names[n]}{self.suffix(read)}"
+            if read.delay == 0:
+                name = f"{name}_row"
+            self.pointers[read] = RowPointer(name, "real", self.access.row(read))
+        name = self.pointers[read].name
+        return f"rn_load({name}[j] + u)" if self.kernel.panels else f"rn_load({name} + u)"
+
+    def suffix(self, read: Read) -> str:
+        return "" if read.delay == 0 else f"_past{read.delay}" if read.delay > 0 else f"_next{-read.delay}"
+
+    def store(self, n: int) -> str:
+        return f"rn_store({self.access.at(n, 'r')} + u, {self.names[n]});"
+
+    def remark(self, n: int) -> str:
+        node = self.graph[n]
+        return f"    /* {node.name} */" if node.name and node.name != self.names[n] else ""

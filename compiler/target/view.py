@@ -1,0 +1,87 @@
+"""What the templates see: frozen records whose fields are final strings, numbers and yes/no answers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PanelView:
+    """One packed matrix of a unit kernel: `sums` is the buffer that its products go to."""
+
+    at: str                                    # offset of the panel in the packed block
+    size: str                                  # numbers of one panel
+    inner: int
+    vectors: int
+    rows: str                                  # the array of row pointers
+    sums: str
+    add: int                                   # 1: add to what `sums` holds
+    columns: int                               # real columns: gates x units, for the counting build
+
+
+@dataclass(frozen=True)
+class RowPointer:
+    """An array of pointers to one operand's rows, or one pointer: its name and the address of row r."""
+
+    name: str
+    kind: str                                  # "real" | "int32_t"
+    address: str
+
+
+@dataclass(frozen=True)
+class UnitView:
+    name: str
+    title: str
+    lines: str                                 # which equations, by file and line
+    width: int
+    vectors: int                               # of the widest panel
+    spread: int
+    group: int                                 # panels that stay in the second-level cache together
+    backwards: bool
+    panels: tuple[PanelView, ...]
+    operands: tuple[RowPointer, ...]           # rows of products
+    pointers: tuple[RowPointer, ...]           # rows of elementwise operands
+    sums: tuple[tuple[str, int], ...]          # buffers of sums and their vectors
+    constants: tuple[str, ...]                 # statements before any row
+    scalars: tuple[str, ...]                   # statements of a row
+    statements: tuple[str, ...]                # statements of a vector of units
+    stage: int
+
+
+@dataclass(frozen=True)
+class RowView:
+    name: str
+    title: str
+    lines: str
+    constants: tuple[str, ...]
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel inside a stage: how its work is divided, and the call."""
+
+    name: str
+    offset: int
+    blocks: str                                # number of row blocks as C, given `rows`
+    panels: str                                # number of unit panels as C
+    stage: int
+
+
+@dataclass(frozen=True)
+class StageView:
+    name: str
+    title: str
+    kind: str                                  # "map" | "sweep" | "alone" | "fold" | "once"
+    frames: int
+    direction: int
+    reach: int                                 # the largest offset
+    phases: tuple[tuple[Call, ...], ...]
+    statements: tuple[str, ...]
+    number: int
+
+
+@dataclass(frozen=True)
+class ProgramView:
+    name: str
+    title: str
+    stages: tuple[str, ...]                    # functions in order
+    number: int

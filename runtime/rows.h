@@ -1,0 +1,252 @@
+/* rows.h: what generated kernels do to one row at a time: find it, copy it, rearrange it, reduce it.
+ *
+ * Vectors made in a row kernel are padded arrays; whatever is read here is read exactly up to its size, because the
+ * numbers behind it may be anything. Every sum has one fixed order. */
+
+#define RN_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define RN_MAX(a, b) ((a) > (b) ? (a) : (b))
+
+static const int32_t rn_no_label RN_UNUSED = -1;
+
+/* ------------------------------------------------------------------------------------------------ finding rows */
+
+/* A row in a buffer that keeps only the last `rows` rows. */
+RN_INLINE long rn_ring(long row, long rows) { return row % rows; }
+
+/* The column of a label in a table stored column by column; no label: zeros. */
+RN_INLINE const real *rn_lookup(const real *table, long stride, int64_t label, const real *zeros) {
+    return label < 0 ? zeros : table + label * stride;
+}
+
+RN_INLINE int64_t rn_imod(int64_t a, int64_t b) {
+    int64_t rest = b ? a % b : 0;
+    return rest && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
+RN_INLINE int64_t rn_ipow(int64_t a, int64_t b) {
+    int64_t power = 1;
+    for (; b > 0; b--) power *= a;
+    return power;
+}
+
+/* ------------------------------------------------------------------------------------------------ dividing work */
+
+/* What one thread does of a kernel: row blocks [b0, b1) of panels [p0, p1). */
+typedef struct {
+    long b0, b1, p0, p1;
+} rn_part;
+
+/* Panels are dealt first, whole; row blocks if there are too few panels. No sum depends on who does it. */
+RN_INLINE rn_part rn_split(long blocks, long panels, int thread, int threads) {
+    rn_part part = {0, blocks, 0, panels};
+    if (threads == 1) return part;
+    if (panels >= 8 * threads || (panels >= threads && panels % threads == 0) || (panels >= threads && blocks < threads))
+        rn_share(panels, thread, threads, &part.p0, &part.p1);
+    else
+        rn_share(blocks, thread, threads, &part.b0, &part.b1);
+    return part;
+}
+
+/* Panels of `spread` blocks of RN_VL units that cover n units. */
+#define RN_PANELS(n, spread) (((n) + (spread) * RN_VL - 1) / ((spread) * RN_VL))
+
+/* ------------------------------------------------------------------------------------------------ frames and starts */
+
+/* Frames since the start of each stream's sequence; `count` goes on from the state, a start sets it to 0. */
+RN_FUNCTION void rn_fill_since(int64_t *since, const int64_t *count, const uint8_t *starts, long T, long B) {
+    for (long t = 0; t < T; t++)
+        for (long b = 0; b < B; b++)
+            since[t * B + b] = starts && starts[t * B + b] ? 0 : t ? since[(t - 1) * B + b] + 1 : count[b];
+}
+
+/* Frames that follow in the same sequence inside the call. */
+RN_FUNCTION void rn_fill_left(int64_t *left, const int64_t *since, long T, long B) {
+    for (long t = T - 1; t >= 0; t--)
+        for (long b = 0; b < B; b++)
+            left[t * B + b] = t == T - 1 || since[(t + 1) * B + b] == 0 ? 0 : left[(t + 1) * B + b] + 1;
+}
+
+/* ------------------------------------------------------------------------------------------------ copies */
+
+RN_INLINE void rn_copy(real *to, const real *from, long n) {
+    for (long i = 0; i < n; i++) to[i] = from[i];
+}
+RN_INLINE void rn_zero(real *to, long n) {
+    for (long i = 0; i < n; i++) to[i] = 0;
+}
+RN_INLINE void rn_copy_rows(real *to, long to_stride, const real *from, long from_stride, long rows, long n) {
+    for (long i = 0; i < rows; i++) rn_copy(to + i * to_stride, from + i * from_stride, n);
+}
+RN_INLINE void rn_turn(real *to, const real *from, long rows, long columns) {
+    for (long i = 0; i < rows; i++)
+        for (long j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
+}
+RN_INLINE void rn_broadcast(real *to, const real *from, long rows, long columns, long row_step, long column_step) {
+    for (long i = 0; i < rows; i++)
+        for (long j = 0; j < columns; j++) to[i * columns + j] = from[i * row_step + j * column_step];
+}
+RN_INLINE void rn_one_hot(real *to, long n, int64_t label) {
+    rn_zero(to, n);
+    if (label >= 0 && label < n) to[label] = 1;
+}
+RN_INLINE real rn_row_take(const real *from, long n, int64_t i) { return i >= 0 && i < n ? from[i] : 0; }
+RN_INLINE void rn_take_rows(real *to, const real *from, long rows, long n, int64_t i) {
+    if (i >= 0 && i < rows) rn_copy(to, from + i * n, n);
+    else rn_zero(to, n);
+}
+RN_INLINE void rn_place(real *to, const real *from, long rows, long n, int64_t i) {
+    rn_zero(to, rows * n);
+    if (i >= 0 && i < rows) rn_copy(to + i * n, from, n);
+}
+RN_INLINE void rn_column(real *to, const real *matrix, long rows, long columns, int64_t j) {
+    for (long i = 0; i < rows; i++) to[i] = j >= 0 && j < columns ? matrix[i * columns + j] : 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ small products */
+
+RN_INLINE void rn_outer(real *to, const real *a, const real *b, long m, long n) {
+    for (long i = 0; i < m; i++)
+        for (long j = 0; j < n; j++) to[i * n + j] = a[i] * b[j];
+}
+
+/* to [rows, columns] = A [rows, inner] B [inner, columns], either stored transposed; rows added in one order. */
+RN_FUNCTION void rn_small_product(real *restrict to, const real *a, const real *b, long rows, long inner, long columns,
+                                  int a_transposed, int b_transposed) {
+    if (columns == 1 && !a_transposed) {
+        for (long i = 0; i < rows; i++) to[i] = rn_row_dot(a + i * inner, b, inner);
+        return;
+    }
+    rn_zero(to, rows * columns);
+    for (long i = 0; i < rows; i++)
+        for (long k = 0; k < inner; k++) {
+            const real scale = a_transposed ? a[k * rows + i] : a[i * inner + k];
+            if (b_transposed)
+                for (long j = 0; j < columns; j++) to[i * columns + j] += scale * b[j * inner + k];
+            else
+                for (long j = 0; j < columns; j++) to[i * columns + j] += scale * b[k * columns + j];
+        }
+}
+
+/* ------------------------------------------------------------------------------------------------ along one axis */
+
+/* A tensor seen as [outer][count][inner], reduced or normalised over `count`. */
+#define RN_AXIS(name, begin, step, end)                                                                             \
+    RN_INLINE void rn_axis_##name(real *to, const real *from, long outer, long count, long inner) {                \
+        for (long o = 0; o < outer; o++)                                                                            \
+            for (long i = 0; i < inner; i++) {                                                                      \
+                const real *x = from + o * count * inner + i;                                                       \
+                real so_far = begin;                                                                                \
+                for (long k = 0; k < count; k++) step;                                                              \
+                to[o * inner + i] = end;                                                                            \
+            }                                                                                                       \
+    }
+RN_AXIS(sum, 0, so_far += x[k * inner], so_far)
+RN_AXIS(max, x[0], so_far = x[k * inner] > so_far || x[k * inner] != x[k * inner] ? x[k * inner] : so_far, so_far)
+RN_AXIS(min, x[0], so_far = x[k * inner] < so_far || x[k * inner] != x[k * inner] ? x[k * inner] : so_far, so_far)
+
+/* One line of `count` numbers, `inner` apart, through a function of contiguous rows. */
+RN_FUNCTION void rn_axis_normalise(real *to, const real *from, long outer, long count, long inner, int logarithm) {
+    for (long o = 0; o < outer; o++)
+        for (long i = 0; i < inner; i++) {
+            const real *x = from + o * count * inner + i;
+            real *y = to + o * count * inner + i;
+            real most = x[0], total = 0;
+            for (long k = 1; k < count; k++) most = RN_MAX(most, x[k * inner]);
+            for (long k = 0; k < count; k++) total += rn_exp(rn_all(x[k * inner] - most))[0];
+            const real scale = logarithm ? rn_log(rn_all(total))[0] : 1 / total;
+            for (long k = 0; k < count; k++)
+                y[k * inner] = logarithm ? x[k * inner] - most - scale : rn_exp(rn_all(x[k * inner] - most))[0] * scale;
+        }
+}
+RN_INLINE void rn_axis_softmax(real *to, const real *from, long outer, long count, long inner) {
+    if (inner > 1) rn_axis_normalise(to, from, outer, count, inner, 0);
+    else for (long o = 0; o < outer; o++) rn_row_softmax(to + o * count, from + o * count, count);
+}
+RN_INLINE void rn_axis_logsoftmax(real *to, const real *from, long outer, long count, long inner) {
+    if (inner > 1) rn_axis_normalise(to, from, outer, count, inner, 1);
+    else for (long o = 0; o < outer; o++) rn_row_logsoftmax(to + o * count, from + o * count, count);
+}
+RN_FUNCTION void rn_axis_logsumexp(real *to, const real *from, long outer, long count, long inner) {
+    for (long o = 0; o < outer; o++)
+        for (long i = 0; i < inner; i++) {
+            const real *x = from + o * count * inner + i;
+            real most = x[0], total = 0;
+            for (long k = 1; k < count; k++) most = RN_MAX(most, x[k * inner]);
+            for (long k = 0; k < count; k++) total += rn_exp(rn_all(x[k * inner] - most))[0];
+            to[o * inner + i] = most + rn_log(rn_all(total))[0];
+        }
+}
+
+/* ------------------------------------------------------------------------------------------------ packing tables */
+
+/* A matrix column by column, each padded with zeros: what `rn_lookup` reads. */
+RN_FUNCTION void rn_pack_columns(real *to, const real *from, long row, long column, long n, long columns) {
+    for (long j = 0; j < columns; j++)
+        for (long i = 0; i < RN_PAD(n); i++) to[j * RN_PAD(n) + i] = i < n ? from[i * row + j * column] : 0;
+}
+
+/* A constant as a padded row. */
+RN_FUNCTION void rn_pack_value(real *to, const real *from, long n) {
+    for (long i = 0; i < RN_PAD(n); i++) to[i] = i < n ? from[i] : 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ sums over frames */
+
+RN_INLINE void rn_add(real *to, const real *from, long n) {
+    for (long i = 0; i < n; i++) to[i] += from[i];
+}
+RN_INLINE void rn_put(real *to, const real *from, long n, int accumulate) {
+    if (accumulate) rn_add(to, from, n);
+    else rn_copy(to, from, n);
+}
+
+/* The piece of a weight gradient that a thread owns: rows [m0, m1), columns [k0, k1). */
+typedef struct {
+    long m0, m1, k0, k1;
+} rn_share2;
+
+/* Rows are dealt in whole vectors; columns in whole panels, if there are too few rows. */
+RN_INLINE rn_share2 rn_fold_share(long m, long k, int thread, int threads) {
+    const long blocks = (m + RN_VL - 1) / RN_VL, panels = rn_fold_panels(k);
+    rn_share2 mine = {0, m, 0, k};
+    if (threads > 1 && (blocks >= 4 * threads || blocks >= panels)) {
+        rn_share(blocks, thread, threads, &mine.m0, &mine.m1);
+        mine.m0 *= RN_VL, mine.m1 = RN_MIN(mine.m1 * RN_VL, m);
+        mine.m0 = RN_MIN(mine.m0, mine.m1);
+    } else if (threads > 1) {
+        rn_share(panels, thread, threads, &mine.k0, &mine.k1);
+        mine.k0 *= RN_FOLD_WIDE, mine.k1 = RN_MIN(mine.k1 * RN_FOLD_WIDE, k);
+        mine.k0 = RN_MIN(mine.k0, mine.k1);
+    }
+    return mine;
+}
+
+/* The share's part of C (+)= sum over rows of a x', one panel of columns after another; `panel` has room for one. */
+RN_FUNCTION void rn_fold_rows(real *c, long ldc, const real *const *a, const real *const *x, long rows, rn_share2 mine,
+                              real *panel, int accumulate) {
+    const rn_rows left = {NULL, 0, a, mine.m0};
+    if (mine.m0 >= mine.m1) return;
+    for (long k = mine.k0; k < mine.k1; k += RN_FOLD_WIDE) {
+        const rn_rows right = {NULL, 0, x, k};
+        const long wide = RN_MIN(RN_FOLD_WIDE, mine.k1 - k);
+        rn_fold_pack(panel, &right, rows, wide, 0, 1);
+        rn_fold_product(c + mine.m0 * ldc + k, ldc, mine.m1 - mine.m0, wide, &left, panel, rows, accumulate);
+    }
+}
+
+/* What a thread did of a product, for the counting build. */
+RN_INLINE long rn_rows_of(long rows, long most, rn_part part) {
+    long first, last, none;
+    if (part.b1 <= part.b0) return 0;
+    rn_cut(rows, most, part.b0, &first, &none);
+    rn_cut(rows, most, part.b1 - 1, &none, &last);
+    return last - first;
+}
+RN_INLINE long rn_columns_of(long columns, long width, long units, rn_part part) {
+    const long per_unit = columns / width;
+    return part.p1 <= part.p0 ? 0 : per_unit * (RN_MIN(part.p1 * units, width) - RN_MIN(part.p0 * units, width));
+}
+#define RN_COUNT_MEETING_OF(stage, thread)                                                                          \
+    do {                                                                                                            \
+        if ((thread) == 0) RN_COUNT_MEETING(stage);                                                                 \
+    } while (0)
