@@ -45,12 +45,12 @@ FOREIGN = {                                    # statements of other languages, 
 
 @dataclass(frozen=True)
 class Refusal:
-    """`begin`: where reading went wrong, if not at the start of the statement. `taken`: the refused word belongs to the
-    faulty statement, even if it looks like the start of the next. `closes`: a `}` is missing just here."""
+    """`begin`: where reading went wrong, if not at the start of the statement. `resume`: the first word that may belong
+    to the next statement, if not the refused one. `closes`: a `}` is missing just here."""
 
     fault: Diagnostic
     begin: int | None = None
-    taken: bool = False
+    resume: int | None = None
     closes: bool = False
 
 
@@ -124,6 +124,8 @@ def _chained_comparison(s: Scene) -> Refusal | None:
 def _equal_signs(s: Scene) -> Refusal | None:
     if s.type() == "COMPARISON" and s.text() == "==" and "EQUAL" in s.wanted and not s.after_value:
         return s.refuse("E0110", "`==` compares; a definition is written with `=`")
+    if s.type() == "EQUAL" and s.after_value and s.starts_line(-1) and s.type(-2) not in ENDS_A_VALUE | CLOSES.keys():
+        return s.refuse("E0111", f"a value is missing after `{s.text(-2)}`", step=-2, resume=s.at - 1)
     if s.type() == "EQUAL" and s.after_value:
         return s.refuse("E0110", "`=` defines and cannot stand inside an expression", hint="write `==` to compare")
 
@@ -135,7 +137,7 @@ def _reserved_word(s: Scene) -> Refusal | None:
         return None
     unfinished = s.type() in STATEMENTS | DEFINITIONS and s.starts_line()
     if not unfinished and not begins_equation(s.words, s.at) and ("RBRACE" not in s.wanted or s.type(1) == "EQUAL"):
-        return s.refuse("E0109", f"`{s.text()}` is a reserved word and cannot be a name", taken=True)
+        return s.refuse("E0109", f"`{s.text()}` is a reserved word and cannot be a name", resume=s.at + 1)
 
 
 def _bracket(s: Scene) -> Refusal | None:
@@ -216,7 +218,7 @@ def _missing_operator(s: Scene) -> Refusal | None:
         inside = s.opened and s.words.list[s.opened[-1]].type != "LBRACE"
         what = "an operator or a comma" if inside else "an operator"
         return s.refuse("E0104", f"{what} is missing between `{s.text(-1)}` and `{s.text()}`",
-                        hint=_operator_hint(s.text(-1), s.text()))
+                        hint=_operator_hint(s, s.at - 1))
     if not _after_first_name(s) or s.type(-2) == "COMMA" or s.type(-2) not in ENDS_A_VALUE:
         return None
     name, before = s.text(-1), s.text(-2)
@@ -228,10 +230,13 @@ def _missing_operator(s: Scene) -> Refusal | None:
         return s.refuse("E0104", f"`{name}` begins a statement, but no `=` follows", step=-1, notes=[note],
                         begin=s.at - 1)
     return s.refuse("E0104", f"an operator is missing between `{before}` and `{name}`", step=-1,
-                    hint=_operator_hint(before, name))
+                    hint=_operator_hint(s, s.at - 2))
 
 
-def _operator_hint(left: str, right: str) -> str:
+def _operator_hint(s: Scene, at: int) -> str:
+    left, right = s.words.list[at], s.words.list[at + 1]
+    if left.type != "NAME" or right.type != "NAME":
+        return "`@` is the matrix product, `*` multiplies unit by unit"
     return f"`{left} @ {right}` is the matrix product, `{left} * {right}` multiplies unit by unit"
 
 

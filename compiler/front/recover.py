@@ -58,12 +58,13 @@ def _without(words: Words, at: int, refusal: Refusal) -> Words:
     begin, inside = refusal.begin, any(words.list[o].type == "LBRACE" for o in open_brackets(words, at))
     if begin is None:
         begin = _statement_at(words, at) if inside else _definition_at(words, at)
+    resume = at if refusal.resume is None else refusal.resume
     if not inside:
-        end = _next_definition(words, begin, at)
+        end = _next_definition(words, begin, resume)
     elif words.list[begin].type in ("MODEL", "CELL"):
         end = _after_body(words, begin)
     else:
-        end = _next_statement(words, begin, at + refusal.taken)
+        end = _next_statement(words, begin, resume)
     return Words(words.source, (*words.list[:begin], *words.list[max(end, begin + 1):]), words.faults)
 
 
@@ -117,9 +118,17 @@ def _definition_at(words: Words, at: int) -> int:
 
 
 def _next_definition(words: Words, begin: int, at: int) -> int:
-    """A `const` begins a definition too, but not in the body of a model whose head was at fault."""
-    ends = DEFINITIONS if words.list[begin].type in ("MODEL", "CELL") else DEFINITIONS | {"CONST"}
-    for place in range(max(at, begin + 1), len(words.list) - 1):
-        if words.list[place].type in ends:
-            return place
+    """Past the body that follows, if one does; else the next word or line that can begin a definition."""
+    depth = 0
+    for place in range(begin, len(words.list) - 1):
+        word = words.list[place]
+        if place >= at and place > begin:
+            new_line = first_on_line(words, place) and word.column <= words.list[begin].column
+            if word.type in DEFINITIONS or depth <= 0 and (word.type == "CONST" or new_line):
+                return place
+        depth += word.type == "LBRACE"
+        if word.type == "RBRACE":
+            depth -= 1
+            if depth == 0 and place >= at:
+                return place + 1
     return len(words.list) - 1

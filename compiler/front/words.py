@@ -90,8 +90,8 @@ def _not_a_word(source: Source, text: str, at: int) -> tuple[int, int, Diagnosti
     elif character.isascii() and character.isdigit():
         code, message = "E0107", f"`{glued[0]}` is neither a number nor a name"
         digits = re.match(r"[0-9]+(?:\.[0-9]+)?", glued[0])[0]
-        rest = glued[0][len(digits):].strip("._")
-        hint = f"a name begins with a letter; a product is written `{digits} * {rest}`" if rest else None
+        rest = glued[0][len(digits):]
+        hint = f"a name begins with a letter; a product is written `{digits} * {rest}`" if rest.isalpha() else None
     elif character == "." and re.search(r"(?<![\w.])[0-9]+$", text[:at]):
         code, message = "E0107", "a number has digits on both sides of its point"
         whole = re.search(r"[0-9]+$", text[:at])[0]
