@@ -4,6 +4,6 @@
 """
 
 from rnnc.graph.ops import elementwise, leaves, products, reductions, shapes  # noqa: F401  (they fill the table)
-from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, Expr, Op, infer, make, pull
+from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, Expr, Op, evaluate, infer, make, pull
 
-__all__ = ["ELEMENTWISE", "FOLD", "LEAF", "MIXING", "OPS", "Expr", "Op", "infer", "make", "pull"]
+__all__ = ["ELEMENTWISE", "FOLD", "LEAF", "MIXING", "OPS", "Expr", "Op", "evaluate", "infer", "make", "pull"]

@@ -77,7 +77,7 @@ def infer(name: str, args: Sequence[Node], attrs: dict, shape: Shape | None = No
     return shape, natural, FRAME if any(a.domain == FRAME for a in args) else CONSTANT
 
 
-def make(builder: Builder, name: str, *reads: Read | int, shape: Shape | None = None, kind: str | None = None,
+def make(builder: Builder, name: str, /, *reads: Read | int, shape: Shape | None = None, kind: str | None = None,
          path: str | None = None, span: Span | None = None, **attrs) -> int:
     """Adds the node `name(*reads)`, with shape, kind and domain by the operator's rule; returns its number.
     `shape` for the operators that cannot know it, `kind` for leaves; `path` names the signal; the rest are attrs."""
@@ -103,7 +103,7 @@ class Expr:
     def shape(self) -> Shape:
         return self.node.shape
 
-    def __call__(self, name: str, *others, **attrs) -> "Expr":
+    def __call__(self, name: str, /, *others, **attrs) -> "Expr":
         """`x("matmul", y, ta=True)` is the operator applied to x, then the others."""
         others = [o if isinstance(o, Expr) else self.number(o) for o in others]
         made = make(self.builder, name, self.read, *(o.read for o in others), span=self.span, **attrs)
@@ -188,3 +188,13 @@ def pull(builder: Builder, number: int, up: int, position: int) -> int | None:
     need(found.read.delay == 0, f"the derivative of {node.op} is a delayed read")
     need(found.shape == arg.shape, f"the derivative of {node.op} has shape {found.shape}, not {arg.shape}")
     return found.read.node
+
+
+def evaluate(node: Node, values: Sequence):
+    """The meaning of one node on arrays with one leading axis each (1 or the same length)."""
+    op = OPS[node.op]
+    need(op.meaning is not None, f"{node.op} has no meaning of its own: it is a leaf")
+    if op.family == ELEMENTWISE:               # a scalar operand goes to every unit
+        rank = len(node.shape)
+        values = [v.reshape(len(v), *[1] * rank) if v.ndim == 1 else v for v in values]
+    return op.meaning(node, *values)
