@@ -75,8 +75,8 @@ typedef real rn_unaligned __attribute__((vector_size(RN_BYTES), aligned(sizeof(r
 
 RN_INLINE rn_v rn_load(const real *p) { return *(const rn_unaligned *)p; }
 RN_INLINE void rn_store(real *p, rn_v v) { *(rn_unaligned *)p = v; }
-/* x in every lane. Minus zero is dropped by compilers as plus zero may not be (-0 + 0 is 0): a real addition here costs a
- * third of the speed of products on processors that add and multiply in the same units. */
+/* x in every lane. Compilers drop `minus zero`; `plus zero` they may not (-0 + 0 is 0), and an addition here would cost
+ * a third of the speed of products on processors that add and multiply in the same units. */
 RN_INLINE rn_v rn_all(real x) { return x - (rn_v){0}; }
 
 /* The first n numbers of p, zeros behind them; 0 <= n <= RN_VL. Nothing beyond p[n - 1] is touched. */

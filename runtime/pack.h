@@ -77,7 +77,7 @@ RN_FUNCTION void rn_pack_block(real *restrict dst, long step, const real *restri
             dst[k * step + i] = i < units ? src[i * row_stride + k * column_stride] : 0;
 }
 
-/* Unit blocks [first, last) of one gate; they count from 0 and end with the whole super-blocks: threads may take shares. */
+/* Unit blocks [first, last) of one gate, up to the end of the last super-block: threads may take shares. */
 RN_FUNCTION void rn_pack_blocks(real *restrict dst, const real *restrict src, long row_stride, long column_stride,
                                 long n, long K, int gate, int g, int q, long first, long last) {
     for (long block = first; block < last; block++) {
@@ -94,8 +94,8 @@ RN_FUNCTION void rn_pack(real *restrict dst, const real *restrict src, long row_
 }
 
 /* dst[j * dst_stride + i] (+)= src[i * src_stride + j] for i < rows, j < columns. */
-RN_FUNCTION void rn_transpose(real *restrict dst, long dst_stride, const real *restrict src, long src_stride, long rows,
-                              long columns, int accumulate) {
+RN_FUNCTION void rn_transpose_add(real *restrict dst, long dst_stride, const real *restrict src, long src_stride,
+                                  long rows, long columns, int accumulate) {
     for (long i = 0; i < rows; i += RN_VL)
         for (long j = 0; j < columns; j += RN_VL) {
             long high = rows - i < RN_VL ? rows - i : RN_VL, wide = columns - j < RN_VL ? columns - j : RN_VL;

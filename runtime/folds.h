@@ -1,0 +1,157 @@
+/* folds.h: sums over frames and streams, of which weight gradients are the heavy ones.
+ *
+ * C[m][k] (+)= sum over rows r of a_r[m] * x_r[k]: a_r is a row of deltas, x_r the vector a matrix multiplied in that
+ * row. The inner index is the row. The x side is packed into panels [R][RN_FOLD_WIDE], which lie in the second cache
+ * and serve all m; the a side is copied block by block, RN_VL columns at a time, since rows a power of two apart would
+ * fall on one another in the first cache. Copying pays only if several panels share it: RN_FOLD_TOGETHER of them do. At
+ * most RN_FOLD_MOST rows go in one call, one chain of additions for each number of C; calls follow each other in time,
+ * so every sum has one order, whoever computes it. */
+#define RN_FOLD_MOST 256
+#define RN_FOLD_MV 2                          /* by 8 rows of C: 85 to 92 % of peak; 3 or 4 lose more to padding */
+#define RN_FOLD_WIDE (RN_FOLD_MV * RN_VL)     /* columns of x in one panel */
+#define RN_FOLD_TOGETHER 8                    /* panels; one at a time halves the speed of large products */
+#define RN_FOLD_SCRATCH (RN_FOLD_TOGETHER * RN_FOLD_WIDE * RN_FOLD_MOST)     /* numbers a thread needs in rn_fold */
+
+/* Rows anywhere: row r starts at rows[r] + offset, or where rows is NULL at base + r * stride + offset. */
+typedef struct {
+    const real *base;
+    long stride;
+    const real *const *rows;
+    long offset;
+} rn_rows;
+RN_INLINE const real *rn_row(const rn_rows *of, long r) {
+    return (of->rows ? of->rows[r] : of->base + r * of->stride) + of->offset;
+}
+
+/* Panels of x for K columns, and the length of all of them for R rows. */
+RN_INLINE long rn_fold_panels(long K) { return (K + RN_FOLD_WIDE - 1) / RN_FOLD_WIDE; }
+RN_INLINE long rn_fold_packed(long K, long R) { return rn_fold_panels(K) * RN_FOLD_WIDE * R; }
+
+/* Packs panels [first, last) of R rows with K columns into dst, where panel 0 starts; threads may take shares. */
+RN_FUNCTION void rn_fold_pack(real *restrict dst, const rn_rows *x, long R, long K, long first, long last) {
+    for (long panel = first; panel < last; panel++) {
+        long k = panel * RN_FOLD_WIDE, wide = K - k < RN_FOLD_WIDE ? K - k : RN_FOLD_WIDE;
+        real *to = dst + panel * RN_FOLD_WIDE * R;
+        for (long r = 0; r < R; r++, to += RN_FOLD_WIDE) {
+            const real *from = rn_row(x, r) + k;
+            RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++) {
+                long rest = wide - v * RN_VL;
+                rn_store(to + v * RN_VL, rest <= 0 ? (rn_v){0} : rn_load_part(from + v * RN_VL, rest));
+            }
+        }
+    }
+}
+
+/* N rows of C by one panel. a holds RN_VL columns of all rows, of which this tile takes N. C is asked for beforehand:
+ * it comes from far away, and with 16 rows waiting for it costs a quarter of the time. */
+#define RN_FOLD(N)                                                                                                   \
+    RN_FUNCTION void rn_fold_tile_##N(const real *restrict a, const real *restrict panel, long R, real *restrict c,  \
+                                      long ldc, long wide, int accumulate) {                                         \
+        rn_v sum[N][RN_FOLD_MV], x[RN_FOLD_MV], zero = {0};                                                          \
+        RN_PIN(zero);                                                                                                \
+        RN_UNROLL for (int j = 0; j < N; j++)                                                                        \
+            RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++) sum[j][v] = zero;                                         \
+        RN_UNROLL for (int j = 0; j < N; j++)                                                                        \
+            RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++) __builtin_prefetch(c + j * ldc + v * RN_VL, 1);           \
+        for (long r = 0; r < R; r++) {                                                                               \
+            RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++) {                                                         \
+                x[v] = rn_load(panel + v * RN_VL);                                                                   \
+                RN_PIN(x[v]);                                                                                        \
+            }                                                                                                        \
+            RN_UNROLL for (int j = 0; j < N; j++) {                                                                  \
+                rn_v value = rn_all(a[j]);                                                                           \
+                RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++) sum[j][v] += x[v] * value;                            \
+            }                                                                                                        \
+            a += RN_VL;                                                                                              \
+            panel += RN_FOLD_WIDE;                                                                                   \
+        }                                                                                                            \
+        RN_UNROLL for (int j = 0; j < N; j++)                                                                        \
+            RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++)                                                           \
+                rn_fold_write(c + j * ldc + v * RN_VL, sum[j][v], wide - v * RN_VL, accumulate);                     \
+    }
+
+RN_INLINE void rn_fold_write(real *c, rn_v sum, long wide, int accumulate) {
+    if (wide >= RN_VL) {
+        rn_store(c, accumulate ? sum + rn_load(c) : sum);
+    } else if (wide > 0) {
+        rn_store_part(c, accumulate ? sum + rn_load_part(c, wide) : sum, wide);
+    }
+}
+#if RN_REGISTERS >= 32
+RN_FOLD(8)
+#endif
+RN_FOLD(4)
+RN_FOLD(2)
+RN_FOLD(1)
+
+/* C[i][k] (+)= sum of a_r[i] * x_r[k] for i < m and k < K, where row i of C starts at c + i * ldc and `panels` is the
+ * packed x. Where deltas lie in panel order, a call for each block of RN_VL units and each gate costs nothing extra. */
+RN_FUNCTION void rn_fold_product(real *restrict c, long ldc, long m, long K, const rn_rows *a,
+                                 const real *restrict panels, long R, int accumulate) {
+    RN_ALIGNED real block[RN_FOLD_MOST * RN_VL];
+    for (long first = 0; first < m; first += RN_VL) {
+        long high = m - first < RN_VL ? m - first : RN_VL;
+        for (long r = 0; r < R; r++) {
+            const real *from = rn_row(a, r) + first;
+            rn_store(block + r * RN_VL, high == RN_VL ? rn_load(from) : rn_load_part(from, high));
+        }
+        for (long k = 0; k < K; k += RN_FOLD_WIDE) {
+            const real *panel = panels + k * R;
+            real *to = c + first * ldc + k;
+            long i = 0;
+#if RN_REGISTERS >= 32
+            for (; i + 8 <= high; i += 8) rn_fold_tile_8(block + i, panel, R, to + i * ldc, ldc, K - k, accumulate);
+#endif
+            for (; i + 4 <= high; i += 4) rn_fold_tile_4(block + i, panel, R, to + i * ldc, ldc, K - k, accumulate);
+            for (; i + 2 <= high; i += 2) rn_fold_tile_2(block + i, panel, R, to + i * ldc, ldc, K - k, accumulate);
+            for (; i < high; i++) rn_fold_tile_1(block + i, panel, R, to + i * ldc, ldc, K - k, accumulate);
+        }
+    }
+}
+
+/* The same from unpacked x, through a scratch of RN_FOLD_SCRATCH numbers. */
+RN_FUNCTION void rn_fold(real *restrict c, long ldc, long m, long K, const rn_rows *a, const rn_rows *x, long R,
+                         real *restrict scratch, int accumulate) {
+    for (long k = 0; k < K; k += RN_FOLD_TOGETHER * RN_FOLD_WIDE) {
+        const rn_rows part = {x->base, x->stride, x->rows, x->offset + k};
+        long wide = K - k < RN_FOLD_TOGETHER * RN_FOLD_WIDE ? K - k : RN_FOLD_TOGETHER * RN_FOLD_WIDE;
+        rn_fold_pack(scratch, &part, R, wide, 0, rn_fold_panels(wide));
+        rn_fold_product(c + k, ldc, m, wide, a, scratch, R, accumulate);
+    }
+}
+
+/* dst[i] (+)= sum of a_r[i] for i < n: gradients of biases. Four vectors of columns go down all rows together. */
+RN_FUNCTION void rn_fold_sum(real *restrict dst, long n, const rn_rows *a, long R, int accumulate) {
+    long i = 0;
+    for (; i + 4 * RN_VL <= n; i += 4 * RN_VL) {
+        rn_v sum[4] = {{0}};
+        for (long r = 0; r < R; r++)
+            RN_UNROLL for (int v = 0; v < 4; v++) sum[v] += rn_load(rn_row(a, r) + i + v * RN_VL);
+        RN_UNROLL for (int v = 0; v < 4; v++) rn_fold_write(dst + i + v * RN_VL, sum[v], RN_VL, accumulate);
+    }
+    for (; i < n; i += RN_VL) {
+        rn_v sum = {0};
+        for (long r = 0; r < R; r++) sum += rn_load_part(rn_row(a, r) + i, n - i);
+        rn_fold_write(dst + i, sum, n - i, accumulate);
+    }
+}
+
+/* A row of a table by its label, zeros for a label outside; the table is [classes][stride], such as a matrix turned
+ * over, whose column the label names. */
+RN_INLINE void rn_gather(real *restrict dst, const real *restrict table, long stride, long n, long classes,
+                         long label) {
+    if (label < 0 || label >= classes)
+        memset(dst, 0, (size_t)n * sizeof(real));
+    else
+        memcpy(dst, table + label * stride, (size_t)n * sizeof(real));
+}
+
+/* The gradient of a gather: row `label` of the table += src. Labels outside add nothing. */
+RN_FUNCTION void rn_scatter_add(real *restrict table, const real *restrict src, long stride, long n, long classes,
+                                long label) {
+    if (label < 0 || label >= classes) return;
+    real *to = table + label * stride;
+    long i = 0;
+    for (; i + RN_VL <= n; i += RN_VL) rn_store(to + i, rn_load(to + i) + rn_load(src + i));
+    for (; i < n; i++) to[i] += src[i];
+}

@@ -1,0 +1,142 @@
+/* reduce.h: numbers made from a whole row, and the small products of a stream's own matrix.
+ *
+ * A row has exactly n numbers; what lies behind them may be anything, NaN too, and is never used. Every sum has one
+ * order: lane by lane in steps of RN_VL, the rest of the row as one last vector, and then the lanes, halves upon halves.
+ * NaN inside the row wins, as in NumPy. n = 0 gives the value that changes nothing. */
+
+/* The lanes of one vector together: 0 with 8, 1 with 9, ..., then quarters, and so on. */
+#define RN_FOLD_LANES(name, join)                                                                                    \
+    RN_INLINE real name(rn_v v) {                                                                                    \
+        RN_ALIGNED real a[RN_VL];                                                                                    \
+        rn_store(a, v);                                                                                              \
+        RN_UNROLL for (int half = RN_VL / 2; half > 0; half /= 2)                                                    \
+            RN_UNROLL for (int i = 0; i < half; i++) a[i] = join;                                                    \
+        return a[0];                                                                                                 \
+    }
+RN_FOLD_LANES(rn_lanes_sum, a[i] + a[i + half])
+RN_FOLD_LANES(rn_lanes_max, a[i] > a[i + half] || a[i] != a[i] ? a[i] : a[i + half])
+RN_FOLD_LANES(rn_lanes_min, a[i] < a[i + half] || a[i] != a[i] ? a[i] : a[i + half])
+
+/* The last, incomplete vector of a row, filled up with a value that changes nothing. */
+RN_INLINE rn_v rn_load_rest(const real *p, long n, real filler) {
+    return rn_select(rn_first(n), rn_load_part(p, n), rn_all(filler));
+}
+
+/* `so_far` joined with `next`, over the row; four vectors at once, since one chain would wait for itself. */
+#define RN_ROW(name, filler, lanes, join, ...)                                                                       \
+    RN_INLINE rn_v name##_join(rn_v so_far, rn_v next) { return join; }                                              \
+    RN_FUNCTION real name(__VA_ARGS__) {                                                                             \
+        rn_v total[4];                                                                                               \
+        long i = 0;                                                                                                  \
+        RN_UNROLL for (int c = 0; c < 4; c++) total[c] = rn_all(filler);                                             \
+        for (; i + 4 * RN_VL <= n; i += 4 * RN_VL)                                                                   \
+            RN_UNROLL for (int c = 0; c < 4; c++) total[c] = name##_join(total[c], RN_NEXT(rn_load, i + c * RN_VL)); \
+        for (; i + RN_VL <= n; i += RN_VL) total[0] = name##_join(total[0], RN_NEXT(rn_load, i));                    \
+        if (i < n) total[1] = name##_join(total[1], RN_NEXT_PART(i, filler));                                        \
+        return lanes(name##_join(name##_join(total[0], total[2]), name##_join(total[1], total[3])));                 \
+    }
+#define RN_NEXT(load, at) load(x + (at))
+#define RN_NEXT_PART(at, filler) rn_load_rest(x + (at), n - (at), filler)
+RN_ROW(rn_row_sum, 0, rn_lanes_sum, so_far + next, const real *x, long n)
+RN_ROW(rn_row_max, -RN_INFINITY, rn_lanes_max, rn_max(so_far, next), const real *x, long n)
+RN_ROW(rn_row_min, RN_INFINITY, rn_lanes_min, rn_min(so_far, next), const real *x, long n)
+#undef RN_NEXT
+#undef RN_NEXT_PART
+#define RN_NEXT(load, at) load(x + (at)) * load(y + (at))
+#define RN_NEXT_PART(at, filler) rn_load_part(x + (at), n - (at)) * rn_load_part(y + (at), n - (at))
+RN_ROW(rn_row_dot, 0, rn_lanes_sum, so_far + next, const real *x, const real *y, long n)
+#undef RN_NEXT
+#undef RN_NEXT_PART
+
+/* The first place of the largest number, or of the first NaN; 0 for an empty row. */
+RN_FUNCTION int32_t rn_row_argmax(const real *x, long n) {
+    real most = rn_row_max(x, n);
+    for (long i = 0; i < n; i++)
+        if (x[i] == most || x[i] != x[i]) return (int32_t)i;
+    return 0;
+}
+
+/* Sum of exp(x - most). With `most` the largest number nothing overflows. */
+RN_INLINE real rn_row_sum_exp(const real *x, long n, real most) {
+    rn_v total = {0};
+    long i = 0;
+    for (; i + RN_VL <= n; i += RN_VL) total += rn_exp(rn_load(x + i) - most);
+    if (i < n) total += (rn_v)((rn_i)rn_exp(rn_load_part(x + i, n - i) - most) & rn_first(n - i));
+    return rn_lanes_sum(total);
+}
+
+/* The largest number, but 0 where it is infinite: then inf - inf does not make NaN of exp(inf) or of exp(-inf). */
+RN_INLINE real rn_row_pivot(const real *x, long n) {
+    real most = rn_row_max(x, n);
+    return most == RN_INFINITY || most == -RN_INFINITY ? 0 : most;
+}
+
+RN_FUNCTION real rn_row_logsumexp(const real *x, long n) {
+    real pivot = rn_row_pivot(x, n);
+    return pivot + rn_log1(rn_row_sum_exp(x, n, pivot));
+}
+
+/* dst may be x. Both write exactly n numbers. */
+RN_FUNCTION void rn_row_softmax(real *dst, const real *x, long n) {
+    real most = rn_row_max(x, n), sum = 0;
+    rn_v total = {0};
+    long i = 0;
+    for (; i + RN_VL <= n; i += RN_VL) {
+        rn_v e = rn_exp(rn_load(x + i) - most);
+        rn_store(dst + i, e);
+        total += e;
+    }
+    if (i < n) {
+        rn_v e = rn_exp(rn_load_part(x + i, n - i) - most);
+        rn_store_part(dst + i, e, n - i);
+        total += (rn_v)((rn_i)e & rn_first(n - i));
+    }
+    sum = rn_lanes_sum(total);
+    for (i = 0; i + RN_VL <= n; i += RN_VL) rn_store(dst + i, rn_load(dst + i) / sum);
+    if (i < n) rn_store_part(dst + i, rn_load_part(dst + i, n - i) / sum, n - i);
+}
+
+RN_FUNCTION void rn_row_logsoftmax(real *dst, const real *x, long n) {
+    real most = rn_row_max(x, n), rest = rn_log1(rn_row_sum_exp(x, n, most));
+    long i = 0;
+    for (; i + RN_VL <= n; i += RN_VL) rn_store(dst + i, (rn_load(x + i) - most) - rest);
+    if (i < n) rn_store_part(dst + i, (rn_load_part(x + i, n - i) - most) - rest, n - i);
+}
+
+/* y[i] (+)= sum over j of S[i][j] q[j] for a row-major m by n matrix with rows `stride` apart. */
+RN_FUNCTION void rn_matvec(real *restrict y, const real *restrict S, long stride, const real *restrict q, long m, long n,
+                           int accumulate) {
+    for (long i = 0; i < m; i++) {
+        real dot = rn_row_dot(S + i * stride, q, n);
+        y[i] = accumulate ? y[i] + dot : dot;
+    }
+}
+
+/* y[j] (+)= sum over i of S[i][j] q[i]: four vectors of columns go down together, i in order. */
+RN_FUNCTION void rn_matvec_transposed(real *restrict y, const real *restrict S, long stride, const real *restrict q,
+                                      long m, long n, int accumulate) {
+    long j = 0;
+    for (; j + 4 * RN_VL <= n; j += 4 * RN_VL) {
+        rn_v sum[4];
+        RN_UNROLL for (int c = 0; c < 4; c++) sum[c] = accumulate ? rn_load(y + j + c * RN_VL) : (rn_v){0};
+        for (long i = 0; i < m; i++)
+            RN_UNROLL for (int c = 0; c < 4; c++) sum[c] += rn_load(S + i * stride + j + c * RN_VL) * q[i];
+        RN_UNROLL for (int c = 0; c < 4; c++) rn_store(y + j + c * RN_VL, sum[c]);
+    }
+    for (; j < n; j += RN_VL) {
+        rn_v sum = accumulate ? rn_load_part(y + j, n - j) : (rn_v){0};
+        for (long i = 0; i < m; i++) sum += rn_load_part(S + i * stride + j, n - j) * q[i];
+        rn_store_part(y + j, sum, n - j);
+    }
+}
+
+/* S[i][j] += a[i] b[j] */
+RN_FUNCTION void rn_outer_add(real *restrict S, long stride, const real *restrict a, const real *restrict b, long m,
+                              long n) {
+    for (long i = 0; i < m; i++) {
+        real *row = S + i * stride;
+        long j = 0;
+        for (; j + RN_VL <= n; j += RN_VL) rn_store(row + j, rn_load(row + j) + rn_load(b + j) * a[i]);
+        if (j < n) rn_store_part(row + j, rn_load_part(row + j, n - j) + rn_load_part(b + j, n - j) * a[i], n - j);
+    }
+}
