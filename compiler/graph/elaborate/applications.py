@@ -1,0 +1,241 @@
+"""Calls: what `f(…)` means, layers as values, and a layer applied to signals.
+
+A call of a cell's name makes a layer, a call of a layer applies it. Every application gets a scope of its own, a place
+for its signals and a store for its parameters; `layer`, `share` and repeated applications hand on a store that exists.
+"""
+
+from dataclasses import replace
+
+from rnnc.errors import Note, Span
+from rnnc.front import tree
+from rnnc.graph.elaborate import bodies, builtins
+from rnnc.graph.elaborate.drafts import NotYet, Stop
+from rnnc.graph.elaborate.expressions import KINDS, argument, evaluate, told, whole
+from rnnc.graph.elaborate.places import Place, Store
+from rnnc.graph.elaborate.scope import Application, At, Layer, Scope, Signal, Thunk, Value, near
+
+DEEPEST = 60                                   # cells inside cells: far more than anybody writes
+
+
+def call(expr: tree.Call, at: At) -> Value:
+    """A call inside an expression; an application stands for its first result."""
+    found = called(expr, at)
+    if isinstance(found, Application):
+        result = found.results[0]
+        return replace(result, delay=result.delay + at.delay)
+    return found
+
+
+def called(expr: tree.Call, at: At, whole_side: bool = False) -> Value | Application:
+    """What a call gives. `whole_side`: it is all of an equation's right side, whose path it takes over."""
+    function = expr.function
+    if not isinstance(function, tree.Name):
+        value = evaluate(function, at)
+        if not isinstance(value, Layer):
+            raise Stop("E0211", "only layers and functions can be applied", function.span)
+        return application(value, expr, at, whole_side)
+    name, scope = function.id, at.scope
+    entry = scope.find(name)
+    if isinstance(entry, Thunk):
+        entry = argument(entry, 0, False)
+    if isinstance(entry, Layer):
+        return application(entry, expr, at, whole_side)
+    definition, home = scope.definitions.find(name)
+    if isinstance(definition, tree.Cell):
+        return Layer("cell", name, expr.span, definition, home,
+                     bind(expr.arguments, definition.sizes, f"the sizes of {name}", at, expr, definition))
+    if isinstance(definition, tree.Function):
+        return function_call(definition, home, expr, at)
+    if name in MAKERS:
+        return MAKERS[name](expr, at)
+    if name in builtins.TABLE:
+        return builtins.TABLE[name](expr, at)
+    if entry is not None:
+        kind = "signal" if isinstance(entry, Signal) else "value"
+        raise Stop("E0211", f"{name} is a {kind} here: it cannot be applied", function.span)
+    raise Stop("E0203", f"there is no cell or function called {name}", function.span,
+               hint=near(name, scope.work.callables(scope)))
+
+
+def bind(arguments, formals, what: str, at: At, expr: tree.Call, definition) -> dict[str, Thunk]:
+    """Arguments by the names of the formals: by place first, then by name. Defaults are left out."""
+    names = [formal.name.id for formal in formals]
+    spot, given = at.under(0, False), {}
+    notes = (Note(definition.name.span, f"{definition.name.id} is defined here"),)
+    for position, argument_ in enumerate(arguments):
+        name = argument_.name
+        if name is None:
+            if position >= len(names):
+                hint = None
+                if not names and isinstance(definition, tree.Cell) and not isinstance(expr.function, tree.Call):
+                    hint = f"a cell takes two lists: {definition.name.id}()(x)"
+                many = f"at most {len(names)}" if names else "none"
+                raise Stop("E0204", f"too many arguments: {what} are {many}", argument_.span, notes, hint)
+            name = names[position]
+        elif name not in names:
+            raise Stop("E0204", f"{what} have none called {name}", argument_.span, notes, near(name, names))
+        if name in given:
+            raise Stop("E0204", f"{name} is given twice", argument_.span, notes)
+        given[name] = Thunk(argument_.value, spot)
+    missing = [f.name.id for f in formals if f.default is None and f.name.id not in given]
+    if missing:
+        raise Stop("E0204", f"{' and '.join(missing)} missing: {what} are ({', '.join(names)})", expr.span, notes)
+    return given
+
+
+def function_call(definition: tree.Function, home, expr: tree.Call, at: At) -> Value:
+    """A helper: its expression, with arguments that are looked at again under every delay."""
+    scope = at.scope.sites.get(id(expr))
+    if scope is None:
+        name = definition.name.id
+        given = bind(expr.arguments, definition.arguments, f"the arguments of {name}", at, expr, definition)
+        scope = Scope(at.scope.work, home, None, dict(given), at.scope.direction, at.scope.place, at.scope.store,
+                      name, name, deeper(at.scope, expr.span))
+        for formal in definition.arguments:
+            if formal.name.id not in given:
+                scope.names[formal.name.id] = Thunk(formal.default, At(scope))
+        at.scope.sites[id(expr)] = scope
+    return evaluate(definition.value, at.inside(scope, expr.span.line, expr.span.column))
+
+
+def deeper(scope: Scope, span: Span) -> int:
+    if scope.depth >= DEEPEST:
+        raise Stop("E0206", f"cells and functions are nested more than {DEEPEST} deep here", span)
+    return scope.depth + 1
+
+
+# ------------------------------------------------------------------------------------------------- layers as values
+
+def _layer_argument(expr: tree.Call, at: At, counted: bool) -> tuple[int, Layer]:
+    name, wanted = expr.function.id, 2 if counted else 1
+    form = f"{name}(k, layer)" if counted else f"{name}(layer)"
+    if len(expr.arguments) != wanted or any(a.name for a in expr.arguments):
+        raise Stop("E0204", f"{name} is written {form}", expr.span)
+    count = whole(expr.arguments[0].value, at) if counted else 1
+    if count < 1:
+        raise Stop("E0309", f"{name} needs at least one copy, not {count}", expr.arguments[0].span)
+    value = evaluate(expr.arguments[-1].value, at)
+    if not isinstance(value, Layer):
+        raise Stop("E0211", f"{name} takes a layer such as lstm(64)", expr.arguments[-1].span,
+                   hint=f"the signal goes into a second list: {form}(x)")
+    return count, value
+
+
+def _maker(kind: str, counted: bool):
+    def make(expr: tree.Call, at: At) -> Layer:
+        count, inner = _layer_argument(expr, at, counted)
+        return Layer(kind, inner.word, expr.span, inner=inner, count=count)
+    return make
+
+
+MAKERS = {"stack": _maker("stack", True), "share": _maker("share", True), "reversed": _maker("reversed", False)}
+
+
+def instance(statement: tree.Layer, scope: Scope) -> Layer:
+    """`layer L = lstm(n)`: what it is an instance of may become known later."""
+    name = statement.name.id
+    place = scope.store.place.at(name)
+    at = At(scope, name, scope.place.at(name), place)
+    return Layer("instance", name, statement.span, store=scope.store.inside(("layer", name), place),
+                 later=Thunk(statement.value, at))
+
+
+def settled(layer: Layer) -> Layer:
+    """The layer behind an instance."""
+    if layer.kind == "instance" and layer.inner is None:
+        value = evaluate(layer.later.expr, layer.later.at)
+        if not isinstance(value, Layer):
+            raise Stop("E0211", f"{layer.word} is declared as a layer, but this is none", layer.later.expr.span)
+        layer.inner, layer.word = value, value.word
+    return layer
+
+
+def instance_part(owner: Layer | Store, expr: tree.Attribute):
+    """`L.Wi`, `L.0.Wi`: parameters of an instance, which exist once it has been applied."""
+    wanted = expr.part
+    if isinstance(owner, Layer):
+        if owner.kind != "instance":
+            raise Stop("E0210", "only a named layer has parameters to read", expr.span,
+                       hint="name an instance first: layer L = …")
+        base = settled(owner).inner
+        if base.kind == "cell":
+            names = bodies.declared_names(base.cell)
+            if wanted not in names:
+                raise Stop("E0210", f"{base.word} has no parameter called {wanted}", expr.span,
+                           hint=near(wanted, names))
+            if wanted not in bodies.parameter_names(base.cell):
+                raise Stop("E0210", f"{wanted} is no parameter: a layer is no application", expr.span,
+                           hint="name what it returns, v = L(x), and read v." + wanted)
+        owner = owner.store
+    for found in (owner.params.get(wanted), owner.below.get((wanted,)),
+                  owner.below.get(("stack", int(wanted))) if wanted.isdigit() else None):
+        if found is not None:
+            return found
+    raise NotYet(f"{wanted} of a layer", expr.span)
+
+
+# ------------------------------------------------------------------------------------------------------ applications
+
+def application(layer: Layer, expr: tree.Call, at: At, whole_side: bool = False) -> Application:
+    """The application at one spot of the text, made when first met."""
+    if at.static:
+        raise Stop("E0501", "a number known when compiling is needed here, not a signal", expr.span)
+    made = at.scope.sites.get(id(expr))
+    if made is None:
+        site = () if whole_side else at.key + (expr.span.line, expr.span.column)
+        layer = settled(layer)
+        place, home = at.place, at.home
+        if not whole_side:
+            place = at.place.site(site, layer.word)
+            home = place if at.home is at.place else at.home.site(site, layer.word)
+        store = at.scope.store.inside((at.label, site) if site else (at.label,), home)
+        spot = at.under(0, False)
+        given = [(a.name, Thunk(a.value, spot), a.span) for a in expr.arguments]
+        made = apply(layer, given, place, store, at.scope, expr)
+        at.scope.sites[id(expr)] = made
+    return made
+
+
+def apply(layer: Layer, given: list, place: Place, store: Store, scope: Scope, expr: tree.Call, sign: int = 1,
+          owned: bool = False) -> Application:
+    """`given`: (name or None, thunk, span) per argument. `owned`: the parameters belong to an instance."""
+    match layer.kind:
+        case "instance":
+            settled(layer)
+            return apply(layer.inner, given, place, layer.store, scope, expr, sign, True)
+        case "reversed":
+            return apply(layer.inner, given, place, store, scope, expr, -sign, owned)
+        case "stack" | "share":
+            parts = []
+            for i in range(layer.count):
+                below = store if layer.kind == "share" else store.inside(("stack", i), store.place.at(str(i)))
+                parts.append(apply(layer.inner, given, place.at(str(i)), below, scope, expr, sign, owned))
+                given = [(None, Thunk(expr, given[0][1].at, parts[-1].results[0]), expr.span)] if given else []
+            return Application(layer.word, expr.span, None, parts, parts[-1].results)
+    return _apply_cell(layer, given, place, store, scope, expr, sign, owned)
+
+
+def _apply_cell(layer: Layer, given: list, place: Place, store: Store, scope: Scope, expr: tree.Call, sign: int,
+                owned: bool) -> Application:
+    cell = layer.cell
+    inside = Scope(scope.work, layer.definitions, None, {}, scope.direction * sign, place, store,
+                   None if owned else scope.function, cell.name.id, deeper(scope, expr.span))
+    arguments = tuple(tree.Argument(name, thunk.expr, span=span) for name, thunk, span in given)
+    names = bind(arguments, cell.signals, f"the signals of {cell.name.id}", At(scope), expr, cell)
+    thunks = iter(thunk for _, thunk, _ in given)
+    for name in names:                         # in the order given, so each name meets its own argument
+        names[name] = next(thunks)
+    for formals, bound in ((cell.sizes, layer.sizes), (cell.signals, names)):
+        for formal in formals:
+            inside.names[formal.name.id] = bound.get(formal.name.id) or Thunk(formal.default, At(inside))
+    for formal in cell.signals:                # cells inside an argument exist whether or not it is read at t
+        value = argument(inside.names[formal.name.id], 0, False)
+        if isinstance(value, (Layer, list)):
+            raise Stop("E0211", f"{formal.name.id} of {cell.name.id} is a signal, and this is {told(value)}",
+                       inside.names[formal.name.id].expr.span)
+    made = Application(cell.name.id, expr.span, inside)
+    made.results = bodies.fill(inside, cell)
+    return made
+
+
+KINDS[tree.Call] = call

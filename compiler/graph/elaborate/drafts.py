@@ -1,0 +1,223 @@
+"""Drafts: equations whose sizes are still being worked out, and the engine that works them out.
+
+A draft becomes a node once its type is known. Types flow from what is declared (inputs, parameters, constants) along
+the reads, round loops too, until nothing moves: a draft without a type yet says nothing about its readers, so
+`h = tanh(x + h[t-1])` takes the size of x. What then still waits only on itself is settled as it stands; what nothing
+fixes is a fault. A size that is not known never becomes 1 on the way.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rnnc.errors import Broken, Diagnostic, Faults, Note, Span
+
+
+@dataclass(frozen=True)
+class Size:
+    """A dimension: its value, and whose it is, for messages. Two sizes are equal when their values are."""
+
+    value: int
+    origin: str = field(default="", compare=False)
+    span: Span | None = field(default=None, compare=False)
+
+    def told(self, near: Span | None = None) -> str:
+        """`64 (hidden, line 3)`; the file is named where it is not that of the message."""
+        if self.span is None:
+            return f"{self.value} ({self.origin})" if self.origin else str(self.value)
+        place = f"line {self.span.line}"
+        if near is not None and self.span.source.name != near.source.name:
+            place += f" of {self.span.source.name}"
+        return f"{self.value} ({self.origin}, {place})" if self.origin else f"{self.value} ({place})"
+
+
+@dataclass(frozen=True)
+class Type:
+    """Shape of one value; `classes` is set for labels, whose shape is ()."""
+
+    shape: tuple[Size, ...] = ()
+    classes: Size | None = None
+    wrong: bool = False                        # a fault was reported: readers keep silent
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+SCALAR = Type()
+WRONG = Type(wrong=True)
+
+
+class Stop(Exception):
+    """A fault of the program met while elaborating one statement; it becomes a diagnostic there."""
+
+    def __init__(self, code: str, message: str, span: Span, notes: tuple[Note, ...] = (), hint: str | None = None):
+        super().__init__(message)
+        self.fault = Diagnostic(code, message, span, tuple(notes), hint)
+
+
+class Silent(Exception):
+    """The same, when the fault has been reported already."""
+
+
+class NotYet(Exception):
+    """A number is needed that depends on a size still being worked out, or on a part not yet elaborated."""
+
+    def __init__(self, what: str, span: Span, draft: "Draft | None" = None):
+        super().__init__(what)
+        self.what, self.span, self.draft = what, span, draft
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A draft read `delay` frames ago."""
+
+    draft: "Draft"
+    delay: int = 0
+
+
+Rule = Callable[["Draft"], "Type | None"]
+
+
+class Draft:
+    """One value. `op` is an operator of the graph or one that emission spells out; `rule` gives the type."""
+
+    __slots__ = ("op", "args", "attrs", "span", "rule", "type", "final", "users", "number", "signal")
+
+    def __init__(self, op: str, args: tuple[Ref, ...], span: Span, rule: Rule | None, attrs: dict):
+        self.op, self.args, self.span, self.rule, self.attrs = op, args, span, rule, attrs
+        self.type: Type | None = None
+        self.final = False                     # the type can no longer change
+        self.users: list[Draft] = []
+        self.number = -1
+        self.signal = None                     # the Signal of which this draft is the value, if any
+
+    def __repr__(self) -> str:
+        return f"<{self.op} {self.type}>"
+
+    @property
+    def binding(self) -> tuple[Ref, ...]:
+        """The arguments that must be settled first: a signal's value, not what it was before the start."""
+        return self.args[:1] if self.op == "signal" else self.args
+
+    @property
+    def known(self) -> Type | None:
+        """The type, if those who need every size of it may use it: it can no longer grow by broadcasting."""
+        if self.type is None or self.final:
+            return self.type
+        if self.type.classes is not None or (self.type.shape and all(s.value != 1 for s in self.type.shape)):
+            return self.type
+        return None
+
+
+class Engine:
+    """Every draft of a program, and the work still to do on their types."""
+
+    def __init__(self, faults: Faults):
+        self.faults = faults
+        self.drafts: list[Draft] = []
+        self.moved: list[Draft] = []
+
+    def add(self, draft: Draft) -> Draft:
+        draft.number = len(self.drafts)
+        self.drafts.append(draft)
+        for ref in draft.args:
+            ref.draft.users.append(draft)
+        self.update(draft)
+        return draft
+
+    def give(self, draft: Draft, args: tuple[Ref, ...]) -> None:
+        """Arguments for a draft that was made before they were known."""
+        for ref in args[len(draft.args):]:
+            ref.draft.users.append(draft)
+        draft.args = args
+        self.update(draft)
+        self.run()
+
+    def update(self, draft: Draft) -> None:
+        if draft.final:
+            return
+        if any(ref.draft.type is WRONG for ref in draft.args):
+            found, final = WRONG, True
+        else:
+            try:
+                found = draft.rule(draft)
+                final = found is not None and all(ref.draft.final for ref in draft.binding)
+            except NotYet:
+                return
+            except Silent:
+                found, final = WRONG, True
+            except Stop as stop:
+                self.report(stop)
+                found, final = WRONG, True
+        if found != draft.type or final != draft.final:
+            draft.type, draft.final = found, final
+            self.moved.extend(draft.users)
+
+    def report(self, stop: Stop) -> None:
+        if stop.fault not in self.faults.found:
+            self.faults.found.append(stop.fault)
+
+    def run(self) -> None:
+        rounds = 0
+        while self.moved:
+            rounds += 1
+            if rounds > 200 * (len(self.drafts) + 1):
+                raise Broken("sizes do not settle")
+            self.update(self.moved.pop())
+
+    def commit(self) -> bool:
+        """Settle what waits only on itself: every draft in sight of it has some type. True if anything was settled."""
+        waiting = {d for d in self.drafts if d.type is not None and not d.final}
+        while True:
+            held = {d for d in waiting if any(r.draft not in waiting and not r.draft.final for r in d.binding)}
+            if not held:
+                break
+            waiting -= held
+        for draft in waiting:
+            draft.final = True
+            self.moved.extend(draft.users)
+        self.run()
+        return bool(waiting)
+
+    def guess(self) -> bool:
+        """Where a product with a known matrix is all that a loop goes through, the other factor is a vector."""
+        for draft in self.drafts:
+            if draft.op == "product" and draft.type is None and "guess" not in draft.attrs:
+                left = draft.args[0].draft.known
+                if left is not None and left.rank == 2:
+                    draft.attrs["guess"] = True
+                    self.update(draft)
+                    self.run()
+                    return True
+        return False
+
+    def verify(self) -> None:
+        """Every type again, strictly, now that all are known: what was settled in a loop must agree with itself."""
+        for draft in self.drafts:
+            if draft.type is None or draft.type.wrong or any(r.draft.type is None or r.draft.type.wrong
+                                                             for r in draft.args):
+                continue
+            try:
+                again = draft.rule(draft)
+            except Stop as stop:
+                self.report(stop)
+                continue
+            except (Silent, NotYet):
+                continue
+            if again != draft.type:
+                self.report(Stop("E0303", f"this is {describe(again)} on one way round the loop and "
+                                          f"{describe(draft.type)} on another", draft.span))
+
+
+def describe(type_: Type | None) -> str:
+    """A type in words: `a vector of 64`, `a 64 x 32 matrix`, `a scalar`, `a label of 128`."""
+    if type_ is None:
+        return "of unknown size"
+    if type_.classes is not None:
+        return f"a label out of {type_.classes.value}"
+    sizes = [str(s.value) for s in type_.shape]
+    if not sizes:
+        return "a scalar"
+    if len(sizes) == 1:
+        return f"a vector of {sizes[0]}"
+    return f"a matrix of {' x '.join(sizes)}" if len(sizes) == 2 else f"an array of {' x '.join(sizes)}"

@@ -1,0 +1,125 @@
+"""From a program's text to its graph: which files are read, which model is meant, which sizes it gets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rnnc.errors import Faults, Source
+from rnnc.front import tree
+from rnnc.front.parse import parse
+from rnnc.graph.elaborate import bodies, causality
+from rnnc.graph.elaborate.emit import Emitter
+from rnnc.graph.elaborate.library import Library
+from rnnc.graph.elaborate.places import Place, Store
+from rnnc.graph.elaborate.scope import At, Scope, Thunk, near
+from rnnc.graph.elaborate.work import Work
+from rnnc.graph.nodes import Graph
+
+ReadFile = Callable[[str, str], Source]        # (path as written, name of the file that uses it) -> its text
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph with all that it was made from. `sources`: every text that was read, the standard cells' too."""
+
+    graph: Graph
+    file: tree.File
+    sources: tuple[Source, ...]
+
+
+def read_file(path: str, user: str) -> Source:
+    """A used file, relative to the one that uses it."""
+    there = Path(user).parent / path
+    return Source(str(there), there.read_text(encoding="utf-8"))
+
+
+def open_source(source: str | Path) -> Source:
+    """A path, or a program's text (which contains a newline)."""
+    if isinstance(source, str) and "\n" in source:
+        return Source("<text>", source)
+    return Source(str(source), Path(source).read_text(encoding="utf-8"))
+
+
+def load(source: str | Path | Source, model: str | None = None, sizes: dict | None = None, *,
+         read_file: ReadFile = read_file) -> Program:
+    """Read, parse and elaborate. `CompileError` carries every fault that was found."""
+    text = source if isinstance(source, Source) else open_source(source)
+    file = parse(text)
+    library = Library(read_file)
+    graph = _elaborate(file, sizes or {}, model, library)
+    return Program(graph, file, (text, *library.sources.values()))
+
+
+def elaborate(file: tree.File, sizes: dict | None = None, model: str | None = None, *,
+              read_file: ReadFile = read_file) -> Graph:
+    return _elaborate(file, sizes or {}, model, Library(read_file))
+
+
+def choose(file: tree.File, model: str | None, faults: Faults) -> tree.Model:
+    models = [item for item in file.items if isinstance(item, tree.Model)]
+    names = [m.name.id for m in models]
+    chosen = [m for m in models if model is None or m.name.id == model]
+    if len(chosen) == 1:
+        return chosen[0]
+    if not models:
+        faults.add("E0212", "there is no model in this file: it is a library", file.span)
+    elif model is None:
+        faults.add("E0212", f"there are several models, {', '.join(names)}: say which is meant", models[1].name.span,
+                   hint=f'model="{names[0]}"')
+    else:
+        faults.add("E0212", f"there is no model called {model}", models[0].name.span, hint=near(model, names)
+                   or f"there is {', '.join(names)}")
+    faults.stop()
+
+
+def _elaborate(file: tree.File, sizes: dict, model: str | None, library: "Library") -> Graph:
+    faults = Faults()
+    work = Work(faults)
+    definitions = library.definitions(file, work, faults)
+    faults.stop()
+    chosen = choose(file, model, faults)
+    root = Place()
+    scope = Scope(work, definitions, place=root, store=Store(root), title=chosen.name.id)
+    bind_sizes(scope, chosen, sizes, faults)
+    faults.stop()
+    bodies.declare(scope, chosen.body)
+    bodies.elaborate(scope, chosen.body)
+    if not work.outputs and not work.losses:
+        faults.add("E0601", f"the model {chosen.name.id} has neither an output nor a loss", chosen.name.span)
+    work.complete()
+    faults.stop()
+    graph = replace(Emitter(work, faults).emit(), name=chosen.name.id)
+    causality.check(graph, faults)
+    faults.stop()
+    return causality.sorted_graph(graph)
+
+
+def bind_sizes(scope: Scope, model: tree.Model, sizes: dict, faults: Faults) -> None:
+    formals = {f.name.id: f for f in model.sizes}
+    for name in sizes:
+        if name not in formals:
+            known = ", ".join(formals) or "none"
+            faults.add("E0213", f"the model {model.name.id} has no size called {name}", model.name.span,
+                       hint=near(name, formals) or f"its sizes: {known}")
+    for name, formal in formals.items():
+        if name in sizes:
+            scope.names[name] = given(name, sizes[name], formal, faults)
+        elif formal.default is not None:
+            scope.names[name] = Thunk(formal.default, At(scope))
+        else:
+            faults.add("E0213", f"the size {name} has no value", formal.name.span, hint=f"give one: {name} = …")
+            scope.names[name] = 1
+
+
+def given(name: str, value, formal: tree.Formal, faults: Faults):
+    """A size from outside as the elaborator's own kind of number."""
+    if isinstance(value, (list, tuple)):
+        return [given(name, v, formal, faults) for v in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, (int, float)):
+        return value
+    faults.add("E0213", f"the size {name} is a number or a list of numbers, not {value!r}", formal.name.span)
+    return 1

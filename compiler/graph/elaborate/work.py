@@ -1,0 +1,194 @@
+"""One elaboration: its drafts, its faults, and the statements that wait for a size.
+
+`attempt` runs a piece of work; where that needs a number not known yet it is tried again later. `complete` goes round
+until nothing moves: types flow, waiting work is tried, and at last the loops that wait only on themselves are settled.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rnnc.errors import Faults, Span
+from rnnc.front import tree
+from rnnc.graph.elaborate import builtins, rules
+from rnnc.graph.elaborate.applications import MAKERS, settled
+from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Engine, NotYet, Ref, Silent, Stop
+from rnnc.graph.elaborate.expressions import evaluate, size, static
+from rnnc.graph.elaborate.operators import lift
+from rnnc.graph.elaborate.scope import At, Constant, Layer, Parameter, Scope, Signal
+
+
+class Work:
+    def __init__(self, faults: Faults):
+        self.engine = Engine(faults)
+        self.signals: list[Signal] = []
+        self.inputs: list[Signal] = []
+        self.parameters: list[Parameter] = []
+        self.constants: list[Constant] = []
+        self.instances: list[Layer] = []
+        self.outputs: dict[str, tuple[Ref, Span]] = {}
+        self.losses: dict[str, tuple[Ref, Span]] = {}
+        self.metrics: dict[str, tuple[Ref, Span]] = {}
+        self.waiting: list[tuple[Callable, tuple[Draft, ...], NotYet]] = []
+        self._time: Signal | None = None
+
+    # ------------------------------------------------------------------------------------------------ pieces of work
+
+    def attempt(self, work: Callable, *drafts: Draft) -> bool:
+        """Run `work`. Where it fails, what it was to define goes on as wrong; where it must wait, it waits."""
+        try:
+            work()
+        except NotYet as wait:
+            if wait.draft is not None and wait.draft.type is WRONG:
+                self.spoil(drafts)
+                return True
+            self.waiting.append((work, drafts, wait))
+            return False
+        except Stop as stop:
+            self.engine.report(stop)
+            self.spoil(drafts)
+        except Silent:
+            self.spoil(drafts)
+        return True
+
+    def spoil(self, drafts) -> None:
+        for draft in drafts:
+            draft.type, draft.final = WRONG, True
+            if draft.signal is not None:
+                draft.signal.elaborated = True
+            self.engine.moved.extend(draft.users)
+        self.engine.run()
+
+    def gap(self, expr: tree.Expr, at: At, wait: NotYet) -> Ref:
+        """A draft in place of a part of an expression that has to wait."""
+        draft = self.engine.add(Draft("gap", (), expr.span, rules.gap, {}))
+        work = lambda: self.engine.give(draft, (lift(evaluate(expr, at), at, expr.span),))
+        self.waiting.append((work, (draft,), wait))
+        return Ref(draft)
+
+    def complete(self) -> None:
+        """Go round until every size is known or nothing moves."""
+        while True:
+            self.engine.run()
+            waiting, self.waiting = self.waiting, []
+            moved = [self.attempt(work, *drafts) for work, drafts, _ in waiting]
+            if any(moved) or self._ask_again():
+                continue
+            if not self.engine.commit() and not self.engine.guess():
+                break
+        for constant in self.constants:
+            self.attempt(lambda c=constant: self.constant(c, c.statement.span))
+        for layer in self.instances:
+            self.attempt(lambda x=layer: settled(x))
+        if not self.engine.faults.found:
+            self._report_unknown()
+        self.engine.verify()
+
+    def _ask_again(self) -> bool:
+        """Declared sizes may wait for a size that has become known since."""
+        moved = False
+        for draft in self.engine.drafts:
+            if draft.type is None and "sizes" in draft.attrs:
+                self.engine.update(draft)
+                moved = moved or draft.type is not None
+        return moved
+
+    def _report_unknown(self) -> None:
+        """Nothing fixes these: name the signals, or what is waited for if no signal is to blame."""
+        for made in self.signals:
+            if made.draft.type is None and made.value is not None and not made.spare:
+                self.engine.report(Stop("E0310", f"nothing fixes the size of {made.name}", made.span,
+                                        hint="give it a part whose size is declared, or an init of that size"))
+        if not self.engine.faults.found:
+            for _, _, wait in self.waiting:
+                self.engine.report(Stop("E0310", f"{wait.what} cannot be worked out", wait.span))
+        if not self.engine.faults.found:
+            for draft in self.engine.drafts:
+                if draft.type is None:
+                    self.engine.report(Stop("E0310", "nothing fixes the size of this", draft.span))
+                    return
+
+    # ---------------------------------------------------------------------------------------------------- shared parts
+
+    def time(self, span: Span) -> Draft:
+        """`t`, one draft for all of a program."""
+        if self._time is None:
+            draft = self.engine.add(Draft("frame_index", (), span, rules.fixed, {"type": SCALAR}))
+            self._time = draft.signal = Signal("t", draft, None, span, elaborated=True)
+        return self._time.draft
+
+    def constant(self, const: Constant, span: Span):
+        """The value of a `const`, computed once."""
+        if const.value is None:
+            if const.busy:
+                raise Stop("E0206", f"the constant {const.statement.name.id} depends on itself",
+                           const.statement.name.span)
+            const.busy = True
+            try:
+                const.value = self._compute(const)
+            finally:
+                const.busy = False
+        if isinstance(const.value, Exception):
+            raise Silent
+        return const.value
+
+    def _compute(self, const: Constant):
+        statement, at = const.statement, At(const.scope, static=True)
+        name = statement.name.id
+        try:
+            if not statement.indices:
+                value = evaluate(statement.value, at)
+                if isinstance(value, Ref):
+                    raise Stop("E0502", f"{name} is not a constant: this depends on signals or parameters",
+                               statement.value.span)
+            else:
+                value = self._formula(const, at)
+        except Stop as stop:
+            if stop.fault.code == "E0501":
+                stop = Stop("E0502", f"the constant {name} depends on signals or parameters", stop.fault.span)
+            self.engine.report(stop)
+            return Silent()
+        except Silent:
+            return Silent()
+        if isinstance(value, (float, np.ndarray)) and not np.isfinite(value).all():
+            self.engine.report(Stop("E0503", f"the constant {name} has entries that are not finite",
+                                    statement.value.span))
+            return Silent()
+        return value
+
+    def _formula(self, const: Constant, at: At) -> np.ndarray:
+        """`A[i, j : n, m] = …`: all entries at once, one by one where the formula needs its indices as sizes."""
+        statement = const.statement
+        if len(statement.indices) != len(statement.dims):
+            raise Stop("E0204", f"{len(statement.indices)} indices for {len(statement.dims)} sizes", statement.span)
+        shape = tuple(size(d, at, statement.name.id).value for d in statement.dims)
+        names = [ident.id for ident in statement.indices]
+
+        def entry(values):
+            scope = const.scope.child()
+            scope.names.update(zip(names, values))
+            return static(statement.value, At(scope, static=True))
+
+        try:
+            grid = np.indices(shape, dtype=np.float64, sparse=False)
+            value = entry([np.ascontiguousarray(g) for g in grid])
+            return np.broadcast_to(np.asarray(value, dtype=np.float64), shape).copy()
+        except (Stop, ValueError):
+            result = np.zeros(shape)
+            for place in np.ndindex(*shape):
+                value = entry(place)
+                if not isinstance(value, (int, float)):
+                    raise Stop("E0502", "an entry of a constant is one number", statement.value.span) from None
+                result[place] = value
+            return result
+
+    # ------------------------------------------------------------------------------------------------------ for hints
+
+    def callables(self, scope: Scope) -> list[str]:
+        return scope.definitions.callables() + list(builtins.TABLE) + list(MAKERS)
+
+    def callable_kind(self, name: str, scope: Scope) -> str | None:
+        definition, _ = scope.definitions.find(name)
+        if definition is not None:
+            return "cell" if isinstance(definition, tree.Cell) else "function"
+        return "function" if name in builtins.TABLE or name in MAKERS else None
