@@ -24,9 +24,21 @@ class Options:
     target: str = "native"
     openmp: bool = True
     gradient: str | None = "parameters"        # None | "parameters" | "all"
+    weights: str = "float32"                   # how weights are stored; others come later
+    memory_limit: int | None = None            # likewise
     prefix: str | None = None
     counting: bool = False                     # the build that logs products and meetings
     probe: tuple[str, ...] = ()                # inner signals that are outputs as well
+    # What the loaded net does with the module, not what the module is:
+    threads: int | None = None
+    seed: int = 0
+    check_numbers: bool = False
+    cache: bool = True
+
+    def module(self) -> dict:
+        """The options that decide what the built module is: the key of its cache entry."""
+        loose = ("threads", "seed", "check_numbers", "cache")
+        return {key: value for key, value in vars(self).items() if key not in loose}
 
 
 def checked(graph: Graph) -> Graph:
@@ -93,6 +105,43 @@ def probed(graph: Graph, probe: tuple[str, ...]) -> Graph:
     """The same network with some inner signals as outputs too."""
     named = graph.named()
     return replace(graph, outputs={**graph.outputs, **{name: named[name] for name in probe}})
+
+
+# ---------------------------------------------------------------------------------------------- nets
+
+def compile_net(source: str, model: str | None = None, options: Options | None = None, sizes: dict | None = None):
+    """The loaded net of a program: `source` is a path, or program text (contains a newline)."""
+    from rnnc.runtime.module import load as load_module
+    from rnnc.runtime.net import Net
+    options, sizes = options or Options(), sizes or {}
+    place = built(source, model, options, sizes)
+    return Net(load_module(place), seed=options.seed, threads=options.threads, check_numbers=options.check_numbers,
+               variant=lambda probe: load_module(built(source, model, replace(options, probe=tuple(probe)), sizes)),
+               graph=lambda: elaborated(as_source(source), model, sizes))
+
+
+def as_source(given: str) -> Source:
+    if "\n" in given:
+        return Source("program", given)
+    with open(given, encoding="utf-8") as file:
+        return Source(given, file.read())
+
+
+def built(source: str, model: str | None, options: Options, sizes: dict):
+    """The folder of the built module, from the cache where nothing has changed."""
+    from rnnc.target import cache
+    from rnnc.target.build import build
+    text = as_source(source)
+    key = {"source": text.name, "text": text.text, "model": model, "sizes": sizes, "options": options.module()}
+    found = cache.lookup(key) if options.cache else None
+    if found is not None:
+        return found
+    emitted = emit(text, options, sizes, model)
+    place = build(emitted.c, emitted.cdef, emitted.header, emitted.manifest, options)
+    if options.cache:
+        from rnnc.graph.elaborate import sources_read
+        cache.store(key, [] if "\n" in source else sources_read(text), place)
+    return place
 
 
 # ---------------------------------------------------------------------------------------------- results

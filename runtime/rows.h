@@ -29,6 +29,9 @@ RN_INLINE int64_t rn_ipow(int64_t a, int64_t b) {
     return power;
 }
 
+/* The caller's own array, only ever read, where a buffer of ours might stand as well. */
+#define RN_BORROW(pointer) ((void *)(uintptr_t)(const void *)(pointer))
+
 /* ------------------------------------------------------------------------------------------------ dividing work */
 
 /* What one thread does of a kernel: row blocks [b0, b1) of panels [p0, p1). */

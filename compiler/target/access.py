@@ -121,7 +121,7 @@ class Access:
     def function(self, n: int, delay: int) -> str:
         """The name of the function that finds v[t - delay]; its text is kept the first time."""
         side = f"before_{delay}" if delay > 0 else f"after_{-delay}"
-        name = f"{self.names[n]}_{side}"
+        name = f"{self.made.program}_{self.names[n]}_{side}"
         if name not in self.functions:
             self.functions[name] = self._before(name, n, delay) if delay > 0 else self._after(name, n, -delay)
         return name

@@ -67,6 +67,8 @@ def state_gradients(program) -> None:
                  f"            rn_zero(to, {size});"]
         for read in reads:
             k = -read.delay
+            if not k:                                           # the seed itself, handed through below
+                continue
             lines += [f"            if (j - {depth} + {k} >= 0 && j - {depth} + {k} < c->T) {{",
                       f"                const long r = (j - {depth} + {k}) * c->B + b;",
                       f"                if (c->since[r] >= {k}) rn_add(to, {access.row(Read(read.node))}, {size});",
@@ -92,10 +94,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
     fields = {}
     for t in texts:
         for key, kind in t.fields.items():
-            if kind.startswith("const ") and key in fields and not fields[key].startswith("const "):
-                kind = fields[key]
             fields[key] = kind
-    fields = {key: kind for key, kind in fields.items()}
     flags = "-std=c11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp"
     programs = []
     seen: set[str] = set()

@@ -36,6 +36,10 @@ def names(graph: Graph) -> dict[int, str]:
             take(number, flat(node.name))
         elif node.op == "input":
             take(number, flat(str(node.attr("name"))))
+        elif node.op in ("cotangent", "state_cotangent"):
+            take(number, f"seed_{flat(str(node.attr('name', node.attr('signal'))))}")
+        elif node.op == "weight":
+            take(number, "weights_of_frames")
     for number in reversed(graph.order):
         if number in found:
             continue

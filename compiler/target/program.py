@@ -165,7 +165,7 @@ class Program:
             text.layout.append(f"void *const slot_{number} = rn_give(&at, ({numbers}) * sizeof({unit}));")
         for n, buffer in made.buffers.items():
             kind = "int32_t" if graph[n].kind == INT else "real"
-            text.fields[self.names[n]] = f"{kind} *" if buffer.place != "input" else f"const {kind} *"
+            text.fields[self.names[n]] = f"{kind} *"
             if buffer.slot is not None:
                 text.layout.append(f"c->{self.names[n]} = slot_{buffer.slot};")
         for n, node in enumerate(graph.nodes):
@@ -202,12 +202,12 @@ class Program:
                 elif buffer.place == "import":
                     text.prepare.append(f"rn_copy_rows({to}, {step}, {source}, {node.size}, c->R, {node.size});")
                 else:
-                    text.prepare.append(f"{to} = {source};")
+                    text.prepare.append(f"{to} = RN_BORROW({source});")
             elif node.op == "weight":
                 text.layout.append(f"c->ones = rn_give(&at, R * sizeof(real));")
                 text.fields["ones"] = "real *"
                 text.prepare += ["for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;",
-                                 f"{to} = in->weight ? in->weight : c->ones;"]
+                                 f"{to} = in->weight ? RN_BORROW(in->weight) : c->ones;"]
             elif node.op == "cotangent":
                 name = flat(str(node.attr("name")))
                 text.layout.append(f"{to} = rn_give(&at, R * {step} * sizeof(real));")

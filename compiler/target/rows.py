@@ -21,10 +21,9 @@ def elementwise(node) -> bool:
 
 
 class RowWriter:
-    def __init__(self, access: Access, kernel: RowKernel, target=None):
-        """`target(n)`: the address of a stored value at row r, if it is not the program's own memory."""
+    def __init__(self, access: Access, kernel: RowKernel):
         self.access, self.kernel, self.graph, self.names = access, kernel, access.graph, access.names
-        self.target = target or (lambda n: access.at(n, "r"))
+        self.target = lambda n: access.constant(n) if self.graph[n].domain == CONSTANT else access.at(n, "r")
         self.local = set(kernel.body)
         self.stores = set(kernel.stores)
         self.constants: dict[str, str] = {}

@@ -1,0 +1,193 @@
+"""C against the oracle: one program, one call, every result; and what must be the same bit for bit.
+
+The error of each number may be 50 times the first-order running bound that the oracle keeps beside it. A draw of data
+that stands on a kink (a comparison, relu, max … nearer to its switching point than its bound) is drawn again.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from rnnc import pipeline
+from rnnc.graph import oracle
+from rnnc.graph.gradient import gradient, vjp
+from rnnc.graph.nodes import INT, Graph
+from rnnc.graph.scores import scores
+from rnnc.runtime.module import load
+from rnnc.runtime.net import Net
+from rnnc.target.build import build
+
+FACTOR = 50
+EPS = {"float32": 2.0 ** -24, "float64": 2.0 ** -53}
+
+
+@dataclass
+class Data:
+    frames: int
+    streams: int
+    inputs: dict
+    targets: dict
+    params: dict
+    starts: np.ndarray | None
+    weight: np.ndarray | None
+    cotangents: dict = field(default_factory=dict)
+
+
+def net_of(graph: Graph, dtype: str = "float32", gradient: str | None = "parameters", **more) -> Net:
+    """The built net of an elaborated graph."""
+    options = pipeline.Options(dtype=dtype, gradient=gradient, **more)
+    emitted = pipeline.emit_graph(graph, options)
+    return Net(load(build(emitted.c, emitted.cdef, emitted.header, emitted.manifest, options)))
+
+
+def draw_data(graph: Graph, seed: int, dtype: str = "float32", frames: int | None = None,
+              streams: int | None = None) -> Data:
+    """Inputs, parameters, starts and weights of a call, exact in float32."""
+    r = np.random.default_rng(seed)
+    frames = frames or int(r.integers(1, 14))
+    streams = streams or int(r.choice([1, 1, 2, 3, 7, 17]))
+    real = lambda *shape, scale=1.0: (r.standard_normal(shape) * scale).astype(np.float32).astype(dtype)
+    values, targets = {}, {}
+    for info in graph.inputs:
+        if info.kind == "class":
+            array = r.integers(0, info.classes, (frames, streams))
+        elif info.kind == "flag":
+            array = r.integers(0, 2, (frames, streams)).astype(np.uint8)
+        else:
+            array = real(frames, streams, *info.shape, scale=0.7)
+        (targets if info.target else values)[info.name] = array
+    params = {}
+    for p in graph.params:
+        fan = p.shape[-1] if len(p.shape) > 1 else 4
+        params[p.name] = real(*p.shape, scale=1.0 / np.sqrt(max(fan, 1)))
+    starts = (r.random((frames, streams)) < 0.2).astype(np.uint8) if r.random() < 0.6 else None
+    weight = r.choice([0.0, 0.5, 1.0, 2.0], (frames, streams)).astype(dtype) if r.random() < 0.3 else None
+    cotangents = {name: real(frames, streams, *graph[n].shape) for name, n in graph.outputs.items()
+                  if graph[n].kind != INT}
+    return Data(frames, streams, values, targets, params, starts, weight, cotangents)
+
+
+def set_params(net: Net, data: Data) -> None:
+    for name, value in data.params.items():
+        net.parameters[name] = value
+
+
+def call(graph: Graph, data: Data, dtype: str, state=None, **more) -> oracle.Result:
+    inputs = {**data.inputs, **data.targets}
+    wanted = {i.name for i in graph.inputs}
+    return oracle.run(graph, {k: v for k, v in inputs.items() if k in wanted}, data.params, state, data.starts,
+                      data.weight, bounds=True, eps=EPS[dtype], frames=data.frames, streams=data.streams, **more)
+
+
+def close(what: str, found, result: np.ndarray, bound: np.ndarray, dtype: str) -> float:
+    """Asserts |found - result| <= FACTOR * bound; the largest ratio."""
+    found, result = np.asarray(found, np.float64), np.asarray(result, np.float64)
+    assert found.shape == result.shape, f"{what}: shape {found.shape}, not {result.shape}"
+    allowed = np.asarray(bound, np.float64) + np.finfo(np.float32 if dtype == "float32" else np.float64).tiny
+    error = np.abs(found - result)
+    wrong = ~(error <= FACTOR * allowed)
+    if wrong.any():
+        at = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error / allowed)), error.shape)
+        raise AssertionError(f"{what}{list(at)}: {found[at]!r} instead of {result[at]!r}, error {error[at]:.3g}, "
+                             f"{error[at] / allowed[at]:.3g} times its bound {allowed[at]:.3g}")
+    return float((error / allowed).max()) if error.size else 0.0
+
+
+def compare(graph: Graph, dtype: str, seed: int, frames: int | None = None, streams: int | None = None) -> dict:
+    """Everything a net of `graph` computes against the oracle. Returns what was checked and the largest ratio; raises
+    AssertionError at the first number that is off."""
+    has_loss = bool(graph.losses)
+    judged = {"run": graph}
+    if has_loss or graph.metrics:
+        judged["evaluate"] = scores(graph)
+    if has_loss:
+        judged["backprop"] = gradient(graph)
+    if graph.outputs:
+        judged["vjp"] = vjp(graph)
+    net = net_of(graph, dtype, "all")
+    for attempt in range(20):
+        data = draw_data(graph, 1000 * seed + attempt, dtype, frames, streams)
+        set_params(net, data)
+        answers = {}
+        for name, g in judged.items():
+            more = {"cotangents": data.cotangents} if name == "vjp" else {}
+            answers[name] = call(g, data, dtype, **more)
+        outcome = against(net, graph, data, answers, dtype)
+        if outcome is not None:
+            return {**outcome, "attempts": attempt + 1, "net": net, "data": data}
+    return {"attempts": 20, "ratio": None, "net": net, "data": data}
+
+
+def against(net: Net, graph: Graph, data: Data, answers: dict, dtype: str) -> dict | None:
+    """None if the data stand on a kink."""
+    found: list[tuple[str, object, object, object]] = []
+    wanted = answers["run"]
+    state = net.state(streams=data.streams)
+    out = net.run(**data.inputs, state=state, starts=data.starts, **frames_of(data)) if graph.outputs else {}
+    for name, n in graph.outputs.items():
+        found.append((f"output {name}", out[name], wanted.outputs[name], wanted.bounds.outputs[name]))
+    if "evaluate" in answers:
+        score = net.evaluate(**data.inputs, **data.targets, starts=data.starts, weight=data.weight, **frames_of(data))
+        for name, value in answers["evaluate"].scores.items():
+            found.append((f"score {name}", score[name], value, answers["evaluate"].bounds.scores[name]))
+    if "backprop" in answers:
+        state = net.state(streams=data.streams)
+        loss = net.backprop(**data.inputs, **data.targets, state=state, starts=data.starts, weight=data.weight,
+                            **frames_of(data))
+        result = answers["backprop"]
+        found.append(("loss", loss, result.scores["loss"], result.bounds.scores["loss"]))
+        for name, value in result.gradients.items():
+            found.append((f"gradient of {name}", np.array(net.gradients[name]), value, result.bounds.gradients[name]))
+        for name, value in result.state.signals.items():
+            found.append((f"state {name}", np.array(state[name]), value, np.abs(value) * 0 + np.inf))
+    if "vjp" in answers and data.cotangents:
+        result = answers["vjp"]
+        back = net.vjp(data.cotangents, **data.inputs, starts=data.starts, **frames_of(data))
+        for name, value in result.gradients.items():
+            found.append((f"vjp gradient of {name}", np.array(net.gradients[name]), value,
+                          result.bounds.gradients[name]))
+        for name, value in result.input_gradients.items():
+            found.append((f"vjp {name}", back[name], value, result.bounds.input_gradients[name]))
+    if any(result.kinks for result in answers.values()):
+        return None
+    return {"ratio": max([close(what, a, b, c, dtype) for what, a, b, c in found if what.split()[0] != "state"],
+                         default=0.0), "checked": [what for what, *_ in found]}
+
+
+def frames_of(data: Data) -> dict:
+    return {} if data.inputs else {"frames": data.frames}
+
+
+def same_bits(net: Net, data: Data, threads=(1, 2, 3, 7)) -> None:
+    """Every function at every number of threads leaves the same bits. (Needs RNNC_TEST_THREADS in the environment.)"""
+    first = None
+    for count in threads:
+        net.threads = count
+        bits = []
+        if net.outputs:
+            out = net.run(**data.inputs, starts=data.starts, **frames_of(data))
+            bits += [np.ascontiguousarray(out[name]).tobytes() for name in sorted(out)]
+        if "backprop" in net.manifest["functions"]:
+            state = net.state(streams=data.streams)
+            loss = net.backprop(**data.inputs, **data.targets, starts=data.starts, weight=data.weight, state=state,
+                                **frames_of(data))
+            bits += [np.float64(loss).tobytes(), net.gradient.tobytes()]
+            bits += [np.ascontiguousarray(state[s["name"]]).tobytes() for s in net.manifest["state"]]
+        if first is None:
+            first = bits
+        assert bits == first, f"{count} threads give other bits than {threads[0]}"
+    net.threads = None
+
+
+def cut_equals_whole(net: Net, graph: Graph, data: Data, dtype: str, cut: int, wanted: oracle.Result) -> None:
+    """Two calls of one state give what one call gives, to rounding (no look-ahead)."""
+    if not net.outputs or data.frames < 2:
+        return
+    state = net.state(streams=data.streams)
+    part = lambda a, b: {k: v[a:b] for k, v in data.inputs.items()}
+    starts = lambda a, b: None if data.starts is None else data.starts[a:b]
+    count = lambda n: {} if data.inputs else {"frames": n}
+    one = net.run(**part(0, cut), starts=starts(0, cut), state=state, **count(cut))
+    two = net.run(**part(cut, None), starts=starts(cut, None), state=state, **count(data.frames - cut))
+    for name in graph.outputs:
+        close(f"cut output {name}", np.concatenate([one[name], two[name]]), wanted.outputs[name],
+              wanted.bounds.outputs[name], dtype)

@@ -1,0 +1,48 @@
+"""Random well-formed programs, forward and gradient, against the oracle; the same bits for any number of threads.
+
+RNNC_RANDOM=n draws n programs (CI: 100), half from a fixed seed and half from a fresh one that is printed. The table of
+what occurred is printed at the end (run pytest with -rP or -s to see it).
+"""
+
+import os
+import random
+from collections import Counter
+
+import pytest
+from compare import call, compare, cut_equals_whole, same_bits
+from random_programs import draw
+from rnnc import pipeline
+from rnnc.errors import Source
+
+COUNT = int(os.environ.get("RNNC_RANDOM", "24"))
+FRESH = int(os.environ.get("RNNC_SEED", random.SystemRandom().randrange(10 ** 6, 10 ** 9)))
+SEEDS = [*range(COUNT - COUNT // 2), *range(FRESH, FRESH + COUNT // 2)]
+SEEN: Counter = Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table():
+    yield
+    print(f"\nrandom programs: {COUNT}, fresh seed {FRESH} (RNNC_SEED={FRESH} repeats it)")
+    for feature, count in sorted(SEEN.items()):
+        print(f"  {count:5d}  {feature}")
+
+
+@pytest.fixture(autouse=True)
+def any_threads(monkeypatch):
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+    monkeypatch.setattr(pipeline, "CHECK", True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_program(seed):
+    program = draw(seed)
+    graph = pipeline.elaborated(Source("random.rnn", program.text), None, program.sizes)
+    dtype = "float64" if seed % 3 == 0 else "float32"
+    outcome = compare(graph, dtype, seed)
+    net, data = outcome["net"], outcome["data"]
+    same_bits(net, data)
+    if net.manifest["lookahead"] is None:
+        cut_equals_whole(net, graph, data, dtype, data.frames // 2 or 1, call(graph, data, dtype))
+    SEEN.update(program.features)
+    SEEN.update([dtype, "starts" if data.starts is not None else "no starts", f"{outcome['attempts']} attempts"])
