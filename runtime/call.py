@@ -58,8 +58,6 @@ class Border:
         self.ports = {i["name"]: self._port(i) for i in manifest["inputs"]}
         self.outputs = {o["name"]: self._port(o) for o in manifest["outputs"]}
         self.struct = f"{self.prefix}_inputs *"
-        remembered = {e["name"] for e in manifest["state"]}
-        self.fillers = [p for p in self.ports.values() if p.target and p.name in remembered]
 
     def _port(self, entry: dict) -> Port:
         kind = entry.get("kind", "real")
@@ -87,9 +85,6 @@ class Border:
         for name, port in self.ports.items():
             if name in values and port.signal.per == "sequence":
                 found[name] = self._per_sequence(port, values[name], B, starts, step, bare)
-        for port in self.fillers:              # a state remembers the target: C reads it even in `run`
-            if port.name not in found:
-                found[port.name] = self._filler(port, T, B)
         call = Call(T, B, bare, step, self.ffi.new(self.struct), found, weight)
         struct, ffi = call.struct, self.ffi
         for name, array in found.items():
@@ -161,9 +156,6 @@ class Border:
             raise InputError(f"{port.name}: got shape {list(array.shape)}, wanted {[count, *shape]}: one per sequence, "
                              f"and there are {why}")
         return array
-
-    def _filler(self, port: Port, frames: int, streams: int) -> np.ndarray:
-        return np.full((frames, streams, *port.signal.shape), -1 if port.signal.kind == "class" else 0, port.dtype)
 
 
 class Axes:

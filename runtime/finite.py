@@ -7,6 +7,7 @@ the state it began with.
 import numpy as np
 
 from rnnc.errors import InputError, NumberError
+from rnnc.runtime.words import place
 
 
 def check_inputs(net, call) -> None:
@@ -57,8 +58,7 @@ def _culprit(net, call, before, starts) -> str:
                 worst = (bad[0][0], order, name, found[name])
         if worst is not None:
             name, values = worst[2], worst[3]
-            at = f" (line {lines[name]})" if lines.get(name) else ""
-            return f"{name}{at}: {_place(values, True, call.bare)}"
+            return f"{name}{place(lines[name])}: {_place(values, True, call.bare)}"
     for name in net.gradients:
         if not np.isfinite(net.gradients[name]).all():
             where, value = _first(net.gradients[name])

@@ -13,7 +13,7 @@ from rnnc.runtime.call import Border, Call
 from rnnc.runtime.module import Module
 from rnnc.runtime.parameters import Gradients, Parameters, Weights
 from rnnc.runtime.state import State
-from rnnc.runtime.words import unknown
+from rnnc.runtime.words import place, unknown
 
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")           # as P_workspace_size_of numbers them
 HOME = os.getpid()                             # in a forked child OpenMP's threads are gone: one thread there
@@ -134,9 +134,8 @@ class Net:
             raise InputError("state: step wants a state to advance; net.state(streams) makes one")
         ahead = self.manifest.get("lookahead")
         if ahead:
-            line = f" (line {ahead['line']})" if ahead.get("line") else ""
             raise InputError(f"step: {self.name} looks ahead: {ahead['signal']} is read before its frame has come"
-                             f"{line}; use run on whole sequences")
+                             f"{place(ahead.get('line'))}; use run on whole sequences")
         call = self._call(inputs, state, starts=starts, step=True)
         made, struct = self._border.results(call, out)
 

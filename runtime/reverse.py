@@ -21,7 +21,6 @@ def vjp(net, cotangents: dict, state, starts, accumulate: bool, inputs: dict) ->
     used = net._fresh(call.streams) if state is None else state
     found = {name: np.zeros(call.arrays[name].shape, net.dtype) for name in differentiable(net)}
     before = State(net.module, call.streams)
-    before._memory.fill(0)
     if call.frames == 0:
         if not accumulate:
             net.gradient.fill(0)
@@ -77,7 +76,6 @@ def _after(net, given, streams: int) -> State | None:
             raise InputError(f"cotangent of the state: it has {given.streams} streams, wanted {streams}")
         return given
     made = State(net.module, streams)
-    made._memory.fill(0)
     for name, value in dict(given).items():
         view, array = made[name], arrays.real(value, f"cotangent of the state, {name}", net.dtype)
         if view.dtype != net.dtype:

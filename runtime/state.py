@@ -47,7 +47,7 @@ class State:
         shape = tuple(entry["shape"])
         dtype = KINDS[entry.get("kind", "real")] or np.dtype(self._module.manifest["dtype"])
         offset = self._module.function("state_entry")(self.streams, index)
-        row = entry["row"] if "row" in entry else self._module.function("state_row")(index)
+        row = self._module.function("state_row")(index) // dtype.itemsize         # padded: numbers per frame and stream
         depth, streams = entry["depth"], self.streams
         block = self._memory[offset:offset + depth * streams * row * dtype.itemsize].view(dtype)
         return block.reshape(depth, streams, row)[:, :, :size(shape)].reshape(depth, streams, *shape)
@@ -106,14 +106,18 @@ class State:
         if not isinstance(stream, (int, np.integer)) or not 0 <= stream < self.streams:
             raise InputError(f"stream {stream!r} is not in 0..{self.streams - 1}")
 
-    def to_bytes(self) -> np.ndarray:
-        """Everything, as it lies in memory: for checkpoints on the same module."""
-        return self._memory.copy()
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Copies of everything, by name, independent of the layout: for checkpoints."""
+        return {**{name: self[name].copy() for name in self}, "": self.since.copy()}
 
-    def from_bytes(self, data: np.ndarray) -> None:
-        if data.dtype != np.uint8 or data.shape != self._memory.shape:
-            raise InputError(f"this is no state of {self.streams} streams of this net")
-        self._memory[...] = data
+    def from_arrays(self, found: dict[str, np.ndarray]) -> None:
+        """The other way; a refusal leaves the state as it was."""
+        places = {**{name: self[name] for name in self}, "": self.since}
+        for name, place in places.items():
+            if name not in found or found[name].shape != place.shape or found[name].dtype != place.dtype:
+                raise InputError(f"this is no state of {self.streams} streams of this net")
+        for name, place in places.items():
+            place[...] = found[name]
 
     def __repr__(self) -> str:
         return f"<state of {self.streams} streams: {', '.join(self._entries) or 'nothing to remember'}>"

@@ -23,3 +23,8 @@ def listed(names: Iterable[str], most: int = 8) -> str:
     names = list(names)
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown}, and {len(names) - most} more"
+
+
+def place(line) -> str:
+    """Where an equation stands: a line number, or file:line:column."""
+    return f" (line {line})" if isinstance(line, int) else f" ({line})" if line else ""

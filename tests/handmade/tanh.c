@@ -23,7 +23,7 @@ enum { AT_W = 0, AT_E = 6, AT_U = 18, AT_V = 27, AT_C = 36, ALL = 39 };
 static size_t entry_bytes(int streams) { return (sizeof(REAL) * ROW * streams + 63) / 64 * 64; }
 size_t tiny_state_size(int streams) { return entry_bytes(streams) + (8 * (size_t)streams + 63) / 64 * 64; }
 size_t tiny_state_entry(int streams, int entry) { (void)streams; (void)entry; return 0; }
-size_t tiny_state_row(int entry) { (void)entry; return ROW; }
+size_t tiny_state_row(int entry) { (void)entry; return ROW * sizeof(REAL); }
 size_t tiny_state_since(int streams) { return entry_bytes(streams); }
 size_t tiny_packed_size(void) { return ALL * sizeof(REAL); }
 int tiny_pack(const tiny_weights *weights, void *packed) { memcpy(packed, weights->values, ALL * sizeof(REAL)); return 0; }

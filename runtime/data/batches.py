@@ -1,0 +1,141 @@
+"""The two forms of data, and what training asks of them."""
+
+import hashlib
+import math
+
+import numpy as np
+
+from rnnc.errors import InputError
+
+
+class Streams:
+    """Signals of N frames in B parallel streams, arrays [N, B, ...]. `starts` (optional) marks where sequences begin."""
+
+    carries = True                             # the state goes on from window to window
+
+    def __init__(self, signals: dict[str, np.ndarray], frames: int, starts: np.ndarray | None = None,
+                 held: "Streams | None" = None):
+        positive("frames", frames)
+        self.signals, self.starts, self.frames, self.held = dict(signals), starts, int(frames), held
+        shapes = {name: a.shape[:2] for name, a in self.signals.items()}
+        if len(set(shapes.values())) != 1:
+            raise InputError(f"signals differ in frames or streams: {shapes}")
+        self.length, self.streams = next(iter(shapes.values()))
+        if not self.length:
+            raise InputError(f"the data is too short: not one frame for each of {self.streams} streams")
+
+    def __len__(self) -> int:
+        """Windows per epoch; the last one may be shorter."""
+        return math.ceil(self.length / self.frames)
+
+    def window(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """Frames first to last of every stream, as arguments of a call."""
+        found = {name: a[first:last] for name, a in self.signals.items()}
+        if self.starts is not None:
+            found["starts"] = self.starts[first:last]
+        return found
+
+    def batch(self, epoch: int, index: int) -> dict[str, np.ndarray]:
+        return self.window(index * self.frames, min((index + 1) * self.frames, self.length))
+
+    @property
+    def total(self) -> int:
+        """Frames of one epoch, all streams together."""
+        return self.length * self.streams
+
+    @property
+    def digest(self) -> str:
+        return digest([*self.signals.items(), ("starts", self.starts)], self.frames)
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(self.signals)}: {self.length:,} frames x {self.streams} streams, by {self.frames}>"
+
+
+class Sequences:
+    """Whole sequences, lists of arrays [T, ...]; `batch_size` of them per update, in a new order every epoch. A signal
+    that has one value per sequence is an array with that axis first."""
+
+    carries = False
+
+    def __init__(self, signals: dict, batch_size: int = 16, shuffle: bool = True, seed: int = 0,
+                 held: "Sequences | None" = None):
+        positive("batch", batch_size)
+        self.signals, self.batch_size, self.shuffle, self.seed = dict(signals), int(batch_size), shuffle, seed
+        self.held = held
+        counts = {name: len(values) for name, values in self.signals.items()}
+        if len(set(counts.values())) != 1:
+            raise InputError(f"signals differ in their number of sequences: {counts}")
+        self.count = next(iter(counts.values()))
+        if not self.count:
+            raise InputError("no sequences")
+        lists = {n: v for n, v in self.signals.items() if isinstance(v, list)}
+        if not lists:
+            raise InputError("sequences come as lists of arrays; these are arrays only")
+        self.lengths = [len(s) for s in next(iter(lists.values()))]
+        for name, values in lists.items():
+            for i, (values_i, length) in enumerate(zip(values, self.lengths)):
+                if len(values_i) != length or not length:
+                    raise InputError(f"{name}: sequence {i} has {len(values_i)} frames, others say {length}")
+
+    def __len__(self) -> int:
+        return math.ceil(self.count / self.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.count)
+        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
+
+    def batch(self, epoch: int, index: int) -> dict:
+        chosen = self.order(epoch)[index * self.batch_size:(index + 1) * self.batch_size]
+        return {name: [values[i] for i in chosen] if isinstance(values, list) else values[chosen]
+                for name, values in self.signals.items()}
+
+    @property
+    def total(self) -> int:
+        return sum(self.lengths)
+
+    @property
+    def digest(self) -> str:
+        pairs = [(n, a) for n, v in self.signals.items() for a in (v if isinstance(v, list) else [v])]
+        return digest(pairs, self.batch_size, self.shuffle, self.seed)
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(self.signals)}: {self.count} sequences, {self.total:,} frames, by {self.batch_size}>"
+
+
+def digest(pairs, *numbers) -> str:
+    """Tells one set of data from another; a sample of each array is enough."""
+    sink = hashlib.sha256(repr(numbers).encode())
+    for name, array in pairs:
+        if array is None:
+            continue
+        array = np.asarray(array)
+        sink.update(f"{name} {array.dtype} {array.shape}".encode())
+        rows = array if len(array) <= 4096 else array[:: len(array) // 4096]
+        sink.update(np.ascontiguousarray(rows).tobytes())
+    return sink.hexdigest()[:32]
+
+
+def cut(signals: dict[str, np.ndarray], streams: int) -> dict[str, np.ndarray]:
+    """One recording [N, ...] to contiguous parts side by side, [N // streams, streams, ...]; the rest is left out."""
+    positive("streams", streams)
+    lengths = {name: len(a) for name, a in signals.items()}
+    if len(set(lengths.values())) != 1:
+        raise InputError(f"signals differ in frames: {lengths}")
+    length = next(iter(lengths.values())) // streams
+    if not length:
+        raise InputError(f"{next(iter(lengths.values()))} frames are too few for {streams} streams")
+    return {name: np.ascontiguousarray(np.swapaxes(a[:length * streams].reshape(streams, length, *a.shape[1:]), 0, 1))
+            for name, a in signals.items()}
+
+
+def positive(name: str, value) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{name}: {value!r} is not a whole number of at least 1")
+
+
+def fraction(value) -> float:
+    """How much is held out of training, 0 up to 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise InputError(f"held_out: {value!r} is not between 0 and 1")
+    return float(value)

@@ -1,0 +1,212 @@
+"""Arrays, tables and sound, from memory and from files, by the names of the signals they feed."""
+
+import csv as tables
+import os
+import wave
+from pathlib import Path
+
+import numpy as np
+
+from rnnc.errors import InputError
+from rnnc.runtime.data.batches import Sequences, Streams, cut, fraction
+from rnnc.runtime.words import listed
+
+
+def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, held_out: float = 0.0) -> Streams:
+    """One recording, arrays [N, ...] by signal, cut into streams. `starts` [N] marks where sequences begin in it."""
+    given = {name: _array(name, value) for name, value in dict(signals).items()}
+    if not given:
+        raise InputError("no signals")
+    if starts is not None:
+        given[""] = (_array("starts", starts) != 0).astype(np.uint8)
+    length = min(len(a) for a in given.values())
+    split = length - int(length * fraction(held_out))
+    held = None
+    if held_out:
+        rest = {name: a[split:] for name, a in given.items()}
+        held = _streams(rest, max(1, min(streams, (length - split) // frames)), frames)
+    train = {name: a[:split] for name, a in given.items()} if held_out else given
+    return _streams(train, streams, frames, held)
+
+
+def _streams(signals: dict[str, np.ndarray], streams: int, frames: int, held=None) -> Streams:
+    parts = cut(signals, streams)
+    starts = parts.pop("", None)
+    return Streams(parts, frames, starts, held)
+
+
+def sequences(signals: dict, batch: int = 16, *, shuffle: bool = True, seed: int = 0,
+              held_out: float = 0.0) -> Sequences:
+    """Lists of arrays [T, ...] by signal; a signal with one value per sequence is an array. The last ones are held
+    out."""
+    given = {name: [_array(f"{name}[{i}]", v) for i, v in enumerate(value)] if isinstance(value, (list, tuple))
+             else _array(name, value) for name, value in dict(signals).items()}
+    if not given:
+        raise InputError("no signals")
+    count = len(next(iter(given.values())))
+    split = count - round(count * fraction(held_out))
+    held = None
+    if held_out:
+        held = Sequences({n: v[split:] for n, v in given.items()}, batch, False)
+        given = {n: v[:split] for n, v in given.items()}
+    return Sequences(given, batch, shuffle, seed, held)
+
+
+def npz(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: bool = True, seed: int = 0,
+        held_out: float = 0.0) -> Streams | Sequences:
+    """One array per signal. With an array `lengths` in it they hold sequences of these lengths end to end (or one value
+    for each); without, one recording; `starts` marks where sequences begin in it."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except OSError as fault:
+        raise InputError(f"{path}: {fault.strerror or fault}") from None
+    except (ValueError, EOFError, KeyError, AttributeError) as fault:
+        raise InputError(f"{path}: not a .npz of plain arrays ({fault})") from None
+    lengths, starts = found.pop("lengths", None), found.pop("starts", None)
+    if lengths is None:
+        return arrays(found, streams, frames, starts=starts, held_out=held_out)
+    return sequences(_apart(path, found, lengths), batch, shuffle=shuffle, seed=seed, held_out=held_out)
+
+
+def _apart(path, signals: dict[str, np.ndarray], lengths: np.ndarray) -> dict:
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or lengths.min() < 1:
+        raise InputError(f"{path}: `lengths` has to be a list of positive whole numbers")
+    ends, total = np.cumsum(lengths), int(lengths.sum())
+    made = {}
+    for name, array in signals.items():
+        if len(array) == total:
+            made[name] = np.split(array, ends[:-1])
+        elif len(array) == len(lengths):
+            made[name] = array
+        else:
+            raise InputError(f"{path}: {name} has {len(array)} frames; `lengths` add up to {total}")
+    return made
+
+
+def csv(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: bool = True, seed: int = 0,
+        held_out: float = 0.0) -> Streams | Sequences:
+    """A table with names in its first line: `x` is a scalar signal, `x[0]`, `x[1]`, ... are the units of a vector. A
+    column `sequence` numbers the sequences; without it the table is one recording."""
+    found, sequence = _table(path)
+    if sequence is None:
+        return arrays(found, streams, frames, held_out=held_out)
+    begins = np.flatnonzero(np.diff(sequence)) + 1
+    return sequences({n: np.split(a, begins) for n, a in found.items()}, batch, shuffle=shuffle, seed=seed,
+                     held_out=held_out)
+
+
+def _table(path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = tables.reader(file)
+            header = [name.strip() for name in next(rows, [])]
+            lines = [(rows.line_num, row) for row in rows if row]
+    except OSError as fault:
+        raise InputError(f"{path}: {fault.strerror or fault}") from None
+    except (UnicodeDecodeError, tables.Error) as fault:
+        raise InputError(f"{path}: not a table ({fault})") from None
+    if not header or not lines:
+        raise InputError(f"{path}: a table has names in its first line and numbers below")
+    for number, row in lines:
+        if len(row) != len(header):
+            raise InputError(f"{path}:{number}: {len(row)} cells, but the first line names {len(header)}")
+    try:
+        values = np.array([row for _, row in lines], dtype=np.float64)
+    except ValueError:
+        number, cell = next((n, c) for n, row in lines for c in row if not _number(c))
+        raise InputError(f"{path}:{number}: {cell!r} is not a number") from None
+    whole = lambda column: column.astype(np.int64) if np.all(column == np.floor(column)) else column
+    groups: dict[str, dict[int, int]] = {}
+    for column, name in enumerate(header):
+        base, bracket, index = name.partition("[")
+        groups.setdefault(base, {})[int(index.rstrip("]")) if bracket and index.rstrip("]").isdigit() else -1] = column
+    made = {}
+    for base, units in groups.items():
+        if list(units) == [-1]:
+            made[base] = whole(values[:, units[-1]])
+        elif sorted(units) == list(range(len(units))):
+            made[base] = values[:, [units[i] for i in range(len(units))]]
+        else:
+            raise InputError(f"{path}: the columns of {base} are not {base}[0], {base}[1], ...")
+    return made, made.pop("sequence", None)
+
+
+def _number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def wav(paths: dict, streams: int = 1, frames: int = 512, *, held_out: float = 0.0) -> Streams:
+    """Sound by signal, `{"x": "dry.wav", "y": "wet.wav"}`: numbers in -1..1, [N, channels]. All end with the
+    shortest; rates have to agree."""
+    found, rates = {}, {}
+    for name, path in dict(paths).items():
+        found[name], rates[name] = read_wav(path)
+    if len(set(rates.values())) > 1:
+        raise InputError(f"the sounds differ in rate: {rates}")
+    shortest = min(len(a) for a in found.values())
+    return arrays({n: a[:shortest] for n, a in found.items()}, streams, frames, held_out=held_out)
+
+
+def read_wav(path) -> tuple[np.ndarray, int]:
+    """Samples [N, channels] as float32 in -1..1, and the rate."""
+    try:
+        with wave.open(os.fspath(path), "rb") as file:
+            channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
+            raw = file.readframes(file.getnframes())
+    except OSError as fault:
+        raise InputError(f"{path}: {fault.strerror or fault}") from None
+    except (wave.Error, EOFError) as fault:
+        raise InputError(f"{path}: not a PCM .wav file ({fault})") from None
+    match width:
+        case 1:
+            samples = (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128
+        case 3:
+            bytes_ = np.frombuffer(raw, np.uint8).reshape(-1, 3).astype(np.int32)
+            value = bytes_[:, 0] | bytes_[:, 1] << 8 | bytes_[:, 2] << 16
+            samples = ((value ^ 0x800000) - 0x800000).astype(np.float32) / 2**23
+        case _:
+            samples = np.frombuffer(raw, f"<i{width}").astype(np.float32) / 2 ** (8 * width - 1)
+    return samples.reshape(-1, channels), rate
+
+
+READERS = {".npz": npz, ".csv": csv}
+
+
+def load(source, **options) -> Streams | Sequences:
+    """A file by its ending: .npz, .csv. Or a dict from signal to file, each .npy or .wav."""
+    if isinstance(source, dict):
+        endings = {Path(p).suffix.lower() for p in source.values()}
+        if endings == {".wav"}:
+            return wav(source, **options)
+        if endings <= {".npy", ".wav"}:
+            found = {n: read_wav(p)[0] if Path(p).suffix.lower() == ".wav" else _npy(p) for n, p in source.items()}
+            return arrays(found, **options)
+        raise InputError(f"signals come from .wav or .npy files, not {listed(sorted(endings - {'.wav', '.npy'}))}")
+    reader = READERS.get(Path(source).suffix.lower())
+    if reader is None:
+        raise InputError(f"{source}: data comes from .npz or .csv (text: rnnc.data.text; sound: rnnc.data.wav)")
+    return reader(source, **options)
+
+
+def _npy(path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except OSError as fault:
+        raise InputError(f"{path}: {fault.strerror or fault}") from None
+    except (ValueError, EOFError) as fault:
+        raise InputError(f"{path}: not a .npy of plain numbers ({fault})") from None
+
+
+def _array(name: str, value) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):
+        raise InputError(f"{name}: this is not an array; several sequences are rnnc.data.sequences") from None
+    if array.ndim == 0 or array.dtype.kind not in "fiub":
+        raise InputError(f"{name}: an array of numbers with an axis of frames is wanted")
+    return array

@@ -1,0 +1,232 @@
+"""Training: windows of data through backprop and an optimiser, stoppable and resumable at every update.
+
+BPTT(window, step), Williams & Peng 1990: an update takes `step` new frames and looks back over `window`. The state at
+the window's start is kept; the window's frames are computed again with today's weights, the first window - step of
+them with weight 0. With window = step (the default: the data's `frames`) nothing is computed twice.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rnnc.errors import InputError, NumberError
+from rnnc.runtime import checkpoint as files
+from rnnc.runtime.checkpoint import Checkpoint
+from rnnc.runtime.data.batches import positive
+from rnnc.runtime.progress import Bar, History
+from rnnc.runtime.score import conform, evaluate
+
+CURVE = 100                                    # points of the curve per epoch
+
+
+@dataclass
+class Position:
+    """How far a run is: all of it that is no array. Saved in checkpoints as it is."""
+
+    epoch: int = 0
+    index: int = 0                             # updates done in this epoch
+    updates: int = 0
+    frames: int = 0                            # counted ones, since the beginning
+    epoch_loss: float = 0.0                    # sum of loss * frames
+    epoch_frames: int = 0
+    point_loss: float = 0.0                    # the same since the last point of the curve
+    point_frames: int = 0
+    draws: int = 0                             # of random operators
+    best: float | None = None                  # lowest validation loss
+    rows: list = field(default_factory=list)
+    curve: list = field(default_factory=list)
+
+
+def fit(net, data, opt, epochs: int = 1, *, window: int | None = None, step: int | None = None, validate=None,
+        checkpoint=None, resume: bool = True, progress: bool | None = None, every: float = 60.0,
+        callback=None, notes: dict | None = None) -> History:
+    """Trains `net` on `data` (rnnc.data) with `opt` until `epochs` epochs are done; returns the history.
+
+    validate    data to score after every epoch
+    checkpoint  a folder; written every `every` seconds and after every epoch, and on Ctrl-C
+    resume      continue from the checkpoint if there is one
+    callback    called with each epoch's row; notes: facts of yours, kept in the checkpoint
+    """
+    positive("epochs", epochs)
+    run = Run(net, data, opt, epochs, window, step, validate, checkpoint, notes or {})
+    if checkpoint is not None and resume and files.exists(checkpoint):
+        run.restore(Checkpoint.read(checkpoint))
+    with Interrupts() as interrupts:
+        return run.all(progress, every, callback, interrupts)
+
+
+class Run:
+    """One training run."""
+
+    def __init__(self, net, data, opt, epochs, window, step, validate, checkpoint, notes):
+        self.net, self.data, self.opt, self.epochs = net, data, opt, int(epochs)
+        self.validate, self.folder, self.notes = validate, checkpoint, notes
+        if getattr(opt, "net", net) is not net:
+            raise InputError("opt: it was made for another net")
+        if not hasattr(data, "batch") or not hasattr(data, "carries"):
+            raise InputError("data: rnnc.data makes it (text, arrays, sequences, ...); for arrays of your own "
+                             "rnnc.data.arrays({'x': x, 'y': y}, streams=..., frames=...)")
+        if data.carries:
+            self.window, self.step = spans(window, step, data)
+            self.per_epoch = -(-data.length // self.step)
+        else:
+            if window is not None or step is not None:
+                raise InputError("window, step: whole sequences are trained at once; these are for continuous streams")
+            self.window = self.step = None
+            self.per_epoch = len(data)
+        self.at = Position()
+        self.state = None
+
+    # -------------------------------------------------------------------------------------------- the loop
+
+    def all(self, progress, every: float, callback, interrupts) -> History:
+        bar = Bar(progress, self.data.total * self.epochs, self.at.frames, self.epochs)
+        saved = began = time.monotonic()
+        seen = self.at.frames
+        try:
+            while self.at.epoch < self.epochs:
+                if self.at.index == 0 and self.data.carries:
+                    self.state = self.net.state(self.data.streams)
+                if self.at.index < self.per_epoch:
+                    frames, loss = self.update()
+                    bar.tell(frames, self.at.epoch, loss)
+                if self.at.index >= self.per_epoch:
+                    row = self.finish_epoch(time.monotonic() - began, self.at.frames - seen)
+                    began, seen = time.monotonic(), self.at.frames
+                    self.save()
+                    saved = time.monotonic()
+                    if callback is not None:
+                        callback(row)
+                if interrupts.pending:
+                    self.save()
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved > every:
+                    self.save()
+                    saved = time.monotonic()
+        finally:
+            bar.close()
+        return History(self.at.rows, self.at.curve)
+
+    def update(self) -> tuple[int, float]:
+        """One step of the optimiser: frames counted, loss."""
+        at, net = self.at, self.net
+        if self.data.carries:
+            frames, loss = self.window_update(at.index * self.step)
+        else:
+            batch = conform(self.data.batch(at.epoch, at.index), net)
+            frames = sum(len(s) for s in next(v for v in batch.values() if isinstance(v, list)))
+            loss = net.backprop(**batch)
+        if not np.isfinite(loss):
+            raise NumberError(f"the loss is {loss} in update {at.updates + 1}; try a lower learning rate or clip_norm, "
+                              "or check_numbers=True when compiling, which tells where it began")
+        self.opt.step()
+        at.index, at.updates, at.draws = at.index + 1, at.updates + 1, net.draws
+        at.frames, at.epoch_frames, at.point_frames = (n + frames for n in
+                                                       (at.frames, at.epoch_frames, at.point_frames))
+        at.epoch_loss += loss * frames
+        at.point_loss += loss * frames
+        if at.index % max(1, self.per_epoch // CURVE) == 0:
+            at.curve.append([at.updates, at.frames, at.point_loss / at.point_frames])
+            at.point_loss, at.point_frames = 0.0, 0
+        return frames, loss
+
+    def window_update(self, new: int) -> tuple[int, float]:
+        """The window that ends with the `step` frames from `new` on."""
+        data, net = self.data, self.net
+        first, last = max(0, new + self.step - self.window), min(new + self.step, data.length)
+        counted = (last - new) * data.streams
+        batch = conform(data.window(first, last), net)
+        if first == new and self.window == self.step:
+            return counted, net.backprop(state=self.state, **batch)
+        weight = np.ones((last - first, data.streams), net.dtype) * batch.pop("weight", 1)
+        weight[:new - first] = 0
+        loss = net.backprop(state=self.state.copy(), weight=weight, **batch)
+        following = max(0, new + 2 * self.step - self.window)
+        if following > first:                  # where the next window starts, still with the weights of this one
+            net.evaluate(state=self.state, **conform(data.window(first, following), net))
+        return counted, loss
+
+    def finish_epoch(self, seconds: float, frames: int) -> dict:
+        at = self.at
+        row = {"epoch": at.epoch + 1, "updates": at.updates, "frames": at.frames,
+               "loss": at.epoch_loss / max(1, at.epoch_frames)}
+        if self.validate is not None:
+            scores = evaluate(self.net, self.validate)
+            row |= {f"validation {name}": value for name, value in scores.items() if name != "frames"}
+            if self.folder is not None and "loss" in scores and (at.best is None or scores["loss"] < at.best):
+                at.best = scores["loss"]
+                self.net.save(Path(self.folder) / "best.safetensors")
+        row |= {"seconds": seconds, "frames per second": frames / seconds if seconds > 0 else 0.0}
+        at.rows.append(row)
+        at.epoch, at.index, at.epoch_loss, at.epoch_frames = at.epoch + 1, 0, 0.0, 0
+        at.point_loss, at.point_frames = 0.0, 0
+        self.state = None
+        return row
+
+    # -------------------------------------------------------------------------------------------- checkpoints
+
+    def identity(self) -> dict:
+        """What has to agree for a run to go on."""
+        return {"graph": self.net.manifest.get("program_hash"), "dtype": str(self.net.dtype), "data": self.data.digest,
+                "optimiser": type(self.opt).__name__, "window": self.window, "step": self.step}
+
+    def save(self) -> None:
+        if self.folder is None:
+            return
+        vectors, numbers = self.opt.state_dict()
+        record = {"identity": self.identity(), "position": asdict(self.at), "optimiser": numbers, "notes": self.notes,
+                  "vocabulary": getattr(self.data, "vocabulary", None), "version": self.net.manifest.get("version")}
+        state = None if self.state is None else self.state.to_arrays()
+        Checkpoint(dict(self.net.parameters), vectors, state, record).write(self.folder)
+
+    def restore(self, found: Checkpoint) -> None:
+        mine, theirs = self.identity(), found.record["identity"]
+        words = {"graph": "network", "dtype": "number type", "data": "data", "optimiser": "optimiser"}
+        wrong = [words.get(key, key) for key in mine if mine[key] != theirs.get(key)]
+        if wrong:
+            raise InputError(f"checkpoint: {self.folder} holds a run with another {', '.join(wrong)}; resume=False "
+                             "begins anew there")
+        self.opt.load_state_dict(found.optimiser, found.record["optimiser"])
+        self.net.parameters = found.parameters
+        self.at = Position(**found.record["position"])
+        self.net.draws = self.at.draws
+        if found.state is not None and self.data.carries:
+            self.state = self.net.state(self.data.streams)
+            self.state.from_arrays(found.state)
+
+
+def spans(window: int | None, step: int | None, data) -> tuple[int, int]:
+    """Window and step in frames, from what was given and the data's own."""
+    for name, value in (("window", window), ("step", step)):
+        if value is not None:
+            positive(name, value)
+    window = int(window or step or data.frames)
+    step = int(step or window)
+    if step > window:
+        raise InputError(f"step: {step} new frames do not fit in a window of {window}")
+    return window, step
+
+
+class Interrupts:
+    """Ctrl-C is noted and waits for the end of the update; a second one does not wait."""
+
+    def __enter__(self) -> "Interrupts":
+        self.pending, self.before = False, None
+        if threading.current_thread() is threading.main_thread():
+            with contextlib.suppress(ValueError):
+                self.before = signal.signal(signal.SIGINT, self.note)
+        return self
+
+    def note(self, number, frame) -> None:
+        if self.pending:
+            raise KeyboardInterrupt
+        self.pending = True
+
+    def __exit__(self, *fault) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)

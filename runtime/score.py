@@ -1,0 +1,38 @@
+"""A net's loss and metrics over a whole set of data."""
+
+import numpy as np
+
+
+def evaluate(net, data) -> dict:
+    """Scores averaged over all frames; streams carry their state from window to window."""
+    sums: dict[str, float] = {}
+    frames = 0
+    state = net.state(data.streams) if data.carries else None
+    for index in range(len(data)):
+        batch = conform(data.batch(0, index), net)
+        found = net.evaluate(**batch) if state is None else net.evaluate(state=state, **batch)
+        counted = found.pop("frames")
+        frames += counted
+        for name, value in found.items():
+            sums[name] = sums.get(name, 0.0) + value * counted
+    return {**{name: value / max(1, frames) for name, value in sums.items()}, "frames": frames}
+
+
+def conform(batch: dict, net) -> dict:
+    """A signal of one unit may come with or without its axis; everything else is the net's own check."""
+    signals = {**net.inputs, **net.targets}
+    return {name: _conform(value, signals[name]) if name in signals else value for name, value in batch.items()}
+
+
+def _conform(value, signal):
+    if isinstance(value, list):
+        return [_axis(v, signal.shape, 1) for v in value]
+    return _axis(value, signal.shape, 2 if signal.per == "frame" else 1)
+
+
+def _axis(array: np.ndarray, shape: tuple[int, ...], lead: int) -> np.ndarray:
+    if shape == (1,) and array.ndim == lead:
+        return array[..., None]
+    if shape == () and array.ndim == lead + 1 and array.shape[-1] == 1:
+        return array[..., 0]
+    return array

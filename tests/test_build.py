@@ -1,0 +1,214 @@
+"""Building: both ways into Python, the cache under parallel, killed, damaged and unwritable conditions, the toolchain's
+messages."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnc.errors import RnncError, ToolchainError
+from rnnc.runtime.module import load
+from rnnc.target import build as toolchain
+from rnnc.target import cache
+from rnnc.target.build import build
+
+sys.path.insert(0, str(Path(__file__).parent))
+from handmade.tiny import inputs, manifest, meaning, texts, tiny  # noqa: E402
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", ["api", "abi"])
+def test_both_ways_into_python(tmp_path, monkeypatch, mode, dtype):
+    if mode == "api" and not toolchain.python_headers():
+        pytest.skip("no Python.h")
+    monkeypatch.setenv("RNNC_FFI", mode)
+    net = tiny(dtype, cache_dir=tmp_path)
+    assert json.loads((net.module.path / "build.json").read_text())["mode"] == mode
+    batch = inputs(6, 3)
+    wanted, _ = meaning(net, **batch)
+    batch.pop("y")
+    assert np.allclose(net.run(**batch)["p"], wanted, atol=1e-5 if dtype == "float32" else 1e-14)
+
+
+def test_without_python_headers_the_plain_library_is_loaded(monkeypatch):
+    monkeypatch.delenv("RNNC_FFI", raising=False)
+    monkeypatch.setattr(toolchain, "python_headers", lambda: ())
+    assert toolchain.interface() == "abi"
+    monkeypatch.setenv("RNNC_FFI", "api")
+    with pytest.raises(ToolchainError, match="header files of Python"):
+        toolchain.interface()
+
+
+def make(tmp_path, text="", **changes):
+    c, cdef, header = texts()
+    return build(c + text, cdef, header, {**manifest(), **changes}, None, tmp_path)
+
+
+def test_a_second_build_is_the_first(tmp_path, monkeypatch):
+    first = make(tmp_path)
+    monkeypatch.setattr(toolchain, "run_all", lambda *a: pytest.fail("the compiler ran again"))
+    assert make(tmp_path) == first
+    monkeypatch.undo()
+    assert make(tmp_path, "\n/* another text */\n") != first
+    assert make(tmp_path, program_hash="9") != first
+
+
+def test_flags_processor_and_compiler_are_part_of_the_key(tmp_path, monkeypatch):
+    first = make(tmp_path)
+    monkeypatch.setattr(toolchain, "processor", lambda: "another machine")
+    second = make(tmp_path)
+    monkeypatch.setattr(toolchain, "FLAGS", (*toolchain.FLAGS, "-DOTHER"))
+    assert len({first, second, make(tmp_path)}) == 3
+
+
+def test_a_damaged_entry_is_built_again(tmp_path):
+    first = make(tmp_path)
+    library = next(first.glob("*.so"))
+    library.write_bytes(library.read_bytes()[:100])
+    assert make(tmp_path) == first
+    load(first)
+    (first / "build.json").write_text("{")
+    assert make(tmp_path) == first
+
+
+def test_what_a_killed_build_left_is_ignored_and_swept(tmp_path):
+    left = cache.root(tmp_path) / "modules" / ".new-1-killed"
+    left.mkdir()
+    (left / "model.c").write_text("half")
+    make(tmp_path)
+    assert left.exists()
+    old = time.time() - 2 * cache.STALE
+    os.utime(left, (old, old))
+    make(tmp_path, "\n")
+    assert not left.exists()
+    assert not list((tmp_path / "modules").glob(".new-*"))
+
+
+BUILDER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from handmade.tiny import tiny
+print(tiny(cache_dir=sys.argv[2]).module.path)
+"""
+
+
+def builder(tmp_path, **options):
+    return subprocess.Popen([sys.executable, "-c", BUILDER, str(Path(__file__).parent), str(tmp_path)],
+                            stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_builds_of_several_processes_agree(tmp_path):
+    running = [builder(tmp_path) for _ in range(4)]
+    paths = {process.communicate()[0] for process in running}
+    assert len(paths) == 1 and all(process.returncode == 0 for process in running)
+
+
+def test_a_killed_build_leaves_nothing_that_blocks(tmp_path):
+    process = builder(tmp_path, start_new_session=True)
+    while process.poll() is None and not list(tmp_path.glob("modules/.new-*/model.c")):
+        time.sleep(0.005)
+    if process.poll() is None:
+        os.killpg(process.pid, 9)
+    process.wait()
+    assert tiny(cache_dir=tmp_path).manifest["name"] == "tiny"
+
+
+def test_an_unwritable_cache_is_replaced_with_a_warning(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where a folder should be")
+    cache._substitute.cache_clear()
+    with pytest.warns(RuntimeWarning, match="RNNC_CACHE"):
+        place = make(blocked / "cache")
+    assert not str(place).startswith(str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert make(blocked / "cache") == place
+
+
+def test_where_the_cache_is(tmp_path, monkeypatch):
+    monkeypatch.delenv("RNNC_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.root() == tmp_path / "xdg" / "rnnc"
+    monkeypatch.setenv("RNNC_CACHE", str(tmp_path / "mine"))
+    assert cache.root() == tmp_path / "mine"
+
+
+def test_no_compiler_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(ToolchainError, match="no-such-compiler.*\n.*apt install gcc"):
+        make(tmp_path)
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolchainError, match="none of cc, gcc, clang"):
+        make(tmp_path)
+
+
+def test_a_failing_compiler_is_quoted(tmp_path):
+    with pytest.raises(ToolchainError) as fault:
+        make(tmp_path, "\nint broken( {\n")
+    assert "error" in fault.value.output and "model.c" in " ".join(fault.value.command)
+    assert not list((tmp_path / "modules").iterdir())
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_a_compiler_without_openmp_builds_all_the_same(tmp_path, monkeypatch):
+    real = toolchain.find_compiler().command[0]
+    refuse = 'for a in "$@"; do [ "$a" = -fopenmp ] && { echo "no OpenMP here" >&2; exit 1; }; done'
+    monkeypatch.setenv("CC", script(tmp_path / "plain-cc", f'{refuse}\nexec {real} "$@"'))
+    net = tiny(cache_dir=tmp_path / "cache")
+    assert net.module.openmp is False
+    assert json.loads((net.module.path / "build.json").read_text())["openmp"] is False
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    full = 'case "$*" in *--version*) echo fake 1.0;; *) echo "model.c: No space left on device" >&2; exit 1;; esac'
+    monkeypatch.setenv("CC", script(tmp_path / "full-cc", full))
+    monkeypatch.setattr(toolchain, "has_openmp", lambda compiler: True)
+    with pytest.raises(RnncError, match="no space left on the disk"):
+        make(tmp_path / "cache")
+
+
+def test_another_manifest_format_is_refused(tmp_path):
+    place = make(tmp_path, format=99)
+    with pytest.raises(RnncError, match="another version"):
+        load(place)
+    with pytest.raises(RnncError, match="no built module"):
+        load(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ programs
+
+def test_the_cache_of_programs_knows_every_file_that_was_read(tmp_path):
+    module, used = make(tmp_path / "cache"), tmp_path / "cells.rnn"
+    used.write_text("cell a")
+    inputs = {"source": "model m {\n}", "sizes": {"n": 3}}
+    where = {"cache_dir": tmp_path / "cache"}
+    assert cache.lookup(inputs, **where) is None
+    cache.store(inputs, [used], module, **where)
+    assert cache.lookup(inputs, **where) == module
+    assert cache.lookup({**inputs, "sizes": {"n": 4}}, **where) is None
+    used.write_text("cell b")
+    assert cache.lookup(inputs, **where) is None
+    used.unlink()
+    assert cache.lookup(inputs, **where) is None
+
+
+def test_a_cached_program_needs_no_grammar(tmp_path):
+    module = make(tmp_path)
+    cache.store({"source": "text"}, [], module, tmp_path)
+    code = ("import sys; from rnnc.target import cache; from rnnc.runtime.module import load; "
+            f"load(cache.lookup({{'source': 'text'}}, {str(tmp_path)!r})); "
+            "assert not {'lark', 'jinja2', 'cffi', 'pycparser'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True)
