@@ -1,0 +1,144 @@
+/* optimisers.h: one pass over flat vectors for each rule of learning, in PyTorch's forms.
+ *
+ * theta: the numbers that learn; g: their gradient, times `scale` (1, or the clipping factor, so that clipping costs no
+ * pass of its own). Vectors of memory belong to the caller and start as zeros. `step` counts from 1. `decay` is L2
+ * regularisation, added to the gradient; AdamW alone takes it from theta directly. Every number is computed by itself:
+ * a vector may be cut anywhere, between threads or rates of learning, and gives the same bits. Denormal numbers, which
+ * fading memories run into, are flushed to zero. */
+
+/* The body sees at = 0, RN_VL, ... and how many numbers are left; RN_AT reads, RN_PUT writes, both up to the end. */
+#define RN_AT(x) rn_load_part((x) + at, n - at)
+#define RN_PUT(x, value) rn_store_part((x) + at, value, n - at)
+#define RN_EACH(...)                                                                                                 \
+    do {                                                                                                             \
+        const rn_mode before = rn_flush_denormals();                                                                 \
+        for (long at = 0; at < n; at += RN_VL) { __VA_ARGS__ }                                                       \
+        rn_restore(before);                                                                                          \
+    } while (0)
+#define RN_GRADIENT (RN_AT(g) * (real)scale + RN_AT(theta) * (real)decay)
+
+RN_FUNCTION void rn_sgd(long n, real *restrict theta, const real *restrict g, double rate, double decay, double scale) {
+    RN_EACH(RN_PUT(theta, RN_AT(theta) - RN_GRADIENT * (real)rate););
+}
+
+/* velocity = momentum * velocity + (1 - dampening) * g, the first one g itself; theta -= rate * velocity */
+RN_FUNCTION void rn_momentum(long n, real *restrict theta, const real *restrict g, real *restrict velocity, double rate,
+                             double momentum, double dampening, double decay, int64_t step, double scale) {
+    const double keep = step > 1 ? momentum : 0, take = step > 1 ? 1 - dampening : 1;
+    RN_EACH(
+        rn_v speed = RN_AT(velocity) * (real)keep + RN_GRADIENT * (real)take;
+        RN_PUT(velocity, speed);
+        RN_PUT(theta, RN_AT(theta) - speed * (real)rate);
+    );
+}
+
+/* velocity = momentum * velocity + g; theta -= rate * (g + momentum * velocity) */
+RN_FUNCTION void rn_nesterov(long n, real *restrict theta, const real *restrict g, real *restrict velocity, double rate,
+                             double momentum, double decay, double scale) {
+    RN_EACH(
+        rn_v slope = RN_GRADIENT;
+        rn_v speed = RN_AT(velocity) * (real)momentum + slope;
+        RN_PUT(velocity, speed);
+        RN_PUT(theta, RN_AT(theta) - (slope + speed * (real)momentum) * (real)rate);
+    );
+}
+
+/* square = alpha * square + (1 - alpha) g^2; theta -= rate * g / (sqrt(square) + epsilon). With `mean` (or NULL) the
+ * square is centred: square - mean^2; with `velocity` (or NULL) the quotient gathers there with the momentum. */
+RN_FUNCTION void rn_rmsprop(long n, real *restrict theta, const real *restrict g, real *restrict square,
+                            real *restrict mean, real *restrict velocity, double rate, double alpha, double epsilon,
+                            double momentum, double decay, double scale) {
+    RN_EACH(
+        rn_v slope = RN_GRADIENT;
+        rn_v power = RN_AT(square) * (real)alpha + slope * slope * (real)(1 - alpha);
+        RN_PUT(square, power);
+        if (mean) {
+            rn_v middle = RN_AT(mean) * (real)alpha + slope * (real)(1 - alpha);
+            RN_PUT(mean, middle);
+            power = rn_max(power - middle * middle, (rn_v){0});
+        }
+        rn_v change = slope / (rn_sqrt(power) + (real)epsilon);
+        if (velocity) {
+            change += RN_AT(velocity) * (real)momentum;
+            RN_PUT(velocity, change);
+        }
+        RN_PUT(theta, RN_AT(theta) - change * (real)rate);
+    );
+}
+
+/* square as in RMSprop; change = sqrt(changes + epsilon) / sqrt(square + epsilon) * g; changes gathers change^2 */
+RN_FUNCTION void rn_adadelta(long n, real *restrict theta, const real *restrict g, real *restrict square,
+                             real *restrict changes, double rate, double rho, double epsilon, double decay,
+                             double scale) {
+    RN_EACH(
+        rn_v slope = RN_GRADIENT;
+        rn_v power = RN_AT(square) * (real)rho + slope * slope * (real)(1 - rho);
+        RN_PUT(square, power);
+        rn_v before_now = RN_AT(changes);
+        rn_v change = rn_sqrt(before_now + (real)epsilon) / rn_sqrt(power + (real)epsilon) * slope;
+        RN_PUT(changes, before_now * (real)rho + change * change * (real)(1 - rho));
+        RN_PUT(theta, RN_AT(theta) - change * (real)rate);
+    );
+}
+
+/* One step of Adam from a slope: means of g and g^2, freed of their start at zero. */
+RN_INLINE rn_v rn_adam_change(rn_v slope, rn_v *mean, rn_v *square, double beta1, double beta2, double rate,
+                              double root, double epsilon) {
+    *mean += (slope - *mean) * (real)(1 - beta1);
+    *square = *square * (real)beta2 + slope * slope * (real)(1 - beta2);
+    return *mean * (real)rate / (rn_sqrt(*square) * (real)root + (real)epsilon);
+}
+
+/* theta -= rate * m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + epsilon) */
+RN_FUNCTION void rn_adam(long n, real *restrict theta, const real *restrict g, real *restrict m, real *restrict v,
+                         double rate, double beta1, double beta2, double epsilon, double decay, int64_t step,
+                         double scale) {
+    const double fast = rate / (1 - pow(beta1, (double)step)), root = 1 / sqrt(1 - pow(beta2, (double)step));
+    RN_EACH(
+        rn_v mean = RN_AT(m);
+        rn_v square = RN_AT(v);
+        rn_v change = rn_adam_change(RN_GRADIENT, &mean, &square, beta1, beta2, fast, root, epsilon);
+        RN_PUT(m, mean);
+        RN_PUT(v, square);
+        RN_PUT(theta, RN_AT(theta) - change);
+    );
+}
+
+/* Adam, with theta shrunk by rate * decay before the step. */
+RN_FUNCTION void rn_adamw(long n, real *restrict theta, const real *restrict g, real *restrict m, real *restrict v,
+                          double rate, double beta1, double beta2, double epsilon, double decay, int64_t step,
+                          double scale) {
+    const double fast = rate / (1 - pow(beta1, (double)step)), root = 1 / sqrt(1 - pow(beta2, (double)step));
+    RN_EACH(
+        rn_v mean = RN_AT(m);
+        rn_v square = RN_AT(v);
+        rn_v change = rn_adam_change(RN_AT(g) * (real)scale, &mean, &square, beta1, beta2, fast, root, epsilon);
+        RN_PUT(m, mean);
+        RN_PUT(v, square);
+        RN_PUT(theta, RN_AT(theta) * (real)(1 - rate * decay) - change);
+    );
+}
+
+/* The Euclidean norm, summed in double whatever the number type: in order, RN_NORM_LANES chains, whole blocks. */
+#define RN_NORM_LANES 16
+#define RN_NORM_BLOCK 4096
+RN_FUNCTION double rn_norm2(long n, const real *g) {
+    double total = 0;
+    for (long first = 0; first < n; first += RN_NORM_BLOCK) {
+        const long last = n - first < RN_NORM_BLOCK ? n : first + RN_NORM_BLOCK;
+        double lanes[RN_NORM_LANES] = {0}, block = 0;
+        long i = first;
+        for (; i + RN_NORM_LANES <= last; i += RN_NORM_LANES)
+            RN_UNROLL for (int l = 0; l < RN_NORM_LANES; l++) lanes[l] += (double)g[i + l] * (double)g[i + l];
+        for (; i < last; i++) lanes[0] += (double)g[i] * (double)g[i];
+        for (int l = 0; l < RN_NORM_LANES; l++) block += lanes[l];
+        total += block;
+    }
+    return sqrt(total);
+}
+
+/* The `scale` for gradients of this norm, so that it becomes `most` at most; most <= 0: no clipping. */
+RN_FUNCTION double rn_clip(double norm, double most) {
+    const double scale = most / (norm + 1e-6);
+    return most > 0 && scale < 1 ? scale : 1;
+}
