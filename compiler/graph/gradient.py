@@ -1,0 +1,266 @@
+"""The gradient of a graph is a graph of the same kind: if u[t] reads v[t-k], the adjoint of v at t reads that of u
+at t+k.
+
+In: a forward graph. Out: the joint graph, forward and gradient together. Each argument of each node that matters
+sends its *pull* (the adjoint times the operator's derivative, at the reader's own frame); an adjoint is the sum of
+the pulls of its readers, each read with the delay of the answered read, turned round. A pull is zero where there is
+no reader (before the call, after it, beyond a start), and that is just what a delayed read of an adjoint sees there.
+Constants read by frames collect their pulls with folds: a parameter's gradient is a sum of outer products over time.
+What a read saw of an `init` comes back through a fold as well, over the frames that were near enough to a start.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Builder, Graph, Node, Read
+from rnnc.graph.ops import OPS, Expr, make, pull
+from rnnc.graph.scores import Weighing
+
+
+def gradient(graph: Graph) -> Graph:
+    """Before: a forward graph. After: `scores` holds the loss and `gradients` its derivative by every trainable
+    parameter; outputs and state as they were."""
+    builder = Builder(graph)
+    weighing = Weighing(builder)
+    loss = weighing.total(list(graph.losses.values()))
+    seeds = [(n, weighing.seed()) for n in graph.losses.values()]
+    wanted = {n for n, node in enumerate(graph.nodes) if node.op == "param" and node.attr("name") in _trained(graph)}
+    adjoints = _Adjoints(graph, builder, wanted, frozenset())
+    adjoints.build(seeds)
+    return replace(graph, nodes=_passing(builder), losses={}, metrics={}, scores={"loss": loss},
+                   gradients=_by_parameter(graph, builder, adjoints))
+
+
+def vjp(graph: Graph) -> Graph:
+    """Before: a forward graph. After: given cotangents of the outputs and of the outgoing state, the derivatives by
+    parameters, real inputs and the incoming state. The outputs themselves are not among the results."""
+    builder = Builder(graph)
+    inputs = {i.name for i in graph.inputs if i.kind == REAL and not i.target}
+    leaves = {n for n, node in enumerate(graph.nodes) if node.op == "input" and node.attr("name") in inputs}
+    trained = _trained(graph)
+    params = {n for n, node in enumerate(graph.nodes) if node.op == "param" and node.attr("name") in trained}
+    signals = {n for n in graph.state if graph[n].kind == REAL}
+    seeds = []
+    for name, n in graph.outputs.items():
+        if graph[n].kind == REAL:
+            seeds.append((n, make(builder, "cotangent", name=name, shape=graph[n].shape, span=graph[n].span)))
+    handed = {}
+    for n in sorted(signals):
+        path = graph[n].name or graph[n].attr("name")
+        handed[n] = make(builder, "state_cotangent", signal=path, shape=graph[n].shape, span=graph[n].span)
+        seeds.append((n, handed[n]))
+    adjoints = _Adjoints(graph, builder, leaves | params, signals)
+    adjoints.build(seeds)
+    by_input = {}
+    for i in graph.inputs:
+        if i.name in inputs:
+            parts = [adjoints.of[n] for n in sorted(leaves) if graph[n].attr("name") == i.name and n in adjoints.of]
+            by_input[i.name] = _sum(builder, [Read(p) for p in parts]) if parts else _zeros(builder, i.shape, FRAME)
+    states = {n: (Read(handed[n]), *adjoints.state_reads.get(n, ())) for n in graph.state if n in signals}
+    return replace(graph, nodes=_passing(builder), outputs={}, losses={}, metrics={}, scores={},
+                   gradients=_by_parameter(graph, builder, adjoints), input_gradients=by_input, state_gradients=states)
+
+
+def _passing(builder: Builder) -> tuple[Node, ...]:
+    """Once the gradient is taken, stop_gradient is nothing but its argument."""
+    return tuple(replace(node, op="identity") if node.op == "stop_gradient" else node for node in builder.nodes)
+
+
+def _trained(graph: Graph) -> dict[str, tuple]:
+    return {p.name: p.shape for p in graph.params if p.trainable}
+
+
+def _by_parameter(graph: Graph, builder: Builder, adjoints: "_Adjoints") -> dict[str, int]:
+    """Every trainable parameter's gradient; zeros for one that reaches no result."""
+    found = {}
+    for name, shape in _trained(graph).items():
+        parts = [Read(adjoints.of[n]) for n in adjoints.wanted
+                 if n in adjoints.of and graph[n].op == "param" and graph[n].attr("name") == name]
+        found[name] = _sum(builder, parts) if parts else _zeros(builder, shape, CONSTANT)
+    return found
+
+
+def _zeros(builder: Builder, shape, domain: str) -> int:
+    """Zeros of a shape; for a frame they must be something that has a value at each frame."""
+    zero = make(builder, "number", value=0.0)
+    if domain == FRAME:
+        zero = make(builder, "mul", make(builder, "real", make(builder, "frame_index")), zero)
+    return make(builder, "broadcast", zero, shape=shape) if shape else zero
+
+
+def _sum(builder: Builder, reads: list[Read]) -> int:
+    if len(reads) == 1 and reads[0].delay == 0:
+        return reads[0].node
+    if len(reads) == 1:
+        return make(builder, "identity", reads[0])
+    total = make(builder, "add", reads[0], reads[1])
+    for read in reads[2:]:
+        total = make(builder, "add", total, read)
+    return total
+
+
+@dataclass
+class _Adjoints:
+    """Adjoint nodes by forward node, and the pulls that make them."""
+
+    graph: Graph
+    builder: Builder
+    wanted: set[int]                           # leaves whose adjoint is asked for
+    signals: frozenset[int] | set[int]         # state signals whose entries' adjoint is asked for
+    of: dict[int, int] = field(default_factory=dict)
+    state_reads: dict[int, tuple[Read, ...]] = field(default_factory=dict)
+
+    def build(self, seeds: list[tuple[int, int]]) -> None:
+        """`seeds`: (node, adjoint handed to it from outside)."""
+        active = self._active()
+        needed = self._needed(active, [n for n, _ in seeds])
+        names = _Names(self.graph)
+        for n in needed:
+            node = self.graph[n]
+            self.of[n] = self.builder.reserve(Node("identity", (), node.shape, REAL, node.domain))
+        parts: dict[int, list[Read]] = {n: [] for n in needed}
+        for n, seed in seeds:
+            if n in parts:
+                parts[n].append(self._collected(n, Read(seed)))
+        for u in needed:
+            node = self.graph[u]
+            for position, read in enumerate(node.args):
+                self._send(u, position, read, parts)
+        for n in needed:
+            self._define(n, parts[n], names)
+
+    def _edges(self, u: int) -> list[tuple[int, Read]]:
+        """Arguments through which a change can come."""
+        node = self.graph[u]
+        op = OPS[node.op]
+        if node.kind == INT:
+            return []
+        return [(i, r) for i, r in enumerate(node.args) if op.differentiable(i) and self.graph[r.node].kind == REAL]
+
+    def _initial_nodes(self, read: Read) -> list[int]:
+        """Constants that a delayed read may see."""
+        if read.delay == 0 or read.node not in self.graph.initials:
+            return []
+        initial, k = self.graph.initials[read.node], read.delay
+        offsets = range(-k, 0) if k > 0 else range(1, -k + 1)
+        return [n for n in (initial.node(o) for o in offsets) if n is not None]
+
+    def _active(self) -> set[int]:
+        """Nodes that depend on something wanted, through whatever delays."""
+        readers: dict[int, list[int]] = {}
+        stack = sorted(self.wanted)
+        for u in range(len(self.graph)):
+            for _, read in self._edges(u):
+                for source in [read.node, *self._initial_nodes(read)]:
+                    readers.setdefault(source, []).append(u)
+                if read.delay > 0 and read.node in self.signals:
+                    stack.append(u)
+        active: set[int] = set()
+        while stack:
+            n = stack.pop()
+            if n not in active:
+                active.add(n)
+                stack.extend(readers.get(n, ()))
+        return active
+
+    def _needed(self, active: set[int], results: list[int]) -> list[int]:
+        """Active nodes on which a result depends, readers roughly before what they read."""
+        found: set[int] = set()
+        stack = [n for n in results if n in active]
+        while stack:
+            n = stack.pop()
+            if n in found:
+                continue
+            found.add(n)
+            for _, read in self._edges(n):
+                stack += [m for m in [read.node, *self._initial_nodes(read)] if m in active]
+        place = {n: i for i, n in enumerate(self.graph.order)}
+        return sorted(found, key=lambda n: -place[n])
+
+    def _send(self, u: int, position: int, read: Read, parts: dict[int, list[Read]]) -> None:
+        """The pull of one argument of u, to what it read: the signal, its initial values, the state."""
+        v = read.node
+        to_state = v in self.signals and read.delay > 0
+        initial = [m for m in self._initial_nodes(read) if m in parts]
+        if (position, read) not in self._edges(u) or not (v in parts or to_state or initial):
+            return
+        sent = pull(self.builder, u, self.of[u], position)
+        if sent is None:
+            return
+        if v in parts:
+            parts[v].append(self._collected(v, Read(sent, -read.delay)))
+        if to_state:
+            self.state_reads[v] = (*self.state_reads.get(v, ()), Read(sent, -read.delay))
+        for m in dict.fromkeys(initial):
+            parts[m].append(Read(self._of_initial(read, m, sent)))
+
+    def _collected(self, v: int, read: Read) -> Read:
+        """What a constant gets of a frame's pull is the sum over frames."""
+        if self.graph[v].domain == CONSTANT and self.builder.look(read.node).domain == FRAME:
+            return Read(fold(self.builder, read.node))
+        return read
+
+    def _of_initial(self, read: Read, m: int, sent: int) -> int:
+        """The pull of a delayed read, summed over the frames at which it saw constant m in place of the signal."""
+        initial, k = self.graph.initials[read.node], read.delay
+        span = self.graph[m].span
+        count = Expr(self.builder, Read(make(self.builder, "frame_index" if k > 0 else "frames_left", span=span)), span)
+        whole = lambda value: Expr(self.builder, Read(
+            make(self.builder, "number", kind=INT, value=value, span=span)), span)
+        offsets = list(range(-k, 0)) if k > 0 else list(range(1, -k + 1))
+        seen = [o for o in offsets if initial.node(o) == m]
+        if len(seen) == len(offsets):
+            condition = count("lt", whole(abs(k)))
+        else:                                  # since = k + offset, or left = -k - offset
+            places = [k + o if k > 0 else -k - o for o in seen]
+            condition = count("eq", whole(places[0]))
+            for place in places[1:]:
+                condition = condition("or", count("eq", whole(place)))
+        chosen = condition("where", Expr(self.builder, Read(sent), span), 0)
+        return fold(self.builder, chosen.read.node)
+
+    def _define(self, n: int, parts: list[Read], names: "_Names") -> None:
+        """The adjoint of n: the sum of its parts, under the number that was promised."""
+        node, number = self.graph[n], self.of[n]
+        if not parts:                          # reached only through pulls that are none
+            zero = make(self.builder, "number", value=0.0)
+            op, args = ("broadcast", (Read(zero),)) if node.shape else ("identity", (Read(zero),))
+        elif len(parts) == 1:
+            op, args = "identity", (parts[0],)
+        else:
+            op, args = "add", (Read(_sum(self.builder, parts[:-1])), parts[-1])
+        if len(parts) == 2:
+            args = (parts[0], parts[1])
+        name = names.adjoint(node) if node.domain == FRAME else None
+        self.builder.define(number, Node(op, args, node.shape, REAL, node.domain, (), name, node.span))
+
+
+class _Names:
+    """d_h.0.c for the adjoint of h.0.c, kept apart from every name of the program, also once dots are flattened."""
+
+    def __init__(self, graph: Graph):
+        flat = lambda name: name.replace(".", "_")
+        self.taken = {flat(node.name) for node in graph.nodes if node.name}
+        self.taken |= {flat(i.name) for i in graph.inputs} | {flat(p.name) for p in graph.params}
+
+    def adjoint(self, node: Node) -> str | None:
+        name = node.name or (node.attr("name") if node.op == "input" else None)
+        if name is None:
+            return None
+        name = f"d_{name}"
+        while name.replace(".", "_") in self.taken:
+            name += "_"
+        self.taken.add(name.replace(".", "_"))
+        return name
+
+
+def fold(builder: Builder, number: int) -> int:
+    """The sum over frames and streams of a node; of an outer product of vectors as one product over time, of an outer
+    product with a label's column as a sum by columns."""
+    node = builder.look(number)
+    if node.op == "outer":
+        a, b = node.args
+        column = builder.look(b.node)
+        if column.op == "one_hot" and b.delay == 0:
+            return make(builder, "fold_column", a, column.args[0], shape=node.shape, span=node.span)
+        return make(builder, "fold_outer", a, b, span=node.span)
+    return make(builder, "fold_sum", number, span=node.span)
