@@ -50,10 +50,17 @@ def checked(graph: Graph) -> Graph:
 
 # ---------------------------------------------------------------------------------------------- the passes
 
+def read(source: Source, model: str | None = None, sizes: dict | None = None):
+    """The graph of a program with every text that was read. Raises CompileError with every fault found."""
+    from rnnc.graph.elaborate import load
+    made = load(source, model, sizes or {})
+    checked(made.graph)
+    return made
+
+
 def elaborated(source: Source, model: str | None = None, sizes: dict | None = None) -> Graph:
     """The graph of a program, as written. Raises CompileError with every fault found."""
-    from rnnc.graph.elaborate import load
-    return checked(load(source, model, sizes or {}))
+    return read(source, model, sizes).graph
 
 
 def check(source: Source, model: str | None = None, sizes: dict | None = None) -> None:
@@ -136,11 +143,11 @@ def built(source: str, model: str | None, options: Options, sizes: dict):
     found = cache.lookup(key) if options.cache else None
     if found is not None:
         return found
-    emitted = emit(text, options, sizes, model)
+    program = read(text, model, sizes)
+    emitted = emit_graph(program.graph, options, text.name)
     place = build(emitted.c, emitted.cdef, emitted.header, emitted.manifest, options)
     if options.cache:
-        from rnnc.graph.elaborate import sources_read
-        cache.store(key, [] if "\n" in source else sources_read(text), place)
+        cache.store(key, [s.name for s in program.sources if os.path.isfile(s.name)], place)
     return place
 
 

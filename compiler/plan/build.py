@@ -5,6 +5,7 @@ from dataclasses import replace
 from rnnc.graph.blocks import Block, block
 from rnnc.graph.loops import Loops, loops
 from rnnc.graph.nodes import CONSTANT, Graph, Read
+from rnnc.plan.advance import advance
 from rnnc.plan.phases import Conflict, Slot, needs_meeting, slots
 from rnnc.plan.place import place
 from rnnc.plan.regroup import compact, regroup
@@ -18,7 +19,7 @@ LANES = 16                                     # the vector width that spreading
 
 def schedule(graph: Graph, program: str) -> Schedule:
     """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum."""
-    graph = regroup(compact(graph))
+    graph = regroup(advance(compact(graph)))
     found = loops(graph)
     role = roles(graph, found)
     clusters = drafts(graph, found, role)
