@@ -18,6 +18,7 @@ from rnnc.front import tree
 from rnnc.front.parse import parse
 from rnnc.front.reader import OPTIONS, grammar
 from rnnc.front.show import show, show_expression
+from rnnc.graph.elaborate.program import elaborate
 
 HERE = Path(__file__).parent
 CELLS = {p.name: p.read_text(encoding="utf-8") for p in files("rnnc.grammar").joinpath("cells").iterdir()}
@@ -47,6 +48,7 @@ def faults(text: str) -> list[Diagnostic]:
 
 def test_grammar_has_no_conflict():
     """Strict: no two rules and no two words of the grammar compete for the same text."""
+    pytest.importorskip("interegular")
     lark.Lark(grammar(), strict=True, **OPTIONS)
 
 
@@ -189,6 +191,11 @@ def test_every_syntax_code_has_a_bad_program_and_a_line_in_the_reference():
     assert used == set(re.findall(r"^\| (E01\d\d) \|", REFERENCE, re.MULTILINE))
 
 
+def test_every_code_has_a_line_in_the_reference():
+    code = "".join(p.read_text(encoding="utf-8") for p in (HERE.parent / "compiler").rglob("*.py"))
+    assert set(re.findall(r'"(E0\d{3})"', code)) <= set(re.findall(r"^\| (E0\d{3}) \|", REFERENCE, re.MULTILINE))
+
+
 def test_messages_have_the_house_form():
     for text in BAD.values():
         for fault in faults(text):
@@ -206,6 +213,12 @@ def test_an_open_bracket_is_pointed_at():
     fault, = faults("model m {\n  input x\n  h = tanh((x + 1)\n  output h\n}")
     assert (fault.code, fault.span.line, fault.span.column) == ("E0103", 3, 11)
     assert fault.notes[0].span.line == 4
+
+
+def test_lines_are_counted_as_editors_count_them():
+    for end in ("\n", "\r\n"):
+        fault, = faults(end.join(["\ufeff# one \u2028\f comment", "model m {", "  input x", "  output y = x 2", "}"]))
+        assert (fault.span.line, fault.excerpt.split("\n")[0]) == (4, "    4 |   output y = x 2")
 
 
 def test_typing_errors_are_recognised():
@@ -270,6 +283,12 @@ def test_samples_say_what_they_are(name):
     text, file = SAMPLES[name], read(SAMPLES[name])
     assert f"{[item.name.id for item in file.items if isinstance(item, tree.Model)][-1]}.rnn" == name
     assert text.startswith("# ") and max(len(line) for line in text.split("\n")) <= 120
+
+
+@pytest.mark.parametrize("text", [*SAMPLES.values(), *BLOCKS],
+                         ids=[*SAMPLES, *(f"reference-{i}" for i in range(len(BLOCKS)))])
+def test_samples_and_blocks_of_the_reference_have_a_graph(text):
+    assert elaborate(read(text)).outputs
 
 
 def test_the_reference_names_every_standard_cell():
