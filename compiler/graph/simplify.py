@@ -1,0 +1,246 @@
+"""The same meaning in fewer and plainer equations.
+
+In: any graph. Out: one that computes the same values (rounding aside), for every start, state and NaN. Each rewrite
+is one function from graph to graph which hands back the same object when it finds nothing; `simplify` runs them to a
+fixed point. No rewrite moves through a delayed read, changes what a state holds, or turns x * 0 into 0.
+The rewrites of products, slices and pads are in split.py.
+"""
+
+import numpy as np
+
+from rnnc.errors import Broken
+from rnnc.graph.nodes import CONSTANT, INT, REAL, Graph, Read
+from rnnc.graph.ops import ELEMENTWISE, OPS, evaluate
+from rnnc.graph.patch import Patch, tidy
+from rnnc.graph.split import join_pads, move_slices, slice_products, split_products, turn_products
+
+ROUNDS = 50                                    # far more than any program has needed
+COMMUTATIVE = {"add", "mul", "eq", "ne", "and", "or"}
+GROWING = {"broadcast", "outer", "concat", "pad", "one_hot", "place"}   # of constants: cheaper made than stored
+
+
+def simplify(graph: Graph) -> Graph:
+    """Before: any checked graph. After: no rewrite finds anything more to do."""
+    graph = tidy(graph)
+    for _ in range(ROUNDS):
+        before = graph
+        for rewrite in REWRITES:
+            graph = rewrite(graph)
+        if graph is before:
+            return graph
+    raise Broken("simplification does not come to rest")
+
+
+def fold_numbers(graph: Graph) -> Graph:
+    """What is made of numbers and tables alone is a number or a table, unless it is not finite, or larger."""
+    patch = Patch(graph)
+    for n in graph.order:
+        node = patch.nodes[n]
+        if node.domain != CONSTANT or not node.args or node.op in GROWING or OPS[node.op].meaning is None:
+            continue
+        args = [patch.nodes[patch.arg(n, i).node] for i in range(len(node.args))]
+        if not all(a.op in ("number", "table") for a in args) or OPS[node.op].family == "fold":
+            continue
+        values = []
+        for a in args:
+            data = patch.tables[a.attr("index")] if a.op == "table" else a.attr("value")
+            values.append(np.asarray(data, np.int64 if a.kind == INT else np.float64).reshape(1, *a.shape))
+        with np.errstate(all="ignore"):
+            value = evaluate(node, values)[0]
+        if not np.all(np.isfinite(value)):
+            continue
+        if node.shape == ():
+            patch.become(n, "number", value=int(value) if node.kind == INT else float(value))
+        elif node.kind == REAL:
+            patch.become(n, "table", index=patch.table(value))
+    return patch.finish()
+
+
+def drop_identities(graph: Graph) -> Graph:
+    """x + 0, x * 1, -(-x), where(c, x, x), shapes that change nothing, and the like."""
+    patch = Patch(graph)
+    for n in range(len(graph)):
+        node = patch.nodes[n]
+        rule = _IDENTITIES.get(node.op)
+        if rule is not None and n not in patch.instead:
+            rule(patch, n, node)
+    return patch.finish()
+
+
+def _number(patch: Patch, n: int, position: int):
+    """The number that an argument is, if it is one."""
+    node = patch.nodes[patch.arg(n, position).node]
+    return node.attr("value") if node.op == "number" else None
+
+
+def _is_zero(patch: Patch, read: Read) -> bool:
+    """Zero at every place, whatever the numbers are."""
+    node = patch.nodes[read.node]
+    if node.op == "number":
+        return node.attr("value") == 0
+    if read.delay or node.kind == INT:
+        return False
+    if node.op in ("broadcast", "pad", "reshape", "transpose"):
+        return _is_zero(patch, patch.read(node.args[0]))
+    if node.op == "slice":
+        inner = patch.nodes[patch.read(node.args[0]).node]
+        if inner.op == "pad" and patch.read(node.args[0]).delay == 0 and inner.attr("axis") == node.attr("axis"):
+            low, size = inner.attr("low"), patch.look(inner.args[0].node).shape[inner.attr("axis")]
+            return node.attr("high") <= low or node.attr("low") >= low + size
+    return False
+
+
+def _negated(patch: Patch, n: int, position: int) -> Read | None:
+    """What an argument is the negative of."""
+    node = patch.at(patch.arg(n, position))
+    return patch.read(node.args[0]) if node.op == "neg" else None
+
+
+def _add(patch, n, node):
+    for one, other in ((0, 1), (1, 0)):
+        if _is_zero(patch, patch.arg(n, one)) and patch.replace_by(n, patch.arg(n, other)):
+            return
+    for one, other in ((1, 0), (0, 1)):
+        minus = _negated(patch, n, one)
+        if minus is not None:
+            return patch.become(n, "sub", patch.arg(n, other), minus)
+
+
+def _sub(patch, n, node):
+    if _is_zero(patch, patch.arg(n, 1)) and patch.replace_by(n, patch.arg(n)):
+        return
+    minus = _negated(patch, n, 1)
+    if minus is not None:
+        patch.become(n, "add", patch.arg(n), minus)
+    elif _number(patch, n, 0) == 0:
+        patch.become(n, "neg", patch.arg(n, 1))
+
+
+def _mul(patch, n, node):
+    for one, other in ((0, 1), (1, 0)):
+        value = _number(patch, n, one)
+        if value == 1 and patch.replace_by(n, patch.arg(n, other)):
+            return
+        if value == -1 and patch.nodes[patch.arg(n, other).node].shape == node.shape:
+            return patch.become(n, "neg", patch.arg(n, other))
+        minus = _negated(patch, n, one)
+        if minus is not None:                  # signs move outwards, where sums absorb them
+            if value is None and _number(patch, n, other) is not None:
+                made = patch.make("number", kind=node.kind, value=-_number(patch, n, other))
+                return patch.become(n, "mul", minus, made)
+            product = patch.make("mul", minus, patch.arg(n, other), span=node.span)
+            return patch.become(n, "neg", product)
+
+
+def _div(patch, n, node):
+    if _number(patch, n, 1) == 1:
+        patch.replace_by(n, patch.arg(n))
+
+
+def _pow(patch, n, node):
+    power = _number(patch, n, 1)
+    if power == 1:
+        patch.replace_by(n, patch.arg(n))
+    elif power == 2:
+        patch.become(n, "mul", patch.arg(n), patch.arg(n))
+
+
+def _neg(patch, n, node):
+    inner = patch.at(patch.arg(n))
+    if inner.op == "neg":
+        patch.replace_by(n, patch.read(inner.args[0]))
+    elif inner.op == "sub" and len(graph_uses(patch, patch.arg(n).node)) == 1:
+        patch.become(n, "sub", *(patch.read(r) for r in reversed(inner.args)))
+
+
+def graph_uses(patch: Patch, n: int):
+    return patch.graph.uses[n] if n < len(patch.graph) else ()
+
+
+def _where(patch, n, node):
+    yes, no, value = patch.arg(n, 1), patch.arg(n, 2), _number(patch, n, 0)
+    if yes == no:
+        patch.replace_by(n, yes)
+    elif value is not None:
+        patch.replace_by(n, yes if value != 0 else no)
+
+
+def _identity(patch, n, node):
+    patch.replace_by(n, patch.arg(n))
+
+
+def _same_shape(patch, n, node):
+    """reshape, broadcast, slice, pad that keep the shape; a reshape of a reshape."""
+    if patch.nodes[patch.arg(n).node].shape == node.shape:
+        patch.replace_by(n, patch.arg(n))
+    elif node.op == "reshape" and patch.at(patch.arg(n)).op == "reshape":
+        patch.become(n, "reshape", patch.read(patch.at(patch.arg(n)).args[0]))
+
+
+def _concat(patch, n, node):
+    if len(node.args) == 1:
+        patch.replace_by(n, patch.arg(n))
+
+
+def _transpose(patch, n, node):
+    inner = patch.at(patch.arg(n))
+    if inner.op == "transpose":
+        patch.replace_by(n, patch.read(inner.args[0]))
+
+
+_IDENTITIES = {
+    "add": _add, "sub": _sub, "mul": _mul, "div": _div, "pow": _pow, "neg": _neg, "where": _where,
+    "identity": _identity, "reshape": _same_shape, "broadcast": _same_shape, "slice": _same_shape,
+    "pad": _same_shape, "concat": _concat, "transpose": _transpose,
+}
+
+
+def spread_late(graph: Graph) -> Graph:
+    """An elementwise operator takes a scalar as it is: broadcast(s) * v is s * v."""
+    patch = Patch(graph)
+    for n in range(len(graph)):
+        node = patch.nodes[n]
+        if OPS[node.op].family != ELEMENTWISE or len(node.args) < 2 or node.shape == ():
+            continue
+        args = [patch.arg(n, i) for i in range(len(node.args))]
+        spread = [a for a in args if patch.at(a).op == "broadcast" and _of_scalar(patch, a)]
+        if spread and any(a not in spread and patch.nodes[a.node].shape == node.shape for a in args):
+            thin = [patch.read(patch.nodes[a.node].args[0]) if a in spread else a for a in args]
+            patch.become(n, node.op, *thin)
+    return patch.finish()
+
+
+def _of_scalar(patch: Patch, read: Read) -> bool:
+    return patch.nodes[patch.read(patch.nodes[read.node].args[0]).node].shape == ()
+
+
+def merge_equal(graph: Graph) -> Graph:
+    """Two nodes with one equation are one, unless delayed reads tell them apart (`Patch.replace_by` knows)."""
+    patch = Patch(graph)
+    seen: dict[tuple, int] = {}
+    tables = {}
+    for index, data in enumerate(graph.tables):
+        tables[index] = tables.setdefault((data.shape, data.tobytes()), index)
+    for n in graph.order:
+        node = graph[n]
+        args = tuple(patch.read(read) for read in node.args)
+        if node.op in COMMUTATIVE:
+            args = tuple(sorted(args))
+        attrs = (("index", tables[node.attr("index")]),) if node.op == "table" else node.attrs
+        key = (node.op, args, node.shape, node.kind, node.domain, attrs)
+        kept = seen.setdefault(key, n)
+        if kept == n:
+            continue
+        if not patch.replace_by(n, Read(kept)) and kept not in graph.state and patch.private(kept):
+            if patch.replace_by(kept, Read(n)):
+                seen[key] = n
+    return patch.finish()
+
+
+REWRITES = [                                   # cheap and shrinking ones first
+    merge_equal, drop_identities, fold_numbers, spread_late,
+    turn_products,                             # transposes into the products that read them
+    slice_products, move_slices,               # slices towards the parameters
+    split_products,                            # products of concatenations, so that what can leave a loop does
+    join_pads,                                 # the adjoints of slices, put together again
+]

@@ -1,0 +1,237 @@
+"""Rewrites of products, slices, concatenations and pads; see simplify.py for what all rewrites hold to.
+
+Products of concatenations come apart, so that the part that does not depend on a loop can leave it; slices move
+through elementwise operators and products up to the parameters; in the gradient, sums of pads become concatenations.
+"""
+
+from rnnc.graph.nodes import Graph, Read
+from rnnc.graph.ops import ELEMENTWISE, OPS
+from rnnc.graph.patch import Patch
+
+
+def turn_products(graph: Graph) -> Graph:
+    """A product reads a transposed operand as it lies; a product with a one-hot vector is a look-up."""
+    patch = Patch(graph)
+    for n in range(len(graph)):
+        node = patch.nodes[n]
+        if node.op == "outer":
+            continue
+        if node.op != "matmul":
+            continue
+        a, b, ta, tb = patch.arg(n, 0), patch.arg(n, 1), bool(node.attr("ta")), bool(node.attr("tb"))
+        turned_a, turned_b = patch.at(a).op == "transpose", patch.at(b).op == "transpose"
+        if turned_a or turned_b:
+            a = patch.arg(a.node) if turned_a else a
+            b = patch.arg(b.node) if turned_b else b
+            _become_product(patch, n, a, b, ta != turned_a, tb != turned_b)
+        elif patch.at(b).op == "one_hot":
+            patch.become(n, "take" if ta else "column", a, patch.arg(b.node))
+    return patch.finish()
+
+
+def _become_product(patch: Patch, n: int, a: Read, b: Read, ta: bool, tb: bool) -> None:
+    patch.become(n, "matmul", a, b, **_turns(ta, tb))
+
+
+def _turns(ta: bool, tb: bool) -> dict:
+    """Attributes as one product has them, however it was made."""
+    return {key: True for key, value in (("ta", ta), ("tb", tb)) if value}
+
+
+def slice_products(graph: Graph) -> Graph:
+    """slice(W @ x) is slice(W) @ x, where every reader of the product takes a slice of its rows."""
+    patch = Patch(graph)
+    for p in range(len(graph)):
+        node = graph[p]
+        if node.op not in ("matmul", "outer") or not _only_sliced(patch, p):
+            continue
+        for n, _ in graph.uses[p]:
+            cut = graph[n]
+            axis, low, high = (cut.attr(key) for key in ("axis", "low", "high"))
+            a, b = patch.arg(p, 0), patch.arg(p, 1)
+            if node.op == "outer":
+                parts = [_cut(patch, a, 0, low, high), b] if axis == 0 else [a, _cut(patch, b, 0, low, high)]
+                patch.become(n, "outer", *parts)
+                continue
+            ta, tb = bool(node.attr("ta")), bool(node.attr("tb"))
+            if axis == 0:
+                a = _cut(patch, a, 1 if ta else 0, low, high)
+            else:
+                b = _cut(patch, b, 0 if tb else 1, low, high)
+            _become_product(patch, n, a, b, ta, tb)
+    return patch.finish()
+
+
+def _only_sliced(patch: Patch, n: int) -> bool:
+    uses = patch.graph.uses[n]
+    return bool(uses) and patch.private(n) and all(patch.graph[u].op == "slice" for u, _ in uses)
+
+
+def _cut(patch: Patch, read: Read, axis: int, low: int, high: int) -> Read:
+    if (low, high) == (0, patch.nodes[read.node].shape[axis]):
+        return read
+    return patch.make("slice", read, axis=axis, low=low, high=high, span=patch.nodes[read.node].span)
+
+
+def move_slices(graph: Graph) -> Graph:
+    """A slice of a slice, a concatenation, a pad, a broadcast or a transpose is taken inside; one of an elementwise
+    operator too, where every reader takes a slice."""
+    patch = Patch(graph)
+    for n in range(len(graph)):
+        node = graph[n]
+        if node.op != "slice":
+            continue
+        inner_read = patch.arg(n)
+        inner = patch.at(inner_read)
+        axis, low, high = (node.attr(key) for key in ("axis", "low", "high"))
+        if inner.op == "slice" and inner.attr("axis") == axis:
+            start = inner.attr("low")
+            patch.become(n, "slice", patch.read(inner.args[0]), axis=axis, low=start + low, high=start + high)
+        elif inner.op == "concat" and inner.attr("axis") == axis:
+            _slice_concat(patch, n, inner, low, high)
+        elif inner.op == "pad" and inner.attr("axis") == axis:
+            _slice_pad(patch, n, inner, low, high)
+        elif inner.op == "broadcast" and patch.look(inner.args[0].node).shape == ():
+            patch.become(n, "broadcast", patch.read(inner.args[0]))
+        elif inner.op == "transpose":
+            source = patch.read(inner.args[0])
+            patch.become(n, "transpose", _cut(patch, source, 1 - axis, low, high))
+        elif inner_read.node < len(graph) and inner is graph[inner_read.node] and OPS[inner.op].family == ELEMENTWISE:
+            if _only_sliced(patch, inner_read.node):
+                parts = [patch.read(r) for r in inner.args]
+                parts = [r if patch.nodes[r.node].shape == () else _cut(patch, r, axis, low, high) for r in parts]
+                if any(patch.nodes[r.node].shape == node.shape for r in parts):
+                    patch.become(n, inner.op, *parts)
+    return patch.finish()
+
+
+def _slice_concat(patch: Patch, n: int, concat, low: int, high: int) -> None:
+    axis, parts, start = concat.attr("axis"), [], 0
+    for read in map(patch.read, concat.args):
+        size = patch.nodes[read.node].shape[axis]
+        first, last = max(low - start, 0), min(high - start, size)
+        if first < last:
+            parts.append((read, first, last))
+        start += size
+    if len(parts) == 1:
+        read, first, last = parts[0]
+        patch.become(n, "slice", read, axis=axis, low=first, high=last)
+    elif parts:
+        patch.become(n, "concat", *(_cut(patch, read, axis, first, last) for read, first, last in parts), axis=axis)
+
+
+def _slice_pad(patch: Patch, n: int, pad, low: int, high: int) -> None:
+    """Inside, or partly inside; a slice of nothing but zeros stays for `add` to drop."""
+    axis, read = pad.attr("axis"), patch.read(pad.args[0])
+    start, size = pad.attr("low"), patch.nodes[read.node].shape[axis]
+    first, last = max(low - start, 0), min(high - start, size)
+    if first >= last:
+        return
+    place = first + start - low
+    if (place, last - first) == (0, high - low):
+        patch.become(n, "slice", read, axis=axis, low=first, high=last)
+    else:
+        patch.become(n, "pad", _cut(patch, read, axis, first, last), axis=axis, low=place, size=high - low)
+
+
+def split_products(graph: Graph) -> Graph:
+    """W @ concat(a, b) is W[:, :n] @ a + W[:, n:] @ b; W @ pad(a) is the product with the columns that count."""
+    patch = Patch(graph)
+    for n in range(len(graph)):
+        node = patch.nodes[n]
+        if node.op != "matmul" or len(patch.nodes[patch.arg(n, 1).node].shape) != 1:
+            continue
+        w, ta = patch.arg(n, 0), bool(node.attr("ta"))
+        vector = patch.at(patch.arg(n, 1))
+        columns = 0 if ta else 1
+        if vector.op == "pad":
+            part = patch.read(vector.args[0])
+            low = vector.attr("low")
+            size = patch.nodes[part.node].shape[0]
+            _become_product(patch, n, _cut(patch, w, columns, low, low + size), part, ta, False)
+        elif vector.op == "concat" and len(vector.args) > 1:
+            parts, low = [], 0
+            for part in map(patch.read, vector.args):
+                size = patch.nodes[part.node].shape[0]
+                block = _cut(patch, w, columns, low, low + size)
+                parts.append(patch.make("matmul", block, part, span=node.span, **_turns(ta, False)))
+                low += size
+            total = parts[0]
+            for part in parts[1:-1]:
+                total = patch.make("add", total, part, span=node.span)
+            patch.become(n, "add", total, parts[-1])
+    return patch.finish()
+
+
+def join_pads(graph: Graph) -> Graph:
+    """In a sum, pads that fill an axis without gap or overlap are one concatenation."""
+    patch = Patch(graph)
+    inside: set[int] = set()                   # sums that are terms of a larger sum
+    for n in reversed(graph.order):
+        if graph[n].op != "add" or n in inside:
+            continue
+        terms = _terms(patch, n, inside)
+        groups: dict[tuple, list] = {}
+        for place, read in enumerate(terms):
+            pad = graph[read.node]
+            if pad.op == "pad" and _moves(patch, read):
+                key = (pad.attr("axis"), pad.attr("size"))
+                groups.setdefault(key, []).append((pad.attr("low"), place, read))
+        for (axis, size), pads in groups.items():
+            chosen = _tiling(patch, axis, size, pads)
+            if chosen is None:
+                continue
+            parts = [_unpadded(patch, read) for _, _, read in chosen]
+            rest = [r for place, r in enumerate(terms) if place not in {place for _, place, _ in chosen}]
+            if not rest:
+                patch.become(n, "concat", *parts, axis=axis)
+            else:
+                total = patch.make("concat", *parts, axis=axis, span=graph[n].span)
+                for read in rest[:-1]:
+                    total = patch.make("add", total, read, span=graph[n].span)
+                patch.become(n, "add", total, rest[-1])
+            break
+    return patch.finish()
+
+
+def _terms(patch: Patch, n: int, inside: set[int]) -> list[Read]:
+    """The terms of a sum, through sums that nobody else reads."""
+    found, stack, shape = [], [Read(n)], patch.graph[n].shape
+    while stack:
+        read = stack.pop()
+        node = patch.graph[read.node]
+        alone = read.node == n or len(patch.graph.uses[read.node]) == 1 and patch.private(read.node) and not node.name
+        if node.op == "add" and read.delay == 0 and alone and node.shape == shape:
+            inside.add(read.node)
+            stack.extend(reversed(node.args))
+        else:
+            found.append(read)
+    return found
+
+
+def _moves(patch: Patch, read: Read) -> bool:
+    """pad(v) read with a delay is the pad of v read with it, if both are zero beyond a start and before the call."""
+    inner = patch.graph[read.node].args[0]
+    if read.delay == 0:
+        return True
+    return inner.delay == 0 and patch.plain(read.node) and patch.plain(inner.node) and \
+        patch.graph[inner.node].domain != "constant"
+
+
+def _unpadded(patch: Patch, read: Read) -> Read:
+    inner = patch.graph[read.node].args[0]
+    return Read(inner.node, inner.delay + read.delay)
+
+
+def _tiling(patch: Patch, axis: int, size: int, pads: list) -> list | None:
+    """The first pads, from low to high, that fill the axis exactly."""
+    by_low: dict[int, tuple] = {}
+    for low, place, read in sorted(pads, key=lambda p: p[:2]):
+        by_low.setdefault(low, (low, place, read))
+    chosen, at = [], 0
+    while at < size:
+        if at not in by_low:
+            return None
+        chosen.append(by_low[at])
+        at += patch.graph[_unpadded(patch, chosen[-1][2]).node].shape[axis]
+    return chosen if at == size else None
