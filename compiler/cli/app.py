@@ -1,0 +1,69 @@
+"""The command line's frame: parses arguments, runs one command, turns every fault into a message and an exit code.
+
+0 done, 1 a fault in the program or the data, 2 usage, 3 toolchain, 70 a bug of ours, 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+
+import rnnc
+from rnnc.cli import build, evaluate, generate, later, program, stream, train
+from rnnc.cli.console import Refusal, Usage, apologise, complain, say
+from rnnc.errors import CompileError, InputError, RnncError, ToolchainError
+
+OK, FAULT, USAGE, TOOLCHAIN, BUG, STOPPED, CLOSED = 0, 1, 2, 3, 70, 130, 141
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command of the program; each group of them lives in a file of its own."""
+    top = argparse.ArgumentParser(
+        prog="rnnc", description="An ahead-of-time compiler for recurrent neural networks.",
+        epilog="Exit codes: 0 done, 1 a fault in the program or the data, 2 usage, 3 C toolchain, 70 a bug of rnnc. "
+               "Results go to stdout, messages to stderr.")
+    top.add_argument("--version", action="version", version=f"rnnc {rnnc.__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for group in (program, build, train, evaluate, stream, generate, later):
+        group.add(commands)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code; no exception leaves it, whatever happened."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        later.refuse(arguments)
+        options = parser().parse_args(arguments)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code or OK
+    except SystemExit as stop:                   # argparse: --help is 0, a wrong flag is 2
+        return stop.code if isinstance(stop.code, int) else USAGE
+    except Usage as fault:
+        say(str(fault) + (f"\n  hint: {fault.hint}" if fault.hint else ""))
+        return USAGE
+    except CompileError as fault:
+        complain(fault.diagnostics, sys.stderr)
+        return FAULT
+    except ToolchainError as fault:
+        say(str(fault))
+        return TOOLCHAIN
+    except (Refusal, InputError, RnncError) as fault:
+        say(str(fault))
+        return FAULT
+    except BrokenPipeError:                      # the reader of our output left early, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED
+    except KeyboardInterrupt as stop:
+        say(f"stopped; {stop}" if str(stop) else "stopped")
+        return STOPPED
+    except OSError as fault:                     # a full disk, a folder that may not be written
+        place = f"{fault.filename}: " if fault.filename else ""
+        say(f"{place}{fault.strerror or fault}")
+        return FAULT
+    except MemoryError:
+        say("not enough memory for this; fewer streams, frames or units need less")
+        return FAULT
+    except Exception as fault:
+        apologise(fault, arguments)
+        return BUG

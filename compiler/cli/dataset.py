@@ -1,0 +1,99 @@
+"""What a training run learns from: a text, a file of arrays, or one file per signal; and what a model wants of it.
+
+In: the flags, the graph of the program. Out: the data of rnnc.data with its held-out part, and the facts that the
+checkpoint keeps about it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import rnnc
+from rnnc.cli import corpus
+from rnnc.cli.console import Refusal, Usage
+
+TEXT, ARRAYS, SETS = "text", "arrays", "sets"
+STREAMS = 16                                   # of recordings, if they are long enough
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data comes from: `kind`, and path (None: the text inside Python) or paths by signal."""
+
+    kind: str
+    path: str | None = None
+    paths: tuple[tuple[str, str], ...] = ()
+
+
+def place(options, program_sizes: set[str], stored: dict | None) -> Place | None:
+    """What the flags name; else what the checkpoint was begun with; else, for a model of text, the built-in text."""
+    given = [flag for flag in ("text", "data", "set") if getattr(options, flag)]
+    if len(given) > 1:
+        raise Usage(f"--{given[0]} and --{given[1]} exclude each other")
+    absolute = lambda name: str(Path(name).absolute())
+    if options.text:
+        return Place(TEXT, absolute(options.text))
+    if options.data:
+        return Place(ARRAYS, absolute(options.data))
+    if options.set:
+        return Place(SETS, None, tuple(sorted((name, absolute(path)) for name, path in options.set)))
+    if stored:
+        return Place(stored["kind"], stored.get("path"), tuple(sorted(stored.get("paths", {}).items())))
+    return Place(TEXT) if "vocab" in program_sizes else None
+
+
+def read_corpus(where: Place) -> corpus.Corpus:
+    return corpus.from_file(where.path) if where.path else corpus.documentation()
+
+
+def text_signals(graph) -> tuple[str, str, int]:
+    """The input and the target that take characters, and how many different ones the model knows."""
+    inputs = [i for i in graph.inputs if not i.target]
+    targets = [i for i in graph.inputs if i.target]
+    if len(inputs) != 1 or len(targets) != 1 or inputs[0].kind != "class" or targets[0].kind != "class":
+        raise Refusal("a text is learned by a model with one input and one target of the form class(n); "
+                      f"{graph.name} has other signals")
+    return inputs[0].name, targets[0].name, min(inputs[0].classes, targets[0].classes)
+
+
+def from_text(found: corpus.Corpus, graph, training: dict):
+    """A text in streams, with its end held out."""
+    reads, writes, classes = text_signals(graph)
+    if len(found.vocabulary) > classes:
+        raise Refusal(f"{found.name} has {len(found.vocabulary)} different characters, but the model knows {classes}")
+    source = found.text if "\n" in found.text else found.name
+    return rnnc.data.text(source, training["streams"], training["frames"], vocabulary=found.vocabulary,
+                          held_out=training["held_out"], input=reads, target=writes)
+
+
+def from_files(where: Place, graph, training: dict):
+    """Arrays, tables or sounds, checked against the model's signals by name."""
+    for path in [where.path] if where.path else dict(where.paths).values():
+        if not Path(path).is_file():
+            raise Usage(f"no such file: {path}")
+    source = where.path or dict(where.paths)
+    form = {"frames": training["frames"], "held_out": training["held_out"]}
+    if where.kind == ARRAYS:
+        form |= {"batch": training["batch"], "seed": training["seed"]}
+    streams = training["streams"]
+    if streams is None:                        # as many as leave each of them ten windows
+        whole = rnnc.data.load(source, streams=1, **form)
+        streams = max(1, min(STREAMS, whole.length // (10 * training["frames"]))) if whole.carries else 1
+        training["streams"] = streams
+    data = rnnc.data.load(source, streams=streams, **form)
+    wanted = {i.name for i in graph.inputs}
+    strange, missing = sorted(set(data.signals) - wanted), sorted(wanted - set(data.signals))
+    if strange or missing:
+        raise Refusal("; ".join(
+            ([f"the data has {', '.join(strange)}, which the model does not take"] if strange else [])
+            + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else [])))
+    return data
+
+
+def facts(where: Place, data, found: corpus.Corpus | None) -> dict:
+    """What the checkpoint keeps about the data, for later commands and for anybody who asks what was learned."""
+    about = {"kind": where.kind, "path": where.path, "frames": data.total, "digest": data.digest}
+    if where.paths:
+        about["paths"] = dict(where.paths)
+    if found is not None:
+        about |= {"name": found.name, "characters": len(found.text), "sha256": found.digest}
+    return about

@@ -1,0 +1,124 @@
+"""What a checkpoint folder knows besides numbers: program, sizes, vocabulary, options. Later commands need only it.
+
+    job.json       everything below, written when training begins
+    program/       the program and every file it uses, at the same places relative to each other
+    held.npz       the data that was held out
+    log.csv        the report of the run
+
+The numbers themselves (parameters, optimiser, states) are written by rnnc.fit into the same folder.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import rnnc
+from rnnc.cli.console import Refusal, Usage, write
+
+FORMAT = 1
+JOB = "job.json"
+FREE = ("epochs", "threads")                   # what may change when a run goes on
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, as it was asked for."""
+
+    program: str                               # the main file, relative to the folder
+    digest: str                                # of the program's files
+    model: str | None
+    sizes: dict
+    dtype: str
+    source: dict                               # of the data: kind, paths, digest, counts
+    vocabulary: str | None                     # of a text model: label i is its i-th character
+    training: dict                             # epochs, streams, frames, optimizer, lr, seed, ...
+    version: str = field(default=rnnc.__version__)
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
+        write(folder / JOB, text + "\n")
+
+    @staticmethod
+    def read(folder: Path) -> "Job":
+        """The job of a checkpoint folder; anything else is answered with what is wrong about it."""
+        if not folder.exists():
+            raise Usage(f"no such checkpoint: {folder}", hint="`rnnc train` makes one")
+        try:
+            data = json.loads((folder / JOB).read_text(encoding="utf-8"))
+            form = data.pop("format", None)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Refusal(f"{folder} is not a checkpoint: it has no {JOB}") from None
+        except (ValueError, AttributeError):
+            raise Refusal(f"{folder / JOB} is damaged") from None
+        if form != FORMAT:
+            raise Refusal(f"{folder} was written by another version of rnnc ({data.get('version', 'unknown')})")
+        try:
+            return Job(**data)
+        except TypeError:
+            raise Refusal(f"{folder / JOB} is damaged: fields are missing or unknown") from None
+
+    def net(self, folder: Path, gradient: str | None = None):
+        """The net of this job with its first weights. Without `gradient` only what runs is compiled."""
+        threads = self.training.get("threads")
+        return rnnc.compile(str(folder / self.program), self.model, dtype=self.dtype, threads=threads,
+                            gradient=gradient, seed=self.training["seed"], sizes=self.sizes)
+
+    def trained(self, folder: Path, gradient: str | None = None):
+        """The net with the weights of the checkpoint."""
+        from rnnc.runtime.checkpoint import exists, load_parameters
+        if not exists(folder):
+            raise Refusal(f"{folder} holds no weights yet: the training was stopped before its first checkpoint")
+        net = self.net(folder, gradient)
+        load_parameters(net, folder)
+        return net
+
+    def differences(self, other: "Job") -> list[str]:
+        """What would make going on with `self` as `other` another experiment."""
+        found = []
+        for key in ("digest", "model", "dtype", "vocabulary"):
+            if getattr(self, key) != getattr(other, key):
+                found.append({"digest": "the program's text", "vocabulary": "the characters of the text"}.get(key, key))
+        for mine, yours, leave in ((self.sizes, other.sizes, ()), (self.training, other.training, FREE)):
+            found += [f"{key} ({_short(mine.get(key))} before, now {_short(yours.get(key))})"
+                      for key in dict.fromkeys([*mine, *yours]) if mine.get(key) != yours.get(key) and key not in leave]
+        if self.source["digest"] != other.source["digest"]:
+            found.append(f"the data ({self.source.get('name', 'files')} before, now "
+                         f"{other.source.get('name', 'others')})")
+        return found
+
+
+def _short(value) -> str:
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def program_files(source) -> list[Path]:
+    """The main file of a program and every file that it uses; nothing for a text from stdin."""
+    from rnnc.graph.elaborate import sources_read
+    if not Path(source.name).is_file():
+        return []
+    rest = [Path(p) for p in sources_read(source)]
+    main = Path(source.name)
+    return [main, *(p for p in rest if os.path.abspath(p) != os.path.abspath(main))]
+
+
+def digest(source, files: list[Path]) -> str:
+    """One name for a program's texts."""
+    sink = hashlib.sha256(source.text.encode("utf-8"))
+    for file in files[1:]:
+        sink.update(file.read_bytes())
+    return sink.hexdigest()[:32]
+
+
+def keep_program(folder: Path, source, files: list[Path]) -> str:
+    """Copies the program's files below folder/program, and says where the main one is."""
+    if not files:
+        write(folder / "program" / "model.rnn", source.text)
+        return "program/model.rnn"
+    base = Path(os.path.commonpath([Path(os.path.abspath(f)).parent for f in files]))
+    relative = [Path("program") / Path(os.path.abspath(f)).relative_to(base) for f in files]
+    for file, kept in zip(files, relative):
+        write(folder / kept, file.read_bytes())
+    return str(relative[0])

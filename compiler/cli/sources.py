@@ -1,0 +1,138 @@
+"""What stands where a command says FILE, and sizes given by -D.
+
+FILE is a path, the name of a shipped sample ("charlm"), or `-` for stdin. `-D name=value` takes an integer, a float or
+a list of them.
+"""
+
+import argparse
+import difflib
+import re
+import sys
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from rnnc.cli.console import Refusal, Usage
+from rnnc.errors import Source
+
+STDIN = "<stdin>"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program as it was named: its path (None for stdin), its text, and the word for it in messages."""
+
+    name: str
+    path: Path | None
+    text: str
+
+    @property
+    def source(self) -> Source:
+        """What the compiler takes."""
+        return Source(self.name, self.text)
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem if self.path else "model"
+
+
+def samples() -> list[str]:
+    """Names of the programs that ship with rnnc."""
+    return sorted(p.name.removesuffix(".rnn") for p in files("rnnc.samples").iterdir() if p.name.endswith(".rnn"))
+
+
+def find(name: str) -> Program:
+    """The program that FILE means; a wrong word is answered with near ones."""
+    if name == "-":
+        return Program(STDIN, None, decoded(sys.stdin.buffer.read(), STDIN))
+    path = Path(name)
+    if path.is_dir():
+        raise Usage(f"{name} is a folder, not a program")
+    if not path.exists():
+        sample = name.removesuffix(".rnn")
+        if sample not in samples():
+            raise Usage(f"no such file: {name}", hint=near(name))
+        with as_file(files("rnnc.samples") / f"{sample}.rnn") as shipped:
+            path = Path(shipped)
+    return Program(str(path), path, decoded(path.read_bytes(), name))
+
+
+def decoded(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = data[: fault.start].count(b"\n") + 1
+        raise Refusal(f"{name}:{line}: this is not UTF-8 text") from None
+
+
+def near(name: str) -> str:
+    """A hint: files and samples whose names resemble `name`, or all samples."""
+    folder = Path(name).parent
+    here = [str(p) for p in sorted(folder.glob("*.rnn"))] if folder.is_dir() else []
+    shipped = [f"{s}.rnn" if name.endswith(".rnn") else s for s in samples()]
+    close = difflib.get_close_matches(name, [*here, *shipped], n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return "shipped samples: " + ", ".join(samples())
+
+
+NUMBER = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|\d+[eE][+-]?\d+)")
+
+
+def number(text: str) -> int | float:
+    text = text.strip()
+    if not NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+
+
+def size(text: str) -> tuple[str, int | float | list]:
+    """`hidden=512`, `rate=1e-3`, `lags=1,2,4` or `lags=[1, 2, 4]`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip().isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as name=value, for example hidden=512")
+    value = value.strip()
+    if value.startswith("[") and value.endswith("]"):
+        inner = value[1:-1].strip()
+        return name.strip(), [number(part) for part in inner.split(",")] if inner else []
+    if "," in value:
+        return name.strip(), [number(part) for part in value.split(",")]
+    return name.strip(), number(value)
+
+
+def add_program(command: argparse.ArgumentParser) -> None:
+    """FILE, --model and -D, for every command that reads a program."""
+    command.add_argument("file", metavar="FILE", help="a program, the name of a shipped sample, or - for stdin")
+    command.add_argument("--model", help="which model, if the file has several")
+    command.add_argument("-D", dest="sizes", metavar="NAME=VALUE", type=size, action="append", default=[],
+                         help="a size of the model: -D hidden=512, -D lags=1,2,4")
+    add_progress(command)
+
+
+def add_progress(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--progress", action=argparse.BooleanOptionalAction, default=None,
+                         help="show progress (default: on a terminal)")
+
+
+def positive(text: str) -> int:
+    """An argument type: a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def nonnegative(text: str) -> int:
+    """An argument type: a whole number of at least 0."""
+    return 0 if text.strip() == "0" else positive(text)
+
+
+def real(text: str) -> float:
+    """An argument type: a positive number."""
+    value = float(number(text))
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value

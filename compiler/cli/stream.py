@@ -1,0 +1,138 @@
+"""`rnnc run`: frames from stdin through a trained model to stdout, one by one, each answered before the next is read.
+
+A frame is a line of numbers (all inputs in the order of their declaration, separated by spaces or commas), a line of
+JSON, raw little-endian numbers, or, for a text model, one character.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from rnnc.cli.console import Refusal, Usage, patience
+from rnnc.cli.generate import labels
+from rnnc.cli.record import Job
+from rnnc.cli.sources import add_progress
+
+FORMATS = ("numbers", "json", "raw", "label")
+
+
+def add(commands) -> None:
+    command = commands.add_parser("run", help="stream stdin through a trained model to stdout, frame by frame")
+    command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path)
+    command.add_argument("--format", choices=FORMATS, default="numbers",
+                         help="of frames and results; label: the likeliest class only (numbers)")
+    command.add_argument("--output", action="append", metavar="NAME", help="only this output (may be repeated)")
+    add_progress(command)
+    command.set_defaults(run=run)
+
+
+def run(options) -> int:
+    job = Job.read(options.checkpoint)
+    with patience("compiling", options.progress):
+        net = job.trained(options.checkpoint, gradient=None)
+    wanted = options.output or list(net.outputs)
+    for name in wanted:
+        if name not in net.outputs:
+            raise Usage(f"the model has no output {name}", hint="it has " + ", ".join(net.outputs))
+    state = net.state(streams=1)
+    write = {"numbers": numbers, "json": as_json, "raw": raw, "label": likeliest}[options.format]
+    for frame in frames(net, job, options.format):
+        out = net.step(state, **frame)
+        write({name: out[name][0] for name in wanted}, job.vocabulary)
+        sys.stdout.flush()
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+def frames(net, job: Job, form: str):
+    """One dictionary of arrays [1, ...] per frame."""
+    if job.vocabulary is not None and form != "raw":
+        (name,) = net.inputs
+        while character := sys.stdin.read(1):
+            yield {name: labels(character, job.vocabulary)}
+    elif form == "raw":
+        yield from raw_frames(net, job.dtype)
+    else:
+        for number, line in enumerate(sys.stdin, 1):
+            if line.strip():
+                yield json_frame(net, line, number) if form == "json" else number_frame(net, line, number)
+
+
+def width(signal) -> int:
+    import numpy as np
+    return int(np.prod(signal.shape, dtype=np.int64))
+
+
+def number_frame(net, line: str, number: int) -> dict:
+    import numpy as np
+    try:
+        values = [float(word) for word in line.replace(",", " ").split()]
+    except ValueError:
+        raise Refusal(f"stdin line {number}: not a line of numbers") from None
+    wanted = sum(width(s) for s in net.inputs.values())
+    if len(values) != wanted:
+        raise Refusal(f"stdin line {number}: {len(values)} numbers, where a frame has {wanted}")
+    frame, at = {}, 0
+    for name, signal in net.inputs.items():
+        part = np.array(values[at: at + width(signal)])
+        frame[name] = shaped(part, signal)
+        at += width(signal)
+    return frame
+
+
+def json_frame(net, line: str, number: int) -> dict:
+    import numpy as np
+    try:
+        data = json.loads(line)
+        return {name: shaped(np.array(data[name], dtype=np.float64), s) for name, s in net.inputs.items()}
+    except KeyError as fault:
+        raise Refusal(f"stdin line {number}: the input {fault.args[0]} is missing") from None
+    except (ValueError, TypeError):
+        raise Refusal(f"stdin line {number}: not an object with one entry per input of the right shape") from None
+
+
+def raw_frames(net, dtype: str):
+    """Numbers of the net's own type, labels as int32, flags as one byte, without anything between them."""
+    import numpy as np
+    kinds = {"class": np.dtype("<i4"), "flag": np.dtype("u1")}
+    kind_of = lambda s: kinds.get(s.kind, np.dtype(dtype).newbyteorder("<"))
+    size = sum(width(s) * kind_of(s).itemsize for s in net.inputs.values())
+    while block := sys.stdin.buffer.read(size):
+        if len(block) < size:
+            raise Refusal(f"stdin ends inside a frame: {len(block)} of its {size} bytes are there")
+        frame, at = {}, 0
+        for name, signal in net.inputs.items():
+            part = np.frombuffer(block, kind_of(signal), width(signal), at)
+            frame[name] = shaped(part, signal)
+            at += part.nbytes
+        yield frame
+
+
+def shaped(values, signal):
+    """An array [1, ...] for one frame of one stream."""
+    import numpy as np
+    values = values.reshape((1, *signal.shape))
+    return values.astype(np.int32) if signal.kind == "class" and np.all(values == np.floor(values)) else values
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+def numbers(out: dict, vocabulary: str | None) -> None:
+    print(" ".join(f"{float(v):.9g}" for values in out.values() for v in values.ravel()))
+
+
+def as_json(out: dict, vocabulary: str | None) -> None:
+    print(json.dumps({name: values.tolist() for name, values in out.items()}))
+
+
+def raw(out: dict, vocabulary: str | None) -> None:
+    for values in out.values():
+        sys.stdout.buffer.write(values.astype(values.dtype.newbyteorder("<")).tobytes())
+    sys.stdout.buffer.flush()
+
+
+def likeliest(out: dict, vocabulary: str | None) -> None:
+    """The class with the highest score, as a character if the model knows characters."""
+    best = [int(values.argmax()) for values in out.values()]
+    print(" ".join(repr(vocabulary[b])[1:-1] if vocabulary and b < len(vocabulary) else str(b) for b in best))

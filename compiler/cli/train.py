@@ -1,0 +1,216 @@
+"""`rnnc train`: a program and data to a trained checkpoint, with a log and a curve. The same command goes on where it
+was stopped.
+
+`rnnc train charlm` with nothing else learns the documentation inside this Python.
+"""
+
+import argparse
+import contextlib
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import rnnc
+from rnnc.cli import dataset, held, report
+from rnnc.cli.console import Refusal, Usage, note, patience
+from rnnc.cli.curve import draw
+from rnnc.cli.record import JOB, Job, digest, keep_program, program_files
+from rnnc.cli.sources import add_program, find, nonnegative, positive, real
+
+OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "RMSprop", "Adadelta", "Adam", "AdamW")}
+# Chosen so that `rnnc train charlm` learns well in a few minutes on two cores.
+DEFAULTS = {"epochs": 10, "frames": 64, "streams": None, "batch": 16, "optimizer": "adam", "lr": 3e-3,
+            "schedule": "cosine", "clip_norm": 1.0, "seed": 0, "held_out": 0.1, "window": None, "step": None,
+            "threads": None}
+FOR_TEXT = {"streams": 32}
+LAST = 0.05                                    # share of the learning rate with which the cosine ends
+
+
+def add(commands) -> None:
+    command = commands.add_parser("train", help="a trained checkpoint from a program and data")
+    add_program(command)
+    data = command.add_argument_group("data (a text model without any learns the documentation inside Python)")
+    data.add_argument("--text", metavar="F", help="a text, for a model of characters")
+    data.add_argument("--data", metavar="F.npz", help="arrays by signal (.npz), or a table (.csv)")
+    data.add_argument("--set", metavar="NAME=FILE", type=signal_file, action="append", help="a .wav or .npy by signal")
+    data.add_argument("--held-out", type=share, metavar="SHARE", help="of the data, at its end, for scoring (0.1)")
+    how = command.add_argument_group("training")
+    how.add_argument("--epochs", type=positive, help=f"({DEFAULTS['epochs']})")
+    how.add_argument("--streams", type=positive, help="parallel streams the data is cut into (32 for text)")
+    how.add_argument("--frames", type=positive, help=f"per update and stream ({DEFAULTS['frames']})")
+    how.add_argument("--batch", type=positive, help=f"sequences per update, of data in sequences ({DEFAULTS['batch']})")
+    how.add_argument("--window", type=positive, help="frames an update looks back over (as --frames)")
+    how.add_argument("--step", type=positive, help="new frames per update (as --window)")
+    how.add_argument("--optimizer", choices=sorted(OPTIMIZERS), help=f"({DEFAULTS['optimizer']})")
+    how.add_argument("--lr", type=real, help=f"learning rate ({DEFAULTS['lr']})")
+    how.add_argument("--schedule", choices=("constant", "cosine"), help=f"of the rate ({DEFAULTS['schedule']})")
+    how.add_argument("--clip-norm", type=real, help=f"of the whole gradient ({DEFAULTS['clip_norm']})")
+    how.add_argument("--seed", type=nonnegative, help="of the first weights (0)")
+    how.add_argument("--dtype", choices=("float32", "float64"), help="(float32)")
+    how.add_argument("--threads", type=positive, help="(chosen by the planner)")
+    out = command.add_argument_group("results")
+    out.add_argument("--checkpoint", metavar="DIR", type=Path, help="where everything goes (./NAME-run)")
+    out.add_argument("--plot", metavar="FILE", type=Path, help="the curve, .png or .svg (DIR/curve.png)")
+    out.add_argument("--log", metavar="FILE", type=Path, help="the numbers of the curve (DIR/log.csv)")
+    command.set_defaults(run=train)
+
+
+def signal_file(text: str) -> tuple[str, str]:
+    """An argument type: `x=dry.wav`."""
+    name, equals, path = text.partition("=")
+    if not equals or not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as SIGNAL=FILE, for example x=dry.wav")
+    return name, path
+
+
+def share(text: str) -> float:
+    """An argument type: at least 0, less than 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return value
+
+
+def train(options) -> int:
+    program = find(options.file)
+    folder = options.checkpoint or Path(f"{program.stem}-run")
+    if folder.exists() and not folder.is_dir():
+        raise Usage(f"{folder} is a file, not a folder")
+    stored = Job.read(folder) if (folder / JOB).exists() else None
+    job, data, corpus = prepare(options, program, stored)
+    if stored is not None and (changed := stored.differences(job)):
+        raise Refusal(f"{folder} holds a run with different settings, which cannot go on like this: "
+                      f"{'; '.join(changed)}\n  hint: --checkpoint names another folder")
+    job = save_job(job, folder, program, data)
+    with patience(f"compiling {program.stem}", options.progress):
+        net = job.net(folder, "parameters")
+    if corpus:
+        report.tell(corpus.summary())
+    report.tell(summary(job, net, data))
+    learn(options, job, net, data, folder)
+    return finish(options, job, net.name, folder)
+
+
+# ------------------------------------------------------------------------------------------------ what is asked
+
+def prepare(options, program, stored: Job | None):
+    """The job that flags, stored run and defaults make, its data, and its text if it is one."""
+    from rnnc import pipeline
+    pipeline.check(program.source, options.model, dict(options.sizes))
+    names = size_names(program.source, options.model)
+    where = dataset.place(options, names, stored.source if stored else None)
+    if where is None:
+        raise Usage(f"what should {program.stem} learn from?", hint="--text, --data or --set names it")
+    training = settled(options, DEFAULTS | (FOR_TEXT if where.kind == dataset.TEXT else {}),
+                       stored.training if stored else {})
+    sizes = (stored.sizes if stored else {}) | dict(options.sizes)
+    corpus = dataset.read_corpus(where) if where.kind == dataset.TEXT else None
+    if corpus and "vocab" in names:
+        sizes = {"vocab": len(corpus.vocabulary)} | sizes
+    model = options.model or (stored.model if stored else None)
+    graph = pipeline.elaborated(program.source, model, sizes)
+    data = dataset.from_text(corpus, graph, training) if corpus else dataset.from_files(where, graph, training)
+    files = program_files(program.source)
+    job = Job(program="", digest=digest(program.source, files), model=model, sizes=sizes,
+              dtype=options.dtype or (stored.dtype if stored else "float32"), source=dataset.facts(where, data, corpus),
+              vocabulary=data.vocabulary if corpus else None, training=training)
+    return job, data, corpus
+
+
+def settled(options, defaults: dict, stored: dict) -> dict:
+    """Each setting from its flag, from the run that goes on, or from the defaults, in this order."""
+    given = {key: getattr(options, key) for key in defaults if getattr(options, key) is not None}
+    return defaults | stored | given
+
+
+def size_names(source, model: str | None) -> set[str]:
+    """The sizes that a program's model can be given."""
+    from rnnc.front.parse import parse
+    from rnnc.front.tree import Model
+    return {formal.name.id for item in parse(source).items
+            if isinstance(item, Model) and model in (None, item.name.id) for formal in item.sizes}
+
+
+def save_job(job: Job, folder: Path, program, data) -> Job:
+    """Everything that later commands need, before the first update."""
+    kept = keep_program(folder, program.source, program_files(program.source))
+    if data.held is not None:
+        held.keep(data.held, folder)
+    job = replace(job, program=kept)
+    job.write(folder)
+    return job
+
+
+def summary(job: Job, net, data) -> str:
+    sizes = ", ".join(f"{k} = {v}" for k, v in job.sizes.items())
+    t = job.training
+    form = f"{data.streams} streams x {data.frames} frames" if data.carries else f"{data.batch_size} sequences"
+    lines = [f"{net.name}({sizes}): {net.theta.size:,} parameters, {net.dtype}",
+             f"{t['epochs']} epochs of {len(data)} updates ({form}), {t['optimizer']}, learning rate {t['lr']:g} "
+             f"({t['schedule']}), gradient clipped at {t['clip_norm']:g}"]
+    if data.held is not None:
+        lines.append(f"held out: the last {t['held_out']:.0%}, {data.held.total:,} "
+                     f"{'characters' if job.vocabulary else 'frames'}")
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------------------ learning
+
+def learn(options, job: Job, net, data, folder: Path) -> None:
+    """The training itself; a row of the report after every epoch."""
+    text = job.vocabulary is not None
+    epochs = job.training["epochs"]
+
+    def after_epoch(row: dict) -> None:
+        report.tell(report.line(row, epochs, text))
+        write_log(options, folder)
+
+    try:
+        rnnc.fit(net, data, optimizer(job, net, data), epochs=epochs, window=job.training["window"],
+                 step=job.training["step"], validate=data.held, checkpoint=folder, resume=True,
+                 progress=options.progress, callback=after_epoch)
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            write_log(options, folder)
+        raise KeyboardInterrupt(f"the same command goes on from {folder}") from None
+
+
+def optimizer(job: Job, net, data):
+    t = job.training
+    kind = getattr(rnnc, OPTIMIZERS[t["optimizer"]])
+    rate = t["lr"]
+    if t["schedule"] == "cosine":
+        step = t["step"] or t["window"]
+        updates = t["epochs"] * (-(-data.length // step) if step and data.carries else len(data))
+        rate = lambda update: t["lr"] * (LAST + (1 - LAST) * (1 + math.cos(math.pi * min(1, update / updates))) / 2)
+    return kind(net, learning_rate=rate, clip_norm=t["clip_norm"])
+
+
+def position(folder: Path) -> dict:
+    from rnnc.runtime.checkpoint import Checkpoint
+    return Checkpoint.read(folder).record["position"]
+
+
+def write_log(options, folder: Path) -> None:
+    at = position(folder)
+    report.log(at["rows"], at["curve"], options.log or folder / "log.csv")
+
+
+def finish(options, job: Job, name: str, folder: Path) -> int:
+    """The log, the curve, and what to do next."""
+    text, rows = job.vocabulary is not None, position(folder)["rows"]
+    log, picture = options.log or folder / "log.csv", options.plot or folder / "curve.png"
+    write_log(options, folder)
+    drawn = draw(log, picture, name, report.unit(text), report.scale(text))
+    if drawn != picture and options.plot:
+        note(f"matplotlib is not installed: the curve is {drawn} (pip install 'rnnc[plot]' brings PNG)")
+    report.tell(f"checkpoint {folder}, log {log}, curve {drawn}")
+    if rows and report.HELD in rows[-1]:
+        report.tell(f"held out: {rows[-1][report.HELD] * report.scale(text):.4f} {report.unit(text)} "
+                    f"after {rows[-1]['epoch']} epochs")
+    if text:
+        report.tell(f"to generate:  rnnc generate {folder} --prompt 'The ' --length 500")
+    return 0
