@@ -78,7 +78,7 @@ class Scene:
 
     @property
     def shown(self) -> str:
-        return "the file ends, but it" if self.type() == "$END" else f"`{self.text()}`"
+        return f"`{self.text()}`"
 
     @property
     def in_body(self) -> bool:
@@ -135,8 +135,9 @@ def _reserved_word(s: Scene) -> Refusal | None:
         return s.refuse("E0109", f"`{s.text(-1)}` is a reserved word and cannot be a name", step=-1)
     if s.type() not in RESERVED or "NAME" not in s.wanted or s.type() in ("AND", "OR"):
         return None
-    unfinished = s.type() in STATEMENTS | DEFINITIONS and s.starts_line()
-    if not unfinished and not begins_equation(s.words, s.at) and ("RBRACE" not in s.wanted or s.type(1) == "EQUAL"):
+    next_statement = s.type() in STATEMENTS | DEFINITIONS and s.starts_line()     # so the one before is unfinished
+    defined = s.type(1) == "EQUAL"
+    if not next_statement and (defined or "RBRACE" not in s.wanted):
         return s.refuse("E0109", f"`{s.text()}` is a reserved word and cannot be a name", resume=s.at + 1)
 
 
