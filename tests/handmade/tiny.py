@@ -1,5 +1,6 @@
 """The net of tanh.c: its manifest, built and loaded as the compiler would, and its meaning in NumPy."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from rnnc.runtime.net import Net
 from rnnc.target.build import build
 
 HERE = Path(__file__).parent
+RUNTIME = HERE.parents[1] / "runtime"
 
 
 def manifest(dtype: str = "float64", probe: tuple[str, ...] = ()) -> dict:
@@ -36,10 +38,23 @@ def texts(dtype: str = "float64") -> tuple[str, str, str]:
     real = {"float32": "float", "float64": "double"}[dtype]
     header = (HERE / "tanh.h").read_text()
     c = (HERE / "tanh.c").read_text().replace('#include "tanh.h"\n', header)
+    fixed = [(RUNTIME / f"{name}.h").read_text() for name in ("base", "threads", "maths", "optimisers")]
+    declared, defined = optimisers(fixed[-1], real)
     maths = "" if dtype == "float64" else "#define tanh tanhf\n#define exp expf\n#define log logf\n"
     cdef = "".join(line for line in header.splitlines(True) if not line.startswith("#")).replace("REAL", real)
-    return (f"#define REAL {real}\n#include <math.h>\n{maths}{c}", "struct tiny_tuning;\n" + cdef,
-            f"#define REAL {real}\n" + header)
+    c = "\n".join([f"#define RN_DOUBLE {int(dtype == 'float64')}", *fixed, defined, f"#define REAL {real}", maths, c])
+    return c, "struct tiny_tuning;\n" + cdef + declared, f"#define REAL {real}\n{header}{declared}"
+
+
+def optimisers(text: str, real: str) -> tuple[str, str]:
+    """The fixed C's optimisers under the model's name: declarations and definitions."""
+    declared, defined = [], []
+    for kind, function, short, arguments in re.findall(r"^RN_FUNCTION (\w+) (rn_(\w+))\(([^)]*)\)", text, re.M):
+        plain = re.sub(r"\breal\b", real, " ".join(arguments.replace("restrict", "").split()))
+        names = ", ".join(a.split()[-1].lstrip("*") for a in plain.split(","))
+        declared.append(f"{kind} tiny_{short}({plain});")
+        defined.append(f"{kind} tiny_{short}({plain}) {{ {'return ' * (kind != 'void')}{function}({names}); }}")
+    return "\n".join(declared) + "\n", "\n".join(defined) + "\n"
 
 
 def tiny(dtype: str = "float64", cache_dir=None, **more) -> Net:
