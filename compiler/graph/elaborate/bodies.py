@@ -219,6 +219,8 @@ def equation(scope: Scope, targets, value: tree.Expr) -> None:
         for made, ref in zip(signals, given):
             if isinstance(found, Application):
                 made.application, made.alias = found, ref
+                if ref.draft.signal.spare and ref is not given[0]:     # the second and further ones have no path yet
+                    ref.draft.signal.place = made.place
             settle(scope, made, ref)
 
     work = scope.work

@@ -291,7 +291,10 @@ def _labelled(expr: tree.Call, at: At) -> Value:
 
 # ---------------------------------------------------------------------------------------------------------- not yet
 
-@builtin("last", "sum_over", "mean_over", "max_over", "softmax_over", "permute_time", "dropout", "noise",
+LATER = ("last", "sum_over", "mean_over", "max_over", "softmax_over", "permute_time", "dropout", "noise",
          "straight_through", "spike", "quantize", "ctc")
+
+
+@builtin(*LATER)
 def _not_supported(expr: tree.Call, at: At) -> Value:
     raise Stop("E0690", f"{expr.function.id} is not supported yet", expr.span)

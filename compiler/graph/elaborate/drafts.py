@@ -102,7 +102,7 @@ class Draft:
     @property
     def known(self) -> Type | None:
         """The type, if those who need every size of it may use it: it can no longer grow by broadcasting."""
-        if self.type is None or self.final:
+        if self.type is None or self.final or "assumed" in self.attrs:
             return self.type
         if self.type.classes is not None or (self.type.shape and all(s.value != 1 for s in self.type.shape)):
             return self.type
@@ -189,6 +189,17 @@ class Engine:
                     self.update(draft)
                     self.run()
                     return True
+        return False
+
+    def assume(self) -> bool:
+        """The last resort of loops with sizes of 1: one that others wait for is taken as it is. If it grows after all,
+        whoever took it is looked at again."""
+        for draft in self.drafts:
+            if draft.known is None and draft.type and draft.type.shape and any(u.type is None for u in draft.users):
+                draft.attrs["assumed"] = True
+                self.moved.extend(draft.users)
+                self.run()
+                return True
         return False
 
     def verify(self) -> None:

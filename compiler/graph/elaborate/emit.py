@@ -4,8 +4,6 @@ What remains to be decided here: which values are constants (they depend on no f
 found by going round until nothing changes; which signals a state holds; and the names by which the outside knows them.
 """
 
-import numpy as np
-
 from rnnc.errors import Faults, Note, Span
 from rnnc.graph.elaborate import lower
 from rnnc.graph.elaborate.drafts import Draft, Ref, Stop, describe
@@ -17,7 +15,7 @@ from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Builder, Graph, Initial
 LEAVES = {"param", "input", "number", "array", "frame_index", "signal"}
 # Whole numbers stay whole in these; in everything else they become reals.
 WHOLE = {"add", "sub", "mul", "neg", "mod", "minimum", "maximum", "where", "signal", "concat", "pick", "reshape",
-         "transpose", "take", "stop_gradient", "product_of_one"}
+         "transpose", "take", "stop_gradient"}
 
 
 def settle(ref: Ref) -> Ref:
@@ -166,43 +164,46 @@ class Emitter:
     def emit(self) -> Graph:
         live = self.mark()
         self.classify(live)
-        signals = [d.signal for d in live if d.op == "signal"]
-        values = {}
-        for s in signals:                      # an unnamed right side takes the name of its equation
-            ref = self.reads[s.draft][0]
-            if ref.delay == 0 and ref.draft.op not in LEAVES and ref.draft not in values:
-                values[ref.draft] = s
+        self.hide()
+        named: dict[Draft, Signal] = {}        # an unnamed right side is the node of its equation
         for d in live:
-            if d.op == "number" or d in self.number:
-                continue
-            owner = values.get(d)
-            self.number[d] = self.reserve(self.domain_of[d], self.final_kind(d))
-            if owner is not None:
-                self.number[owner.draft] = self.number[d]
-            elif d.op == "signal":
-                for value, s in values.items():
-                    if s.draft is d:
-                        self.number[value] = self.number[d]
+            if d.op == "signal":
+                value = self.reads[d][0]
+                if value.delay == 0 and value.draft.op not in LEAVES:
+                    named.setdefault(value.draft, d.signal)
+        merged = {s.draft: value for value, s in named.items()}
         for d in live:
-            if d.op == "number" or d.op == "signal" and self.reads[d][0].draft in values and \
-                    values[self.reads[d][0].draft].draft is d:
+            if d.op != "number" and d not in self.number:
+                self.number[d] = self.reserve(self.domain_of[d], self.final_kind(d))
+                if d in named or d in merged:
+                    self.number[named[d].draft if d in named else merged[d]] = self.number[d]
+        for d in live:
+            if d.op == "number" or d in merged:
                 continue
-            name = values.get(d, d.signal)
+            name = named.get(d, d.signal)
             try:
                 node = lower.TABLE.get(d.op, lower.elementwise)(self, d)
             except Stop as stop:
                 self.work.engine.report(stop)
                 node = Node("number", (), self.shape(d), REAL, self.domain_of[d], (("value", 0.0),))
             self.builder.define(self.number[d], self.named(node, d, name))
-        aliases = self.aliases()
+        self.aliases()
         initials = self.initials(live)
         self.faults.stop()
-        return self.finish(initials, aliases)
+        return self.finish(initials)
+
+    def hide(self) -> None:
+        """Where an equation has a value before the start of its own, what it names is another signal, without name."""
+        for s in self.work.signals:
+            if s.alias is not None and s.starts:
+                result = settle(s.alias).draft.signal
+                if result.place is s.place:
+                    result.place = None
 
     def named(self, node: Node, draft: Draft, signal: Signal | None) -> Node:
         name, span = None, draft.span
         if signal is not None:
-            name = "t" if draft.op == "frame_index" else signal.place.path()
+            name = "t" if draft.op == "frame_index" else signal.place.path() if signal.place else None
             span = signal.span
         return Node(node.op, node.args, node.shape, node.kind, self.domain_of[draft], node.attrs, name, span)
 
@@ -259,7 +260,7 @@ class Emitter:
 
     # ---------------------------------------------------------------------------------------------------- the graph
 
-    def finish(self, initials: dict[int, Initial], aliases) -> Graph:
+    def finish(self, initials: dict[int, Initial]) -> Graph:
         work = self.work
         take = lambda group: {name: self.root(ref) for name, (ref, _) in group.items()}
         outputs = take(work.outputs)
@@ -289,7 +290,3 @@ class Emitter:
             kind = kind or self.final_kind(ref.draft)
             found = self.add("identity", (found,), self.shape(ref.draft), kind, ref.draft.span)
         return found.node
-
-
-def is_filled(array: np.ndarray) -> bool:
-    return array.size > 1 and bool((array == array.flat[0]).all())

@@ -1,5 +1,6 @@
 """From a program's text to its graph: which files are read, which model is meant, which sizes it gets."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from rnnc.errors import Faults, Source
 from rnnc.front import tree
 from rnnc.front.parse import parse
-from rnnc.graph.elaborate import bodies, causality
+from rnnc.graph.elaborate import bodies, causality, names, outside
 from rnnc.graph.elaborate.emit import Emitter
 from rnnc.graph.elaborate.library import Library
 from rnnc.graph.elaborate.places import Place, Store
@@ -29,8 +30,8 @@ class Program:
 
 def read_file(path: str, user: str) -> Source:
     """A used file, relative to the one that uses it."""
-    there = Path(user).parent / path
-    return Source(str(there), there.read_text(encoding="utf-8"))
+    there = os.path.normpath(Path(user).parent / path)
+    return Source(there, Path(there).read_text(encoding="utf-8"))
 
 
 def open_source(source: str | Path) -> Source:
@@ -45,37 +46,38 @@ def load(source: str | Path | Source, model: str | None = None, sizes: dict | No
     """Read, parse and elaborate. `CompileError` carries every fault that was found."""
     text = source if isinstance(source, Source) else open_source(source)
     file = parse(text)
-    library = Library(read_file)
-    graph = _elaborate(file, sizes or {}, model, library)
+    graph, library = _elaborate(file, sizes or {}, model, read_file)
     return Program(graph, file, (text, *library.sources.values()))
 
 
 def elaborate(file: tree.File, sizes: dict | None = None, model: str | None = None, *,
               read_file: ReadFile = read_file) -> Graph:
-    return _elaborate(file, sizes or {}, model, Library(read_file))
+    return _elaborate(file, sizes or {}, model, read_file)[0]
 
 
 def choose(file: tree.File, model: str | None, faults: Faults) -> tree.Model:
     models = [item for item in file.items if isinstance(item, tree.Model)]
-    names = [m.name.id for m in models]
+    known = [m.name.id for m in models]
     chosen = [m for m in models if model is None or m.name.id == model]
     if len(chosen) == 1:
         return chosen[0]
     if not models:
-        faults.add("E0212", "there is no model in this file: it is a library", file.span)
+        faults.add("E0601", "there is no model in this file: it is a library", file.span)
     elif model is None:
-        faults.add("E0212", f"there are several models, {', '.join(names)}: say which is meant", models[1].name.span,
-                   hint=f'model="{names[0]}"')
+        faults.add("E0601", f"there are several models, {', '.join(known)}: say which is meant", models[1].name.span,
+                   hint=f'model="{known[0]}"')
     else:
-        faults.add("E0212", f"there is no model called {model}", models[0].name.span, hint=near(model, names)
-                   or f"there is {', '.join(names)}")
+        faults.add("E0601", f"there is no model called {model}", models[0].name.span, hint=near(model, known)
+                   or f"there is {', '.join(known)}")
     faults.stop()
 
 
-def _elaborate(file: tree.File, sizes: dict, model: str | None, library: "Library") -> Graph:
+def _elaborate(file: tree.File, sizes: dict, model: str | None, read_file: ReadFile) -> tuple[Graph, Library]:
     faults = Faults()
     work = Work(faults)
-    definitions = library.definitions(file, work, faults)
+    library = Library(read_file, work, names.check)
+    definitions = library.definitions(file, faults)
+    names.check(file, definitions, faults)
     faults.stop()
     chosen = choose(file, model, faults)
     root = Place()
@@ -85,13 +87,15 @@ def _elaborate(file: tree.File, sizes: dict, model: str | None, library: "Librar
     bodies.declare(scope, chosen.body)
     bodies.elaborate(scope, chosen.body)
     if not work.outputs and not work.losses:
-        faults.add("E0601", f"the model {chosen.name.id} has neither an output nor a loss", chosen.name.span)
+        faults.add("E0603", f"the model {chosen.name.id} has neither an output nor a loss", chosen.name.span)
     work.complete()
     faults.stop()
     graph = replace(Emitter(work, faults).emit(), name=chosen.name.id)
     causality.check(graph, faults)
+    outside.check_names(graph, {name: span for name, (_, span) in work.metrics.items()}, chosen.name.span, faults)
+    outside.check_targets(graph, faults)
     faults.stop()
-    return causality.sorted_graph(graph)
+    return causality.sorted_graph(graph), library
 
 
 def bind_sizes(scope: Scope, model: tree.Model, sizes: dict, faults: Faults) -> None:
@@ -99,7 +103,7 @@ def bind_sizes(scope: Scope, model: tree.Model, sizes: dict, faults: Faults) -> 
     for name in sizes:
         if name not in formals:
             known = ", ".join(formals) or "none"
-            faults.add("E0213", f"the model {model.name.id} has no size called {name}", model.name.span,
+            faults.add("E0212", f"the model {model.name.id} has no size called {name}", model.name.span,
                        hint=near(name, formals) or f"its sizes: {known}")
     for name, formal in formals.items():
         if name in sizes:
@@ -107,7 +111,7 @@ def bind_sizes(scope: Scope, model: tree.Model, sizes: dict, faults: Faults) -> 
         elif formal.default is not None:
             scope.names[name] = Thunk(formal.default, At(scope))
         else:
-            faults.add("E0213", f"the size {name} has no value", formal.name.span, hint=f"give one: {name} = …")
+            faults.add("E0212", f"the size {name} has no value", formal.name.span, hint=f"give one: {name} = …")
             scope.names[name] = 1
 
 
@@ -121,5 +125,5 @@ def given(name: str, value, formal: tree.Formal, faults: Faults):
         return int(value)
     if isinstance(value, (int, float)):
         return value
-    faults.add("E0213", f"the size {name} is a number or a list of numbers, not {value!r}", formal.name.span)
+    faults.add("E0212", f"the size {name} is a number or a list of numbers, not {value!r}", formal.name.span)
     return 1

@@ -87,7 +87,10 @@ def product(draft: Draft) -> Type | None:
         raise Stop("E0304", f"the left side of @ is {describe(left)}, not a matrix", draft.span,
                    hint="use * for products with a scalar" if not left.shape else None)
     if right is None:
-        return Type(left.shape[:1]) if draft.attrs.get("guess") and left.rank == 2 else None
+        if not draft.attrs.get("guess") or left.rank != 2:
+            return None
+        seen = draft.args[1].draft.type                      # perhaps with a size of 1 that may still grow
+        return Type(left.shape[:1] + (seen.shape[1:] if seen is not None else ()))
     if right.classes is not None:
         if left.rank != 2:
             raise Stop("E0304", f"the left side of @ is {describe(left)}, not a matrix", draft.span)

@@ -74,7 +74,7 @@ class Work:
             moved = [self.attempt(work, *drafts) for work, drafts, _ in waiting]
             if any(moved) or self._ask_again():
                 continue
-            if not self.engine.commit() and not self.engine.guess():
+            if not (self.engine.commit() or self.engine.guess() or self.engine.assume()):
                 break
         for constant in self.constants:
             self.attempt(lambda c=constant: self.constant(c, c.statement.span))

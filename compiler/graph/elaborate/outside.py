@@ -1,0 +1,86 @@
+"""What the outside sees of a graph: its names must be usable there, and a run must do without targets.
+
+Names become fields and macros in C and keyword arguments in Python, with the dots of their paths as underscores.
+"""
+
+import keyword
+import re
+
+from rnnc.errors import Faults, Note, Span
+from rnnc.graph.nodes import Graph
+
+C_KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split())
+CPP_KEYWORDS = frozenset(
+    "alignas alignof asm bool catch char8_t char16_t char32_t class compl concept consteval constexpr constinit "
+    "const_cast co_await co_return co_yield decltype delete dynamic_cast explicit export false friend mutable namespace "
+    "new noexcept nullptr operator private protected public reinterpret_cast requires static_assert static_cast template this "
+    "thread_local throw true try typeid typename using virtual wchar_t xor".split())
+MACROS = frozenset("NULL EOF NAN INFINITY HUGE_VAL errno assert stdin stdout stderr linux unix offsetof".split())
+CALLS = frozenset("state starts weight out probe accumulate streams frames threads self cotangents".split())
+RESULTS = frozenset("loss frames".split())      # what evaluation reports beside the metrics
+
+
+def check_names(graph: Graph, metrics: dict[str, Span], model: Span, faults: Faults) -> None:
+    refuse(graph.name, model, C_KEYWORDS | CPP_KEYWORDS | MACROS, "a reserved word of C", faults)
+    seen: dict[str, tuple[str, Span]] = {}
+    inside = {p.name: p.span for p in graph.params}
+    inside.update((node.name, node.span) for node in graph.nodes if node.name is not None and node.name != "t")
+    outside = {i.name: i.span for i in graph.inputs}
+    outside.update((name, graph[n].span) for name, n in graph.outputs.items())
+    for name, span in inside.items():
+        if "." not in name and name not in outside:
+            refuse(name, span, C_KEYWORDS | MACROS, "a reserved word of C", faults)
+            refuse(name, span, CALLS, "an argument of the calls in Python", faults)
+    for name, span in outside.items():
+        refuse(name, span, C_KEYWORDS | CPP_KEYWORDS | MACROS, "a reserved word of C", faults)
+        refuse(name, span, CALLS, "an argument of the calls in Python", faults)
+        refuse(name, span, keyword.kwlist, "a reserved word of Python", faults)
+    for name, span in metrics.items():
+        refuse(name, span, C_KEYWORDS | MACROS, "a reserved word of C", faults)
+        refuse(name, span, RESULTS, "reported by every evaluation", faults)
+    for name, span in sorted(inside.items(), key=lambda item: (item[1].line, item[1].column)):
+        flat = name.replace(".", "_")
+        if flat in seen and seen[flat][0] != name:
+            other, there = seen[flat]
+            faults.add("E0209", f"{name} and {other} are both {flat} in C", span, [Note(there, f"{other} is here")],
+                       "rename one of them")
+        seen.setdefault(flat, (name, span))
+
+
+def refuse(name: str, span: Span, words, what: str, faults: Faults) -> None:
+    if name in words:
+        faults.add("E0205", f"{name} cannot be a name here: it is {what}", span)
+    elif re.match(r"_[A-Z_]", name) and "C" in what:
+        faults.add("E0205", f"{name} cannot be a name here: C reserves names that begin so", span)
+
+
+def check_targets(graph: Graph, faults: Faults) -> None:
+    """Targets are given for losses and metrics only: no output and no state may need one."""
+    from_target: dict[int, int] = {}           # node -> the argument by which a target reaches it
+    waiting = [n for n, node in enumerate(graph.nodes) if node.op == "input"
+               and any(i.target and i.name == node.attr("name") for i in graph.inputs)]
+    from_target.update((n, n) for n in waiting)
+    while waiting:
+        n = waiting.pop()
+        for reader, _ in graph.uses[n]:
+            if reader not in from_target:
+                from_target[reader] = n
+                waiting.append(reader)
+
+    def origin(n: int) -> str:
+        while from_target[n] != n:
+            n = from_target[n]
+        return graph[n].name
+
+    for name, n in graph.outputs.items():
+        if n in from_target:
+            faults.add("E0604", f"the output {name} depends on the target {origin(n)}: a run has no targets",
+                       graph[n].span, hint=f"make {origin(n)} an input")
+    for n in graph.state:
+        if n in from_target:
+            reader = min((graph[v] for v, k in graph.uses[n] if graph[v].args[k].delay > 0),
+                         key=lambda node: (node.span.line, node.span.column))
+            faults.add("E0608", f"{graph[n].name} depends on the target {origin(n)} and is read with a delay: the "
+                                "state of a run would need the target", reader.span, hint=f"make {origin(n)} an input")
