@@ -107,7 +107,7 @@ def _state(graph: Graph) -> None:
                     adjoint = joint and read.node not in graph.initials
                     _demand(adjoint, graph, read.node, "is read with delay and not held in the state")
                 else:
-                    _demand(depth >= read.delay, graph, read.node, f"is read {read.delay} frames back, held for {depth}")
+                    _demand(depth >= read.delay, graph, read.node, f"is read {read.delay} back, held for {depth}")
 
 
 def _results(graph: Graph) -> None:

@@ -26,8 +26,8 @@ def gradient(graph: Graph) -> Graph:
     wanted = {n for n, node in enumerate(graph.nodes) if node.op == "param" and node.attr("name") in _trained(graph)}
     adjoints = _Adjoints(graph, builder, wanted, frozenset())
     adjoints.build(seeds)
-    return replace(graph, nodes=_passing(builder), losses={}, metrics={}, scores={"loss": loss},
-                   gradients=_by_parameter(graph, builder, adjoints))
+    found = _by_parameter(graph, builder, adjoints)
+    return replace(graph, nodes=_passing(builder), losses={}, metrics={}, scores={"loss": loss}, gradients=found)
 
 
 def vjp(graph: Graph) -> Graph:
@@ -56,8 +56,9 @@ def vjp(graph: Graph) -> Graph:
             parts = [adjoints.of[n] for n in sorted(leaves) if graph[n].attr("name") == i.name and n in adjoints.of]
             by_input[i.name] = _sum(builder, [Read(p) for p in parts]) if parts else _zeros(builder, i.shape, FRAME)
     states = {n: (Read(handed[n]), *adjoints.state_reads.get(n, ())) for n in graph.state if n in signals}
+    found = _by_parameter(graph, builder, adjoints)
     return replace(graph, nodes=_passing(builder), outputs={}, losses={}, metrics={}, scores={},
-                   gradients=_by_parameter(graph, builder, adjoints), input_gradients=by_input, state_gradients=states)
+                   gradients=found, input_gradients=by_input, state_gradients=states)
 
 
 def _passing(builder: Builder) -> tuple[Node, ...]:
@@ -221,10 +222,11 @@ class _Adjoints:
     def _define(self, n: int, parts: list[Read], names: "_Names") -> None:
         """The adjoint of n: the sum of its parts, under the number that was promised."""
         node, number = self.graph[n], self.of[n]
+        if node.domain == FRAME and all(self.builder.look(part.node).domain == CONSTANT for part in parts):
+            parts = [*parts, Read(_zeros(self.builder, node.shape, FRAME))]   # a value at each frame all the same
         if not parts:                          # reached only through pulls that are none
-            zero = make(self.builder, "number", value=0.0)
-            op, args = ("broadcast", (Read(zero),)) if node.shape else ("identity", (Read(zero),))
-        elif len(parts) == 1:
+            parts = [Read(_zeros(self.builder, node.shape, CONSTANT))]
+        if len(parts) == 1:
             op, args = "identity", (parts[0],)
         else:
             op, args = "add", (Read(_sum(self.builder, parts[:-1])), parts[-1])
