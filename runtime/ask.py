@@ -50,6 +50,12 @@ def source(given) -> str:
     if not path.exists():
         hint = "; program text has at least one newline" if "{" in given else ""
         raise InputError(f"source: no such file: {given}{hint}")
+    try:
+        path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise InputError(f"source: {given} is not UTF-8 text (byte {fault.start})") from None
+    except OSError as fault:
+        raise InputError(f"source: {given}: {fault.strerror or fault}") from None
     return given
 
 
