@@ -119,7 +119,7 @@ typedef struct {
 static rn_product rn_count_log[RN_COUNT_LOG];
 static atomic_long rn_count_used, rn_count_met[RN_COUNT_STAGES];
 
-static inline void rn_count_product(int stage, long rows, long columns, long inner) {
+RN_FUNCTION void rn_count_product(int stage, long rows, long columns, long inner) {
     long at = atomic_fetch_add(&rn_count_used, 1);
     if (at < RN_COUNT_LOG) rn_count_log[at] = (rn_product){stage, rows, columns, inner};
 }

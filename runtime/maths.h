@@ -85,7 +85,7 @@ RN_INLINE rn_v rn_sign(rn_v x) {
 }
 
 RN_INLINE rn_v rn_floor(rn_v x) {
-    rn_v whole = rn_all(2 / RN_EPSILON), size = rn_abs(x);        /* from here on every number is an integer */
+    rn_v whole = rn_all(1 / RN_EPSILON), size = rn_abs(x);        /* from here on every number is an integer */
     rn_v near = rn_copysign((size + whole) - whole, x);
     near -= (rn_v)(RN_MASK(near > x) & rn_bits_of(1));
     return rn_select(RN_MASK(size < whole), near, x);

@@ -82,7 +82,8 @@ def main():
     half = mp.log(2) / 2 * mpf("1.0005")
     quarter = (mp.pi / 4) ** 2 * mpf("1.001")
     for number, degrees in ((np.float32, (3, 2, 2, 2)), (np.float64, (8, 6, 6, 5))):
-        fit("exp", exponential, lambda r: abs(r**3) / max(abs(mp.expm1(r)), tiny) + tiny, degrees[0], -half, half, number)
+        fit("exp", exponential, lambda r: abs(r**3) / max(abs(mp.expm1(r)), tiny) + tiny, degrees[0], -half, half,
+            number)
         fit("log", logarithm, lambda z: z / 2 + tiny, degrees[1], 0, mpf("0.02944") * mpf("1.001"), number)
         fit("sin", sine, lambda z: z + tiny, degrees[2], 0, quarter, number)
         fit("cos", cosine, lambda z: z**2 + tiny, degrees[3], 0, quarter, number)

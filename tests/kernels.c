@@ -1,0 +1,216 @@
+/* What tests/test_kernels.py calls: the inlined and macro-made kernels behind plain functions. The fixed C of runtime/
+ * is pasted before this text, as in a generated file. */
+#include <pthread.h>
+
+int vl(void) { return RN_VL; }
+int rows_of(int mv) { return mv == 1 ? RN_ROWS(1) : mv == 2 ? RN_ROWS(2) : mv == 3 ? RN_ROWS(3) : RN_ROWS(4); }
+
+/* ---- maths: vectors, then one at a time ---- */
+#define EACH(name)                                                                                        \
+    void v_##name(const real *x, real *y, long n) {                                                       \
+        rn_mode before = rn_flush_denormals();                                                            \
+        for (long i = 0; i < n; i += RN_VL) rn_store_part(y + i, rn_##name(rn_load_part(x + i, n - i)), n - i); \
+        rn_restore(before);                                                                               \
+    }                                                                                                     \
+    void s_##name(const real *x, real *y, long n) {                                                       \
+        rn_mode before = rn_flush_denormals();                                                            \
+        for (long i = 0; i < n; i++) y[i] = rn_##name##1(x[i]);                                           \
+        rn_restore(before);                                                                               \
+    }
+#define EACH2(name)                                                                                       \
+    void v_##name(const real *a, const real *b, real *y, long n) {                                        \
+        for (long i = 0; i < n; i += RN_VL)                                                               \
+            rn_store_part(y + i, rn_##name(rn_load_part(a + i, n - i), rn_load_part(b + i, n - i)), n - i); \
+    }                                                                                                     \
+    void s_##name(const real *a, const real *b, real *y, long n) {                                        \
+        for (long i = 0; i < n; i++) y[i] = rn_##name##1(a[i], b[i]);                                     \
+    }
+EACH(exp) EACH(log) EACH(sigmoid) EACH(tanh) EACH(softplus) EACH(relu) EACH(sin) EACH(cos) EACH(erf) EACH(sqrt)
+EACH(abs) EACH(sign) EACH(floor) EACH(not)
+EACH2(mod) EACH2(pow) EACH2(min) EACH2(max) EACH2(lt) EACH2(le) EACH2(gt) EACH2(ge) EACH2(eq) EACH2(ne) EACH2(and)
+EACH2(or)
+
+/* ---- products, packing, folds ---- */
+void tile(int mv, const real *panel, long K, const real *const *rows, int nrows, real *acc, int accumulate) {
+    if (mv == 1) rn_tile(1, panel, K, rows, nrows, acc, accumulate);
+    if (mv == 2) rn_tile(2, panel, K, rows, nrows, acc, accumulate);
+    if (mv == 3) rn_tile(3, panel, K, rows, nrows, acc, accumulate);
+    if (mv == 4) rn_tile(4, panel, K, rows, nrows, acc, accumulate);
+}
+void cut(long R, long most, long i, long *ends) { rn_cut(R, most, i, ends, ends + 1); }
+void share(long total, int thread, int threads, long *ends) { rn_share(total, thread, threads, ends, ends + 1); }
+long packed(long n, long K, int g, int q) { return rn_packed(n, K, g, q); }
+void pack(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q) {
+    rn_pack(dst, src, row, column, n, K, gate, g, q);
+}
+void transpose_add(real *dst, long to, const real *src, long from, long rows, long columns, int accumulate) {
+    rn_transpose_add(dst, to, src, from, rows, columns, accumulate);
+}
+int fold(real *c, long ldc, long m, long K, const real *a, long lda, long skip, const real *const *x, long R,
+         real *scratch, int accumulate) {
+    const rn_rows left = {a, lda, NULL, skip}, right = {NULL, 0, x, 0};
+    rn_fold(c, ldc, m, K, &left, &right, R, scratch, accumulate);
+    return RN_FOLD_MOST;
+}
+long fold_scratch(void) { return RN_FOLD_SCRATCH; }
+void fold_sum(real *dst, long n, const real *a, long lda, long R, int accumulate) {
+    const rn_rows rows = {a, lda, NULL, 0};
+    rn_fold_sum(dst, n, &rows, R, accumulate);
+}
+void gather(real *dst, const real *table, long stride, long n, long classes, long label) {
+    rn_gather(dst, table, stride, n, classes, label);
+}
+void scatter(real *table, const real *src, long stride, long n, long classes, long label) {
+    rn_scatter_add(table, src, stride, n, classes, label);
+}
+
+/* ---- reductions ---- */
+real reduce(int which, const real *x, const real *y, long n) {
+    switch (which) {
+        case 0: return rn_row_sum(x, n);
+        case 1: return rn_row_max(x, n);
+        case 2: return rn_row_min(x, n);
+        case 3: return rn_row_logsumexp(x, n);
+        case 4: return rn_row_dot(x, y, n);
+        default: return (real)rn_row_argmax(x, n);
+    }
+}
+void softmax(real *y, const real *x, long n) { rn_row_softmax(y, x, n); }
+void logsoftmax(real *y, const real *x, long n) { rn_row_logsoftmax(y, x, n); }
+void matvec(real *y, const real *S, long stride, const real *q, long m, long n, int turned, int accumulate) {
+    if (turned) rn_matvec_transposed(y, S, stride, q, m, n, accumulate);
+    else rn_matvec(y, S, stride, q, m, n, accumulate);
+}
+void outer_add(real *S, long stride, const real *a, const real *b, long m, long n) {
+    rn_outer_add(S, stride, a, b, m, n);
+}
+
+/* ---- optimisers ---- */
+void sgd(long n, real *t, const real *g, double rate, double decay, double scale) {
+    rn_sgd(n, t, g, rate, decay, scale);
+}
+void momentum(long n, real *t, const real *g, real *v, double rate, double m, double damp, double decay, int64_t step,
+              double scale) {
+    rn_momentum(n, t, g, v, rate, m, damp, decay, step, scale);
+}
+void nesterov(long n, real *t, const real *g, real *v, double rate, double m, double decay, double scale) {
+    rn_nesterov(n, t, g, v, rate, m, decay, scale);
+}
+void rmsprop(long n, real *t, const real *g, real *s, real *mean, real *v, double rate, double alpha, double eps,
+             double m, double decay, double scale) {
+    rn_rmsprop(n, t, g, s, mean, v, rate, alpha, eps, m, decay, scale);
+}
+void adadelta(long n, real *t, const real *g, real *s, real *c, double rate, double rho, double eps, double decay,
+              double scale) {
+    rn_adadelta(n, t, g, s, c, rate, rho, eps, decay, scale);
+}
+void adam(int w, long n, real *t, const real *g, real *m, real *v, double rate, double b1, double b2, double eps,
+          double decay, int64_t step, double scale) {
+    if (w) rn_adamw(n, t, g, m, v, rate, b1, b2, eps, decay, step, scale);
+    else rn_adam(n, t, g, m, v, rate, b1, b2, eps, decay, step, scale);
+}
+double norm2(long n, const real *g) { return rn_norm2(n, g); }
+double clip(double norm, double most) { return rn_clip(norm, most); }
+
+/* ---- threads ---- */
+typedef struct {
+    long rounds;
+    int got;
+    int flushed;                              /* threads that saw denormals flushed */
+    _Atomic long wrong, here;
+    volatile long cells[RN_MOST_THREADS][16];
+} meeting;
+
+static void meet_often(void *argument, const rn_team *team, int thread) {
+    meeting *m = argument;
+    volatile float tiny = 1e-38f;
+    float flushed = tiny * 0.001f;
+    atomic_fetch_add(&m->here, flushed == 0);
+    for (long i = 1; i <= m->rounds; i++) {
+        m->cells[thread][0] = i;
+        rn_meet(team, thread);
+        RN_COUNT_MEETING(5);
+        for (int other = 0; other < team->threads; other++)
+            if (m->cells[other][0] != i) atomic_fetch_add(&m->wrong, 1);
+        rn_meet(team, thread);
+    }
+    if (thread == 0) m->got = team->threads;
+}
+
+typedef struct {
+    void (*work)(void *, int, int);
+    void *data;
+    int thread, threads;
+} errand;
+static void *run_errand(void *p) {
+    errand *e = p;
+    e->work(e->data, e->thread, e->threads);
+    return NULL;
+}
+/* A host that gives one thread less than it was asked for. */
+static void host_run(void *context, int threads, void (*work)(void *, int, int), void *data) {
+    pthread_t ids[RN_MOST_THREADS];
+    errand errands[RN_MOST_THREADS];
+    ++*(int *)context;
+    for (int i = 0; i < threads - 1; i++) {
+        errands[i] = (errand){work, data, i, threads - 1};
+        pthread_create(&ids[i], NULL, run_errand, &errands[i]);
+    }
+    for (int i = 0; i < threads - 1; i++) pthread_join(ids[i], NULL);
+}
+
+/* Threads really got, or -1 if somebody left a meeting early, -2 if denormals were not flushed, -3 if the host was not
+ * asked, -4 if the caller's mode was not put back. */
+int stress(int threads, long rounds, int with_host) {
+    static _Alignas(128) rn_flag flags[RN_MOST_THREADS];
+    static meeting m;
+    int asked = 0;
+    rn_host host = {host_run, &asked};
+    memset(flags, 77, sizeof flags);
+    memset(&m, 0, sizeof m);
+    m.rounds = rounds;
+    volatile float tiny = 1e-38f;
+    rn_parallel(threads, flags, meet_often, &m, with_host ? &host : NULL);
+    if (m.wrong) return -1;
+#if defined(__SSE__) || defined(__aarch64__)
+    if (m.here != m.got) return -2;
+#endif
+    if (with_host && asked != (threads > 1)) return -3;
+    volatile float after = tiny * 0.001f;
+    if (after == 0) return -4;
+    return m.got;
+}
+
+/* Hands numbers down a chain of threads by progress counters; returns how many arrived out of order. */
+static struct {
+    rn_flag flags[RN_MOST_THREADS];
+    long value[RN_MOST_THREADS][256], wrong;
+} chain;
+static void pass_on(void *argument, const rn_team *team, int thread) {
+    (void)argument, (void)team;
+    for (long chunk = 0; chunk < 256; chunk++) {
+        if (thread) rn_progress_wait(&chain.flags[thread - 1], chunk + 1);
+        if (thread && chain.value[thread - 1][chunk] != chunk * (thread)) chain.wrong++;
+        chain.value[thread][chunk] = chunk * (thread + 1);
+        rn_progress_set(&chain.flags[thread], chunk + 1);
+    }
+}
+long hand_down(int threads) {
+    static rn_flag flags[RN_MOST_THREADS];
+    memset(&chain, 0, sizeof chain);
+    rn_parallel(threads, flags, pass_on, NULL, NULL);
+    return chain.wrong;
+}
+
+/* ---- the counting build ---- */
+#ifdef RNNC_COUNT
+long counted(long *out) {
+    rn_count_clear();
+    RN_COUNT_PRODUCT(3, 5, 64, 7);
+    RN_COUNT_PRODUCT(4, 1, 16, 9);
+    out[0] = rn_count_read(1, out + 1, out + 2, out + 3);
+    stress(2, 10, 0);
+    out[4] = rn_count_meetings(5);
+    return rn_count_products();
+}
+#endif
