@@ -3,6 +3,7 @@
 Every equation is written so that its signal stays within LIMIT, whatever it reads and however long it runs.
 """
 
+import re
 from dataclasses import dataclass
 
 from random_expressions import Expressions
@@ -45,9 +46,14 @@ class Body(Expressions):
     def equation(self, value: Value, stem: str = "v") -> Signal:
         name = self.fresh(stem)
         self.lines.append(f"{name} = {value.text}")
-        made = Signal(name, value.shape, value.bound)
+        made = Signal(name, value.shape, value.bound, is_constant=self.is_constant(value.text))
         self.signals.append(made)
         return made
+
+    def is_constant(self, text: str) -> bool:
+        """Whether an expression reads nothing that changes from frame to frame."""
+        moving = {s.name for s in self.signals if not s.is_constant} | {"t"}
+        return moving.isdisjoint(re.findall(r"\w+", re.sub(r"\[t\b[^\]]*\]", "", text)))
 
     def straight(self) -> None:
         """An equation outside every loop."""
@@ -100,7 +106,7 @@ class Body(Expressions):
         old = self.past(member)
         forms = [self.squashed, self.squashed, self.squashed, self.gated, self.leaky, self.held, self.peak]
         if len(shape) == 1:
-            forms += [self.softened, self.recurrent, self.recurrent, self.recurrent, self.chained]
+            forms += [self.softened, self.recurrent, self.recurrent, self.recurrent, self.chained, self.turning]
         if len(shape) == 2:
             forms = [self.decaying, self.decaying, self.delta, self.gated, self.squashed]
         form = self.chance.choice(forms)
@@ -139,6 +145,12 @@ class Body(Expressions):
     def peak(self, shape, new, old):
         return Value(f"max(0.9 * {old.text}, {new.operand} + 0.031)", shape)
 
+    def turning(self, shape, new, old):
+        """Linear in its state: a product that is no larger than what it multiplies."""
+        turn = self.fresh("Q")
+        self.lines.append(f"param {turn} : {self.sizes(shape + shape)} ~ orthogonal")
+        return Value(f"{self.number(0.4, 0.8)} * {turn} @ {old.text} + 0.4 * {new.operand}", shape)
+
     def softened(self, shape, new, old):
         return Value(f"softmax(2 * {old.text} + {new.operand})", shape)
 
@@ -148,14 +160,15 @@ class Body(Expressions):
         return Value(f"logsoftmax({new.operand} + logsumexp({pairs}, axis = 1))", shape)
 
     def decaying(self, shape, new, old):
-        return Value(f"{self.number(0.4, 0.9)} * {old.text} + 0.3 * {self.outer(shape, 1).text}", shape)
+        text = f"{self.number(0.4, 0.9)} * {old.text} + 0.3 * {self.outer(shape, 1).text} + 0.1 * {self.param(shape)}"
+        return Value(text, shape)
 
     def delta(self, shape, new, old):
         key, value = self.value(shape[1:], 1), self.value(shape[:1], 1)
         if self.maybe(0.5):
             key = Value(self.param(shape[1:]) + f" * {self.tame(key, 1).operand}", shape[1:])
-        text = f"tanh({old.text} + 0.3 * outer({value.operand} - {old.text} @ {key.operand}, {key.text}))"
-        return Value(text, shape)
+        error = f"{value.operand} - {old.text} @ {key.operand}"
+        return Value(f"tanh({old.text} + 0.3 * outer({error}, {key.text}) + 0.2 * {self.param(shape)})", shape)
 
     # ------------------------------------------------------------------------------------ cells
 
@@ -165,6 +178,8 @@ class Body(Expressions):
     def application(self) -> None:
         """A cell of the program or a standard one, applied in one of the ways there are."""
         source = self.vector(1)
+        if self.is_constant(source.text):      # the same in every frame: nothing inside could have an init
+            source = Value(f"{source.operand} + 0.3 * cos(0.5 * t)", source.shape, source.bound + 1)
         argument = self.equation(source) if self.maybe(0.3) else None
         argument = argument.name if argument else source.text
         dims = source.shape[0]
@@ -187,7 +202,7 @@ class Body(Expressions):
             self.note("two results")
             a, b = self.fresh("r"), self.fresh("r")
             self.lines.append(f"{a}, {b} = {layer}({argument})")
-            self.signals += [Signal(a, (units,)), Signal(b, (units,))]
+            self.signals += [Signal(name, (units,), is_constant=self.is_constant(argument)) for name in (a, b)]
             return
         name = self.apply(layer, units, argument, dims, info.takes is None and info.size == N)
         if name and info.inner and self.maybe(0.4):
@@ -198,9 +213,12 @@ class Body(Expressions):
 
     def apply_standard(self, argument: str, dims: int) -> None:
         name = self.chance.choice(sorted(LIBRARY))
-        units = dims if name == "linear_recurrence" else self.known_size()
+        units = dims if name in ("linear_recurrence", "sru") else self.known_size()
         self.note(f"cell {name}")
-        self.apply(f"{name}({self.size(units)}{LIBRARY[name]})", units, argument, dims, name != "projected_lstm",
+        layer = f"{name}({self.size(units)}{LIBRARY[name]})"
+        if name == "projected_lstm":
+            units = 3
+        self.apply(layer, units, argument, dims, name != "projected_lstm",
                    name in BOUNDED)
 
     def apply(
@@ -265,7 +283,7 @@ class Body(Expressions):
         """`init` for some of the signals that are read at other frames, in all its forms."""
         for signal in self.signals:
             delays = self.reads.get(signal.name, set()) - {0}
-            if signal.is_input or not delays or self.maybe(0.4):
+            if signal.is_input or signal.is_constant or not delays or self.maybe(0.4):
                 continue
             forms = self.chance.sample(["every", "one"], self.chance.choice([1, 1, 2]))
             if "every" in forms:

@@ -34,6 +34,7 @@ class Signal:
     kind: str = "real"
     classes: int = 0
     is_input: bool = False
+    is_constant: bool = False                  # the same in every frame: has no value before the start
 
 
 @dataclass
@@ -145,6 +146,8 @@ class Leaves:
 
     def constant(self, shape: tuple[int, ...]) -> str:
         name = self.fresh("A")
+        if self.generic and set(shape) != {list(self.texts)[0]}:
+            return self.param(shape)           # a constant needs sizes that are known beforehand
         formula = self.chance.choice([
             "cos(i + 2 * j)", "where(i == j, 0.9, 0.05)", "(i - j) / (i + j + 1)", "0.3 * sin(1 + i * j)",
             "where(i < j, -0.4, 0.4)", "exp(-abs(i - j)) * 0.8"])

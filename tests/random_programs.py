@@ -64,7 +64,12 @@ def draw_cell(chance, features, helpers, cells, without) -> tuple[str, CellInfo]
     for _ in range(chance.choice([1, 1, 2])):
         chance.choice([body.ring_of_signals] * 3 + [body.straight] * 2 + [body.application])()
     units = N if generic else chance.choice([1, 3, 5, 8])
-    results = [body.equation(body.tame(body.value((units,), 2), 2), "out") for _ in range(chance.choice([1, 1, 2]))]
+    results = []
+    for _ in range(chance.choice([1, 1, 2])):
+        value = body.tame(body.value((units,), 2), 2)
+        if body.is_constant(value.text):       # a cell's result follows its argument
+            value = Value(f"{value.operand} + 0.1 * mean(x)", value.shape, value.bound + 1)
+        results.append(body.equation(value, "out"))
     body.initials()
     delays = {d for reads in body.reads.values() for d in reads}
     features.update(["cell for any size" if generic else "cell for one size"])

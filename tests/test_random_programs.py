@@ -6,7 +6,10 @@ import pytest
 from random_programs import draw, spoil
 
 from rnnc.errors import CompileError, Source
-from rnnc.front.parse import parse
+from rnnc.graph.blocks import block
+from rnnc.graph.elaborate import load
+from rnnc.graph.kinds import kind
+from rnnc.graph.loops import loops
 
 
 def test_a_seed_gives_one_program():
@@ -14,10 +17,28 @@ def test_a_seed_gives_one_program():
     assert draw(5).text != draw(6).text
 
 
-@pytest.mark.parametrize("seeds", [range(0, 60), range(1000, 1060)], ids=str)
-def test_well_formed_programs_parse(seeds):
+def graph_of(program):
+    return load(Source(f"random {program.seed}", program.text), sizes=program.sizes).graph
+
+
+@pytest.mark.parametrize("seeds", [range(0, 50), range(1000, 1050)], ids=str)
+def test_well_formed_programs_are_accepted(seeds):
     for seed in seeds:
-        parse(Source(f"random {seed}", draw(seed).text))
+        graph_of(draw(seed))
+
+
+def test_all_that_a_loop_can_be_occurs():
+    directions, sizes, kinds = set(), set(), set()
+    for seed in range(60):
+        graph = graph_of(draw(seed))
+        for loop in loops(graph):
+            found = block(graph, loop)
+            directions.add(loop.direction)
+            sizes.add(found.frames)
+            kinds.add(str(kind(graph, loop)))
+    assert directions == {1, -1}
+    assert {None, 1, 2, 3} <= sizes
+    assert {"dense", "diagonal", "diagonal linear", "linear"} <= kinds
 
 
 def test_features_can_be_left_out():
@@ -30,11 +51,11 @@ def test_features_can_be_left_out():
 def test_ill_formed_programs_give_compile_errors_only():
     chance = random.Random(1)
     refused = 0
-    for seed in range(60):
+    for seed in range(80):
         text = spoil(draw(chance.randrange(500)).text, seed)
         try:
-            parse(Source(f"spoiled {seed}", text))
+            load(Source(f"spoiled {seed}", text))
         except CompileError as error:
             refused += 1
             assert error.diagnostics and all(d.message and d.code.startswith("E") for d in error.diagnostics)
-    assert refused > 10
+    assert refused > 40
