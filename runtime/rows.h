@@ -84,9 +84,11 @@ RN_INLINE void rn_turn(real *to, const real *from, long rows, long columns) {
     for (long i = 0; i < rows; i++)
         for (long j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
 }
-RN_INLINE void rn_broadcast(real *to, const real *from, long rows, long columns, long row_step, long column_step) {
-    for (long i = 0; i < rows; i++)
-        for (long j = 0; j < columns; j++) to[i * columns + j] = from[i * row_step + j * column_step];
+/* [n0][n1][n2] numbers, each axis taken in its own step (0: repeated). */
+RN_INLINE void rn_broadcast(real *to, const real *from, long n0, long n1, long n2, long s0, long s1, long s2) {
+    for (long i = 0; i < n0; i++)
+        for (long j = 0; j < n1; j++)
+            for (long k = 0; k < n2; k++) to[(i * n1 + j) * n2 + k] = from[i * s0 + j * s1 + k * s2];
 }
 RN_INLINE void rn_one_hot(real *to, long n, int64_t label) {
     rn_zero(to, n);

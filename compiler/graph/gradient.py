@@ -55,7 +55,8 @@ def vjp(graph: Graph) -> Graph:
         if i.name in inputs:
             parts = [adjoints.of[n] for n in sorted(leaves) if graph[n].attr("name") == i.name and n in adjoints.of]
             by_input[i.name] = _sum(builder, [Read(p) for p in parts]) if parts else _zeros(builder, i.shape, FRAME)
-    states = {n: (Read(handed[n]), *adjoints.state_reads.get(n, ())) for n in graph.state if n in signals}
+    reads = {n: _by_delay(builder, adjoints.state_reads.get(n, [])) for n in signals}
+    states = {n: (Read(handed[n]), *reads[n]) for n in graph.state if n in signals}
     found = _by_parameter(graph, builder, adjoints)
     return replace(graph, nodes=_passing(builder), outputs={}, losses={}, metrics={}, scores={},
                    gradients=found, input_gradients=by_input, state_gradients=states)
@@ -88,6 +89,15 @@ def _zeros(builder: Builder, shape, domain: str) -> int:
     return make(builder, "broadcast", zero, shape=shape) if shape else zero
 
 
+def _by_delay(builder: Builder, reads: list[Read]) -> list[Read]:
+    """Pulls that are read with one delay are summed first and read once: one signal to keep, and products that add up
+    where they are made. (A pull is zero beyond a start and outside the call, so its sum is.)"""
+    groups: dict[int, list[Read]] = {}
+    for read in reads:
+        groups.setdefault(read.delay, []).append(Read(read.node))
+    return [Read(_sum(builder, group), delay) for delay, group in groups.items()]
+
+
 def _sum(builder: Builder, reads: list[Read]) -> int:
     if len(reads) == 1 and reads[0].delay == 0:
         return reads[0].node
@@ -108,7 +118,7 @@ class _Adjoints:
     wanted: set[int]                           # leaves whose adjoint is asked for
     signals: frozenset[int] | set[int]         # state signals whose entries' adjoint is asked for
     of: dict[int, int] = field(default_factory=dict)
-    state_reads: dict[int, tuple[Read, ...]] = field(default_factory=dict)
+    state_reads: dict[int, list[Read]] = field(default_factory=dict)
 
     def build(self, seeds: list[tuple[int, int]]) -> None:
         """`seeds`: (node, adjoint handed to it from outside)."""
@@ -190,7 +200,7 @@ class _Adjoints:
         if v in parts:
             parts[v].append(self._collected(v, Read(sent, -read.delay)))
         if to_state:
-            self.state_reads[v] = (*self.state_reads.get(v, ()), Read(sent, -read.delay))
+            self.state_reads.setdefault(v, []).append(Read(sent, -read.delay))
         for m in dict.fromkeys(initial):
             parts[m].append(Read(self._of_initial(read, m, sent)))
 
@@ -226,6 +236,8 @@ class _Adjoints:
             parts = [*parts, Read(_zeros(self.builder, node.shape, FRAME))]   # a value at each frame all the same
         if not parts:                          # reached only through pulls that are none
             parts = [Read(_zeros(self.builder, node.shape, CONSTANT))]
+        now = [part for part in parts if part.delay == 0]
+        parts = now + _by_delay(self.builder, [part for part in parts if part.delay])
         if len(parts) == 1:
             op, args = "identity", (parts[0],)
         else:

@@ -102,7 +102,8 @@ def _offsets(graph: Graph, role: Roles, nodes: list[int], block: Block) -> dict[
                 offset[n] = min(readers)
     for n in nodes:
         if n not in offset:
-            offset[n] = max((offset[s.node] for s in sources(graph, role, n) if s.node in members), default=0)
+            offset[n] = max((offset[s.node] for s in sources(graph, role, n) if s.node in members and s.node in offset),
+                            default=0)
     return offset
 
 

@@ -165,7 +165,7 @@ def _behind(graph: Graph, role: Roles, number: int) -> set[int]:
 def _needs_import(graph: Graph, role: Roles, n: int) -> bool:
     """Vector loads want padded rows; flags come as bytes; a seed for the state is spread over the call."""
     node = graph[n]
-    if node.op == "state_cotangent":
+    if node.op in ("cotangent", "state_cotangent"):
         return True
     info = next((i for i in graph.inputs if node.op == "input" and i.name == node.attr("name")), None)
     if info is not None and info.kind == "flag":

@@ -89,20 +89,23 @@ class Access:
         if what == "index":
             if read.delay:
                 raise Broken("a delayed integer has no memory")
-            if node.op == "frame_index":
-                return f"c->since[{r}]"
-            if node.op == "frames_left":
-                self.ahead = True
-                return f"c->left[{r}]"
-            if node.op in COMPARE:
-                return f"({self.integer(node.args[0], r)} {COMPARE[node.op]} {self.integer(node.args[1], r)})"
-            if node.op == "where":
-                return (f"({self.truth(node.args[0], r)} ? {self.integer(node.args[1], r)}"
-                        f" : {self.integer(node.args[2], r)})")
-            return integer(node.op, [self.integer(arg, r) for arg in node.args])
+            return self.counted(n, r, self.integer, self.truth)
         if read.delay == 0:
             return f"(int64_t)*({self.at(n, r)})"
         return f"(int64_t)*{self.function(n, read.delay)}(c, {r})"
+
+    def counted(self, n: int, r: str, integer_of, truth_of) -> str:
+        """An integer operator written out; `integer_of` and `truth_of` give its arguments."""
+        node = self.graph[n]
+        if node.op == "frame_index":
+            return f"c->since[{r}]"
+        if node.op == "frames_left":
+            self.ahead = True
+            return f"c->left[{r}]"
+        if node.op == "where":
+            choice = [integer_of(arg, r) for arg in node.args[1:]]
+            return f"({truth_of(node.args[0], r)} ? {choice[0]} : {choice[1]})"
+        return integer(node.op, [integer_of(arg, r) for arg in node.args])
 
     def truth(self, read: Read, r: str) -> str:
         """A condition, for choosing between integers: comparisons of integers, or a stored 0/1."""

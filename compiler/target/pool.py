@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from rnnc.errors import Broken
 from rnnc.graph.nodes import Builder, Graph, Node, Read
+from rnnc.graph.ops import OPS
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ class Pool:
         stack = [n]
         while stack:
             m = stack[-1]
+            literal = OPS[self[m].op].family == "elementwise"      # there a number is written into the expression
             missing = [read.node for read in self[m].args if read.node not in self.values
-                       and self[read.node].op != "number"]
+                       and not (literal and self[read.node].op == "number")]
             if m in self.values:
                 stack.pop()
             elif missing:

@@ -210,8 +210,6 @@ class Program:
                                  f"{to} = in->weight ? RN_BORROW(in->weight) : c->ones;"]
             elif node.op == "cotangent":
                 name = flat(str(node.attr("name")))
-                text.layout.append(f"{to} = rn_give(&at, R * {step} * sizeof(real));")
-                text.fields[self.names[n]] = "real *"
                 text.prepare += [f"if (cotangent && cotangent->{name})",
                                  f"    rn_copy_rows({to}, {step}, cotangent->{name}, {node.size}, c->R, {node.size});",
                                  f"else rn_zero({to}, c->R * {step});"]

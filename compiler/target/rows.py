@@ -12,7 +12,7 @@ from rnnc.graph.nodes import CONSTANT, INT, Read
 from rnnc.graph.ops import OPS
 from rnnc.plan.schedule import RowKernel
 from rnnc.target.access import Access
-from rnnc.target.expressions import COMPARE, integer, number, vector
+from rnnc.target.expressions import COMPARE, number, vector
 from rnnc.target.view import RowView
 
 
@@ -158,14 +158,11 @@ class RowWriter:
         return any(self.access.role[r] == "view" or not elementwise(self.graph[r]) for r, _ in self.graph.uses[n])
 
     def integer_value(self, n: int) -> str:
-        node = self.graph[n]
-        if node.op == "where":
-            return (f"({self.truth(node.args[0])} ? {self.integer(node.args[1])} : {self.integer(node.args[2])})")
-        return integer(node.op, [self.integer(read) for read in node.args])
+        return self.access.counted(n, "r", self.integer, self.truth)
 
     # -------------------------------------------------------------------------------------------- operands
 
-    def integer(self, read: Read) -> str:
+    def integer(self, read: Read, r: str = "r") -> str:
         n = read.node
         if n in self.local and read.delay == 0:
             return self.names[n]
@@ -173,7 +170,7 @@ class RowWriter:
             return f"({self.integer_value(n)})"
         return self.access.integer(read)
 
-    def truth(self, read: Read) -> str:
+    def truth(self, read: Read, r: str = "r") -> str:
         if read.node in self.local and read.delay == 0:
             return f"({self.names[read.node]}[0] != 0)"
         return self.access.truth(read, "r")
@@ -298,10 +295,12 @@ class RowWriter:
                 return (f"rn_zero({to}, {node.size}); rn_copy_rows({to} + {start}, {step}, {at[0]}, {part}, "
                         f"{prod(node.shape[:axis])}, {part});")
             case "broadcast":
-                dims = (1,) * (2 - len(shape)) + tuple(shape)
-                full = (1,) * (2 - len(node.shape)) + tuple(node.shape)
+                if max(len(shape), len(node.shape)) > 3:
+                    raise Broken("no C for broadcasting beyond three axes")
+                dims = (1,) * (3 - len(shape)) + tuple(shape)
+                full = (1,) * (3 - len(node.shape)) + tuple(node.shape)
                 steps = [0 if d == 1 else prod(dims[i + 1:]) for i, d in enumerate(dims)]
-                return f"rn_broadcast({to}, {at[0]}, {full[0]}, {full[1]}, {steps[0]}, {steps[1]});"
+                return f"rn_broadcast({to}, {at[0]}, {', '.join(map(str, (*full, *steps)))});"
             case "one_hot":
                 return f"rn_one_hot({to}, {node.size}, {self.integer(reads[0])});"
             case "take":
