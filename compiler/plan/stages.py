@@ -149,7 +149,7 @@ class Clusters:
             return self.put(number, last)
         if number in self.sunk:
             here = [r.node for r in self.reads(number) if self.ready(r.node) == stage]
-            product = stage >= 0 and self.drafts[stage].kind == "units" and self.can_join(number, stage)
+            product = stage >= 0 and self.drafts[stage].kind == "units" and self.can_pull(number, stage)
             if product and all(len(graph.uses[n]) == 1 for n in here):
                 self.pull(number, stage)
             return None                                       # otherwise placed with its loop
@@ -159,6 +159,12 @@ class Clusters:
         if last < 0 or last < stage or self.drafts[last].kind != "rows" or not self.can_join(number, last):
             last = self.new(Draft("rows"))
         return self.put(number, last)
+
+    def can_pull(self, number: int, stage: int) -> bool:
+        """As `can_join`, for a value and those of its arguments that were waiting for a loop."""
+        return self.can_join(number, stage) and all(
+            self.can_pull(r.node, stage) for r in self.reads(number)
+            if r.node in self.sunk and r.node not in self.stage and self.ready(r.node) == stage)
 
     def pull(self, number: int, stage: int) -> None:
         """Put a value into a stage with those of its arguments that were waiting for a loop."""

@@ -198,7 +198,7 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
                     "init": list(p.init)} for p in sorted(graph.params, key=lambda p: places[p.name])],
         "trainable": sum(size(p.shape) for p in graph.params if p.trainable),
         "total": sum(size(p.shape) for p in graph.params),
-        "scores": ([] if not graph.losses else ["loss"]) + list(graph.metrics),
+        "scores": ["loss", *graph.metrics] if graph.losses or graph.metrics else [],
         "state": [{"name": graph[n].name, "shape": list(graph[n].shape), "depth": k, "kind": graph[n].kind}
                   for n, k in graph.state.items()],
         "functions": [t.name for t in texts], "lookahead": model.lookahead,
