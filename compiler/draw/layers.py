@@ -38,7 +38,7 @@ class Link:
 class Layout:
     centre: dict[object, tuple[float, float]]
     links: list[Link]
-    ways: list[tuple[tuple[float, float], ...]]          # for each link: its points, two for each column it touches
+    ways: list[tuple[tuple[float, float], ...]]          # for each link: its points
     width: float
     height: float
 
@@ -53,9 +53,39 @@ class _Columns:
 
 
 def place(items: Sequence[Item], links: Sequence[Link], across: float = 44, down: float = 14) -> Layout:
-    """Positions for all; `across` and `down` are the gaps between columns and between items of one column."""
-    if not items:
-        return Layout({}, [], [], 0, 0)
+    """Positions for all; `across` and `down` are the gaps between columns and between items of one column. Parts that
+    no link joins are placed one below the other."""
+    whole = Layout({}, [], [], 0, 0)
+    for part in _parts(items, links):
+        inside = {item.key for item in part}
+        found = _place(part, [link for link in links if link.source in inside], across, down)
+        below = whole.height + down if whole.height else 0.0
+        whole.centre |= {key: (x, y + below) for key, (x, y) in found.centre.items()}
+        whole.links += found.links
+        whole.ways += [tuple((x, y + below) for x, y in way) for way in found.ways]
+        whole.width, whole.height = max(whole.width, found.width), below + found.height
+    return whole
+
+
+def _parts(items: Sequence[Item], links: Sequence[Link]) -> list[list[Item]]:
+    """Items that links join, the part with the first item first."""
+    near = defaultdict(list)
+    for link in links:
+        near[link.source].append(link.target)
+        near[link.target].append(link.source)
+    part: dict[object, int] = {}
+    for item in items:
+        waiting = [item.key]
+        number = part.setdefault(item.key, len(part))
+        while waiting:
+            for other in near[waiting.pop()]:
+                if other not in part:
+                    part[other] = number
+                    waiting.append(other)
+    return [[item for item in items if part[item.key] == number] for number in sorted(set(part.values()))]
+
+
+def _place(items: Sequence[Item], links: Sequence[Link], across: float, down: float) -> Layout:
     columns = _Columns({item.key: item for item in items}, _column(items, links))
     chains = _chain(columns, links)
     _sort(columns)
@@ -207,14 +237,15 @@ def _spaced(heights: list[float], wanted: list[float], weights: list[float], gap
 
 
 def _way(columns: _Columns, centre, widths: list[float], link: Link, chain: list) -> tuple[tuple[float, float], ...]:
+    """Level across every column, so that it bends only in the gaps between them, where nothing stands."""
     points = []
     for key in chain:
         x, y = centre[key]
-        half = (widths[columns.column[key]] if _is_slot(key) else columns.items[key].width) / 2
+        half, column = columns.items[key].width / 2, widths[columns.column[key]] / 2
         if key == link.source:
-            points.append((x + half, y + link.leave))
+            points += [(x + half, y + link.leave), (x + column, y + link.leave)]
         elif key == link.target:
-            points.append((x - half, y + link.enter))
+            points += [(x - column, y + link.enter), (x - half, y + link.enter)]
         else:
-            points += [(x - half, y), (x + half, y)]
-    return tuple(points)
+            points += [(x - column, y), (x + column, y)]
+    return tuple(point for i, point in enumerate(points) if i == 0 or point != points[i - 1])
