@@ -133,8 +133,7 @@ class _Adjoints:
             if n in parts:
                 parts[n].append(self._collected(n, Read(seed)))
         for u in needed:
-            node = self.graph[u]
-            for position, read in enumerate(node.args):
+            for position, read in self._edges(u):
                 self._send(u, position, read, parts)
         for n in needed:
             self._define(n, parts[n], names)
@@ -192,11 +191,14 @@ class _Adjoints:
         v = read.node
         to_state = v in self.signals and read.delay > 0
         initial = [m for m in self._initial_nodes(read) if m in parts]
-        if (position, read) not in self._edges(u) or not (v in parts or to_state or initial):
+        if not (v in parts or to_state or initial):
             return
         sent = pull(self.builder, u, self.of[u], position)
         if sent is None:
             return
+        if read.delay and self.builder.look(sent).domain == CONSTANT:    # only signals are read with delay
+            shape = self.graph[v].shape
+            sent = make(self.builder, "add", sent, _zeros(self.builder, shape, FRAME))
         if v in parts:
             parts[v].append(self._collected(v, Read(sent, -read.delay)))
         if to_state:

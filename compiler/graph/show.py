@@ -60,6 +60,7 @@ class _Text:
         seen = set(graph.roots()) | {m for i in graph.initials.values() for m in i.nodes()} | set(graph.initials)
         self.lines_of: dict[int, str] = {}     # text of the inlined nodes
         self.names: dict[int, str] = {}
+        unnamed = 0
         for n in graph.order:
             node = graph[n]
             uses = graph.uses[n]
@@ -69,15 +70,16 @@ class _Text:
             if leaf or node.name is None and once and n not in seen and len(text) <= INLINE:
                 self.lines_of[n] = text
             else:
-                self.names[n] = node.name or f"v{sum(1 for m in self.names if graph[m].name is None) + 1}"
+                unnamed += node.name is None
+                self.names[n] = node.name or f"v{unnamed}"
+        for n in self.lines_of:                # again, now that every name is known
+            self.lines_of[n] = self.body(n)
 
     def inline(self, n: int) -> bool:
         return n in self.lines_of
 
     def read(self, read: Read) -> str:
-        """Names of nodes further on (read round a loop) are their paths, or their numbers."""
-        n = read.node
-        name = self.lines_of.get(n) or self.names.get(n) or self.graph[n].name or f"n{n}"
+        name = self.lines_of.get(read.node) or self.names.get(read.node) or "?"     # "?": not named yet
         return delayed(name, read.delay)
 
     def body(self, n: int) -> str:
@@ -93,8 +95,8 @@ class _Text:
                 parts[position] += "'"
         if node.op in SHAPED:
             parts.append(sizes(node.shape))
-        if node.op == "slice" and attrs["axis"] == 0:
-            return f"{parts[0]}[{attrs['low']}:{attrs['high']}]"
+        if node.op == "slice":
+            return f"{parts[0]}[{':, ' * attrs['axis']}{attrs['low']}:{attrs['high']}]"
         parts += [str(value) if isinstance(value, str) else f"{key}={value}" for key, value in attrs.items()
                   if value is not None]
         return call(node.op, parts)

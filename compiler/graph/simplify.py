@@ -6,6 +6,8 @@ fixed point. No rewrite moves through a delayed read, changes what a state holds
 The rewrites of products, slices and pads are in split.py.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from rnnc.errors import Broken
@@ -166,7 +168,14 @@ def _where(patch, n, node):
 
 
 def _identity(patch, n, node):
-    patch.replace_by(n, patch.arg(n))
+    """A copy gives way to what it copies; if it may not (a state holds it), what it copies gives way to it."""
+    read = patch.arg(n)
+    source = patch.nodes[read.node]
+    if patch.replace_by(n, read) or read.delay or not source.args or source.domain != node.domain:
+        return
+    equation = replace(source, name=node.name or source.name, span=node.span or source.span)
+    if read.node not in patch.graph.state and patch.replace_by(read.node, Read(n)):
+        patch.nodes[n] = equation
 
 
 def _same_shape(patch, n, node):
@@ -178,8 +187,24 @@ def _same_shape(patch, n, node):
 
 
 def _concat(patch, n, node):
+    """Of one thing; of slices of one thing that lie side by side."""
     if len(node.args) == 1:
         patch.replace_by(n, patch.arg(n))
+        return
+    axis, parts = node.attr("axis"), []        # (source, low, high), or (read, None, None)
+    for read in map(patch.read, node.args):
+        inner = patch.at(read)
+        cut = (read, None, None)
+        if inner.op == "slice" and inner.attr("axis") == axis:
+            cut = (patch.read(inner.args[0]), inner.attr("low"), inner.attr("high"))
+        if parts and cut[1] is not None and parts[-1][0] == cut[0] and parts[-1][2] == cut[1]:
+            parts[-1] = (cut[0], parts[-1][1], cut[2])
+        else:
+            parts.append(cut)
+    if len(parts) < len(node.args):
+        reads = [source if low is None else patch.make("slice", source, axis=axis, low=low, high=high, span=node.span)
+                 for source, low, high in parts]
+        patch.become(n, "concat", *reads, axis=axis)
 
 
 def _transpose(patch, n, node):
