@@ -19,6 +19,7 @@ typedef uint64_t rn_ubits;
 #define RN_SMALLEST 2.2250738585072014e-308
 #define RN_ROOT_HALF 0.70710678118654752
 #define RN_TANH_END 22                        /* from here on tanh is 1 */
+#define RN_ERF_END 6                          /* so is erf */
 #define RN_TURNS_END 1e5                      /* up to here sin and cos reduce their argument exactly */
 RN_UNUSED static const real rn_exp_terms[] = {
     2.504593172298149e-08, 2.762227338822277e-07, 2.7557425147051282e-06, 2.480151624715636e-05, 0.0001984126970911678,
@@ -32,6 +33,14 @@ RN_UNUSED static const real rn_sin_terms[] = {
 RN_UNUSED static const real rn_cos_terms[] = {
     -1.1359559456330398e-11, 2.0875721626217735e-09, -2.7557314340677814e-07, 2.4801587289443543e-05,
     -0.0013888888888874064, 0.0416666666666666, -0.5};
+RN_UNUSED static const real rn_erf_inner[] = {
+    -7.775932158923771e-10, 1.3709111522673073e-08, -1.620588796345324e-07, 1.6447076846842983e-06,
+    -1.492470794315698e-05, 0.00012055293354338915, -0.0008548325922032933, 0.005223977605970315,
+    -0.026866170643093927, 0.11283791670944078, -0.37612638903183515, 0.12837916709551256};
+RN_UNUSED static const real rn_erf_outer[] = {
+    -1.2610654615437236e-05, -2.6575106640182452e-05, 2.7634168674738128e-05, 0.00017428715747654493,
+    4.3534917028254616e-05, -0.000981976620302166, -0.0008471425626739885, 0.006997461791908049, 0.0037328923985734588,
+    -0.0789785810164738, 0.24165819424246635, -0.42718584741395677, 0.25539567631050575};
 RN_UNUSED static const real rn_quarter[] = {1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21};
 #else
 typedef uint32_t rn_ubits;
@@ -46,11 +55,16 @@ typedef uint32_t rn_ubits;
 #define RN_SMALLEST 1.17549435e-38f
 #define RN_ROOT_HALF 0.70710678f
 #define RN_TANH_END 10
+#define RN_ERF_END 4
 #define RN_TURNS_END 1e4f
 RN_UNUSED static const real rn_exp_terms[] = {0.00138982316f, 0.00836606696f, 0.0416668542f, 0.16666548f, 0.5f};
 RN_UNUSED static const real rn_log_terms[] = {0.298731983f, 0.399774909f, 0.666667759f};
 RN_UNUSED static const real rn_sin_terms[] = {-0.000195169778f, 0.00833217613f, -0.166666552f};
 RN_UNUSED static const real rn_cos_terms[] = {2.44380917e-05f, -0.00138873642f, 0.0416666456f, -0.5f};
+RN_UNUSED static const real rn_erf_inner[] = {7.85053853e-05f, -0.000800926995f, 0.00518823182f, -0.0268537663f,
+                                              0.112835839f, -0.37612626f, 0.128379166f};
+RN_UNUSED static const real rn_erf_outer[] = {-0.00250923703f, -0.0808276832f, 0.241460428f, -0.427187651f,
+                                              0.255396128f};
 RN_UNUSED static const real rn_quarter[] = {1.5703125f, 0.0004837512969970703f, 7.549790126404332e-08f};
 #endif
 typedef rn_ubits rn_u __attribute__((vector_size(RN_BYTES)));
@@ -137,6 +151,15 @@ RN_INLINE rn_v rn_tanh(rn_v x) {
     return rn_copysign(e / (e + 2), x);
 }
 
+/* Up to 1 an odd polynomial, beyond 1 - exp(-x^2) times another one, of (x - 2) / (x + 2). */
+RN_INLINE rn_v rn_erf(rn_v x) {
+    rn_v size = rn_abs(x), square = x * x;
+    rn_v inner = x + x * RN_POLYNOMIAL(square, rn_erf_inner);
+    size = rn_select(RN_MASK(size > RN_ERF_END), rn_all(RN_ERF_END), size);
+    rn_v outer = 1 - rn_exp(-size * size) * RN_POLYNOMIAL((size - 2) / (size + 2), rn_erf_outer);
+    return rn_select(RN_MASK(size < 1), inner, rn_copysign(outer, x));
+}
+
 /* ---- logarithms ---- */
 
 /* n log 2 + log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1]: log(1 + f) = 2 atanh(s), s = f / (2 + f). */
@@ -188,7 +211,6 @@ RN_INLINE rn_v rn_softplus(rn_v x) {
         return rn_load(first);                                                                                       \
     }
 RN_LANES(rn_sqrt, RN_LIBM(sqrt)(lanes[i]))    /* compilers make one instruction of it */
-RN_LANES(rn_erf, RN_LIBM(erf)(lanes[i]))
 RN_LANES(rn_sin_lanes, RN_LIBM(sin)(lanes[i]))
 RN_LANES(rn_cos_lanes, RN_LIBM(cos)(lanes[i]))
 

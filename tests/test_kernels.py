@@ -4,6 +4,7 @@ Each build pastes the headers in the order of the generated file, then tests/ker
 """
 
 import ctypes
+import math
 import os
 import shutil
 import subprocess
@@ -136,20 +137,17 @@ random = np.random.default_rng(7)
 SPREAD = np.concatenate([random.uniform(-30, 30, 20000), *(s * 10 ** random.uniform(-12, 1, 10000) for s in (1, -1))])
 
 
-def edges(double):
-    return (709.7, -708.3) if double else (88.7, -87.3)
-
-
 REFERENCE = {
     "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "floor": np.floor,
     "abs": np.abs, "sign": np.sign, "relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "softplus": lambda x: np.log1p(np.exp(-abs(x))) + np.maximum(x, 0), "not": lambda x: (x == 0) * WIDE(1),
+    "erf": np.vectorize(math.erf, otypes=[float]),
 }
 
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_maths_is_accurate(k, name):
-    high, low = edges(k.type.itemsize == 8)
+    high, low = (709.7, -708.3) if k.type.itemsize == 8 else (88.7, -87.3)
     x = {"exp": random.uniform(low, high, 40000), "sigmoid": random.uniform(low, high, 40000),
          "softplus": random.uniform(low, high, 40000), "sqrt": 10 ** random.uniform(-37, 37, 40000),
          "log": np.concatenate([10 ** random.uniform(-37, 37, 20000), random.uniform(0.5, 2, 20000)]),
@@ -159,7 +157,7 @@ def test_maths_is_accurate(k, name):
     got, want = k.map(f"v_{name}", x).astype(WIDE), REFERENCE[name](x.astype(WIDE))
     size = 1 if name in ("sin", "cos") else np.maximum(abs(want), np.finfo(k.type).tiny)
     error = abs(got - want) / size / np.finfo(k.type).eps
-    assert error.max() < 1.6, (name, x[error.argmax()], float(error.max()))
+    assert error.max() < (3 if name == "erf" and k.type.itemsize == 8 else 1.6), (name, x[error.argmax()], float(error.max()))
     np.testing.assert_array_equal(k.map(f"s_{name}", x[:999]), k.map(f"v_{name}", x[:999]))
 
 

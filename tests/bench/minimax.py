@@ -67,6 +67,21 @@ def cosine(z):                       # (cos(r) - 1 + r^2 / 2) / r^4
                  [(-1) ** i / mp.factorial(2 * i + 4) for i in range(5)])
 
 
+def error_inner(z):                  # erf(x) / x - 1, z = x^2, for x < 1
+    return ratio(lambda x: mp.erf(mp.sqrt(x)) / mp.sqrt(x), z,
+                 [2 / mp.sqrt(mp.pi) * (-1) ** i / (mp.factorial(i) * (2 * i + 1)) for i in range(5)]) - 1
+
+
+def error_outer(t):                  # exp(x^2) (1 - erf(x)), t = (x - 2) / (x + 2), for x > 1
+    x = 2 * (1 + t) / (1 - t)
+    return mp.exp(x**2) * mp.erfc(x)
+
+
+def error_weight(t):
+    x = 2 * (1 + t) / (1 - t)
+    return mp.exp(-x**2) / mp.erf(x)
+
+
 def parts(value, widths):
     """A constant cut into leading parts of so many bits: products with small integers are exact."""
     out = []
@@ -81,12 +96,15 @@ def parts(value, widths):
 def main():
     half = mp.log(2) / 2 * mpf("1.0005")
     quarter = (mp.pi / 4) ** 2 * mpf("1.001")
-    for number, degrees in ((np.float32, (3, 2, 2, 2)), (np.float64, (8, 6, 6, 5))):
+    for number, degrees in ((np.float32, (3, 2, 2, 2, 6, 4, 4)), (np.float64, (8, 6, 6, 5, 11, 12, 6))):
         fit("exp", exponential, lambda r: abs(r**3) / max(abs(mp.expm1(r)), tiny) + tiny, degrees[0], -half, half,
             number)
         fit("log", logarithm, lambda z: z / 2 + tiny, degrees[1], 0, mpf("0.02944") * mpf("1.001"), number)
         fit("sin", sine, lambda z: z + tiny, degrees[2], 0, quarter, number)
         fit("cos", cosine, lambda z: z**2 + tiny, degrees[3], 0, quarter, number)
+        fit("erf below 1", error_inner, lambda z: 1 / (error_inner(z) + 1), degrees[4], 0, mpf("1.001"), number)
+        end = mpf(degrees[6])
+        fit("erf above 1", error_outer, error_weight, degrees[5], mpf("-0.334"), (end - 2) / (end + 2), number)
     print("log 2", parts(mp.log(2), (15, 24)), parts(mp.log(2), (42, 53)))
     print("pi/2", parts(mp.pi / 2, (11, 11, 24)), parts(mp.pi / 2, (33, 33, 53)))
 
