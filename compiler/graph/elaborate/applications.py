@@ -90,18 +90,22 @@ def function_call(definition: tree.Function, home, expr: tree.Call, at: At) -> V
         name = definition.name.id
         given = bind(expr.arguments, definition.arguments, f"the arguments of {name}", at, expr, definition)
         scope = Scope(at.scope.work, home, None, dict(given), at.scope.direction, at.scope.place, at.scope.store,
-                      name, name, deeper(at.scope, expr.span))
+                      name, name, deeper(at.scope, name, expr.span))
         for formal in definition.arguments:
             if formal.name.id not in given:
                 scope.names[formal.name.id] = Thunk(formal.default, At(scope))
         at.scope.sites[id(expr)] = scope
-    return evaluate(definition.value, at.inside(scope, expr.span.line, expr.span.column))
+    try:
+        return evaluate(definition.value, at.inside(scope, expr.span.line, expr.span.column))
+    except Stop as stop:
+        raise stop.inside(definition.name.id, expr.span) from None
 
 
-def deeper(scope: Scope, span: Span) -> int:
-    if scope.depth >= DEEPEST:
+def deeper(scope: Scope, name: str, span: Span) -> tuple:
+    """The trail of a new scope: where it was applied, and where the scope of that was."""
+    if len(scope.trail) >= DEEPEST:
         raise Stop("E0206", f"cells and functions are nested more than {DEEPEST} deep here", span)
-    return scope.depth + 1
+    return ((name, span), *scope.trail)
 
 
 # ------------------------------------------------------------------------------------------------- layers as values
@@ -171,7 +175,8 @@ def instance_part(owner: Layer | Store, expr: tree.Attribute):
                   owner.below.get(("stack", int(wanted))) if wanted.isdigit() else None):
         if found is not None:
             return found
-    raise NotYet(f"{wanted} of a layer", expr.span)
+    owner = expr.base.id if isinstance(expr.base, tree.Name) else "the layer"
+    raise NotYet(f"{owner}.{wanted}", expr.span, hint=f"the parameters of {owner} are there once it is applied")
 
 
 # ------------------------------------------------------------------------------------------------------ applications
@@ -219,7 +224,7 @@ def _apply_cell(layer: Layer, given: list, place: Place, store: Store, scope: Sc
                 owned: bool) -> Application:
     cell = layer.cell
     inside = Scope(scope.work, layer.definitions, None, {}, scope.direction * sign, place, store,
-                   None if owned else scope.function, cell.name.id, deeper(scope, expr.span))
+                   None if owned else scope.function, cell.name.id, deeper(scope, cell.name.id, expr.span))
     arguments = tuple(tree.Argument(name, thunk.expr, span=span) for name, thunk, span in given)
     names = bind(arguments, cell.signals, f"the signals of {cell.name.id}", At(scope), expr, cell)
     thunks = iter(thunk for _, thunk, _ in given)
@@ -235,6 +240,9 @@ def _apply_cell(layer: Layer, given: list, place: Place, store: Store, scope: Sc
                        inside.names[formal.name.id].expr.span)
     made = Application(cell.name.id, expr.span, inside)
     made.results = bodies.fill(inside, cell)
+    for result in made.results:
+        if result.draft.signal.spare:          # what has no name in the cell stands where the cell is applied
+            result.draft.signal.span = expr.span
     return made
 
 

@@ -50,7 +50,7 @@ def _result(scope: Scope, value: tree.Expr, index: int) -> Ref:
 def new_signal(scope: Scope, name: str, place, span, spare: bool = False) -> Signal:
     draft = Draft("signal", (), span, rules.signal, {})
     made = Signal(name, draft, place, span, spare=spare)
-    draft.signal = made
+    draft.signal, draft.scope = made, scope
     scope.work.engine.add(draft)
     scope.work.signals.append(made)
     return made
@@ -94,24 +94,23 @@ def parameter(scope: Scope, statement: tree.Param, ident: tree.Ident, late: list
     sizes = lambda: tuple(size(d, at, owner) for d in statement.dims)
     work = scope.work
     if scope.function is not None:
-        raise Stop("E0607", f"a function has no parameters, and {scope.title} needs some", ident.span,
+        raise Stop("E0607", f"a function has no parameters, and {scope.title} needs some", scope.trail[0][1],
                    hint=f"make {scope.function} a cell")
-    if statement.sparse is not None:
-        work.engine.report(Stop("E0690", "sparse parameters are not supported yet", statement.sparse.span))
     known = scope.store.params.get(ident.id)
     if known is not None:
         again = Draft("agree", (Ref(known.draft),), ident.span, rules.agree, {"sizes": sizes})
+        again.scope = scope
         late.append(lambda: work.engine.add(again))
         scope.names[ident.id] = known
         return
     draft = Draft("param", (), ident.span, rules.declared, {"sizes": sizes})
     made = Parameter(ident.id, draft, scope.store.place.at(ident.id), ident.span, not statement.frozen,
                      len(statement.dims))
-    draft.attrs["parameter"] = made
+    draft.attrs["parameter"], draft.scope = made, scope
     scope.names[ident.id] = scope.store.params[ident.id] = made
     work.parameters.append(made)
     late.append(lambda: work.engine.add(draft))
-    late.append(lambda: work.attempt(lambda: initialiser(made, statement, at)))
+    late.append(lambda: work.attempt(lambda: initialiser(made, statement, at), scope=scope))
 
 
 # Name of an initialiser -> how many numbers it takes, and the default of the last one.
@@ -138,7 +137,7 @@ def initialiser(made: Parameter, statement: tree.Param, at: At) -> None:
         values.append(float(value))
     least = sum(w is None for w in wanted)
     if not least <= len(values) <= len(wanted):
-        many = f"{least} to {len(wanted)}" if least < len(wanted) else str(least)
+        many = f"{least} to {len(wanted)}" if least < len(wanted) else str(least or "no")
         raise Stop("E0505", f"{given.name} takes {many} numbers, not {len(values)}", given.span)
     if given.name in MATRICES_ONLY and made.rank < 2:
         raise Stop("E0505", f"{given.name} is for matrices, and {made.name} is none", given.span)
@@ -152,13 +151,8 @@ def initialiser(made: Parameter, statement: tree.Param, at: At) -> None:
 def input_(scope: Scope, statement: tree.Input, ident: tree.Ident, late: list) -> Signal:
     work, at, kind = scope.work, At(scope), statement.kind
     word = f"{'target' if statement.target else 'input'} {ident.id}"
-    if statement.per_sequence:
-        work.engine.report(Stop("E0690", "values per sequence are not supported yet", statement.span))
-    if kind.kind == "labels":
-        work.engine.report(Stop("E0690", "ragged labels are not supported yet", kind.span))
-    labels = kind.kind in ("class", "labels")
     sizes = lambda: tuple(size(d, at, word) for d in kind.dims)
-    draft = Draft("input", (), ident.span, rules.labels if labels else rules.declared,
+    draft = Draft("input", (), ident.span, rules.labels if kind.kind == "class" else rules.declared,
                   {"sizes": sizes, "name": ident.id, "kind": kind.kind, "target": statement.target})
     made = Signal(ident.id, draft, scope.place.at(ident.id), ident.span, elaborated=True)
     draft.signal = made
@@ -185,17 +179,18 @@ def elaborate(scope: Scope, body) -> None:
             case tree.Equation():
                 equation(scope, statement.targets, statement.value)
             case tree.Init():
-                work.attempt(lambda s=statement: init(scope, s))
+                work.attempt(lambda s=statement: init(scope, s), scope=scope)
             case tree.Output():
                 for item in statement.items:
                     if item.value is not None:
                         equation(scope, (item.name,), item.value)
-                    work.attempt(lambda i=item: output(scope, i))
+                    work.attempt(lambda i=item: output(scope, i), scope=scope)
             case tree.Loss():
                 label = "loss" if not work.losses else f"loss_{len(work.losses) + 1}"
                 work.losses[label] = measured(scope, label, statement.value, statement.value.span)
             case tree.Metric():
-                work.metrics[statement.name.id] = measured(scope, statement.name.id, statement.value, statement.span)
+                work.metrics[statement.name.id] = measured(scope, statement.name.id, statement.value,
+                                                            statement.name.span)
 
 
 def equation(scope: Scope, targets, value: tree.Expr) -> None:
@@ -219,8 +214,10 @@ def equation(scope: Scope, targets, value: tree.Expr) -> None:
         for made, ref in zip(signals, given):
             if isinstance(found, Application):
                 made.application, made.alias = found, ref
-                if ref.draft.signal.spare and ref is not given[0]:     # the second and further ones have no path yet
+                if ref.draft.signal.spare and len(targets) > 1:    # what follows the first has no path yet
                     ref.draft.signal.place = made.place
+                if ref.draft.signal.place is made.place:
+                    ref.draft.signal.span = made.span
             settle(scope, made, ref)
 
     work = scope.work

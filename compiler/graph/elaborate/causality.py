@@ -48,14 +48,13 @@ def report(graph: Graph, fault: Fault, faults: Faults) -> None:
 
 
 def walk(graph: Graph, cycle) -> tuple[str, list[Note]]:
-    """A cycle told by its named signals: `a <- b[t-1] <- a`, and a note at each."""
-    start = next((i for i, (u, _, _) in enumerate(cycle) if graph[u].name), 0)
+    """A cycle told by its named signals, each followed by what it reads: `a <- b[t-1] <- a`, and a note at each. It
+    begins at a name of the model itself, if there is one."""
+    start = min(range(len(cycle)), key=lambda i: (graph[cycle[i][0]].name is None, "." in
+                                                  (graph[cycle[i][0]].name or ""), i))
     cycle = cycle[start:] + cycle[:start]
-    names, notes, delay = [], [], 0
-    u0 = cycle[0][0]
-    names.append(graph[u0].name or graph[u0].op)
-    # edges go from what is read to its reader; told the other way: the reader first
-    steps = []
+    u0, delay = cycle[0][0], 0
+    names, notes, steps = [graph[u0].name or "this"], [], []
     for u, _, d in reversed(cycle):
         delay += d
         if graph[u].name or u == u0:
@@ -65,7 +64,7 @@ def walk(graph: Graph, cycle) -> tuple[str, list[Note]]:
     for u, d in steps:
         when = "in the same frame" if d == 0 else f"{d} frame{'s' * (d != 1)} ago" if d > 0 else \
             f"{-d} frame{'s' * (d != -1)} ahead"
-        name = graph[u].name or graph[u].op
+        name = graph[u].name or "this"
         notes.append(Note(graph[reader].span, f"{graph[reader].name or 'this'} reads {name} {when}"))
         names.append(name + ("" if d == 0 else f"[t{-d:+d}]"))
         reader = u

@@ -53,6 +53,13 @@ class Stop(Exception):
     def __init__(self, code: str, message: str, span: Span, notes: tuple[Note, ...] = (), hint: str | None = None):
         super().__init__(message)
         self.fault = Diagnostic(code, message, span, tuple(notes), hint)
+        self.trail: tuple[tuple[str, Span], ...] = ()
+        self.tell: Callable[[Span], str] | None = None     # the message, for those that depend on where they are told
+
+    def inside(self, name: str, span: Span) -> "Stop":
+        """The same fault, met in the body of what is applied at `span`."""
+        self.trail += ((name, span),)
+        return self
 
 
 class Silent(Exception):
@@ -62,9 +69,9 @@ class Silent(Exception):
 class NotYet(Exception):
     """A number is needed that depends on a size still being worked out, or on a part not yet elaborated."""
 
-    def __init__(self, what: str, span: Span, draft: "Draft | None" = None):
+    def __init__(self, what: str, span: Span, draft: "Draft | None" = None, hint: str | None = None):
         super().__init__(what)
-        self.what, self.span, self.draft = what, span, draft
+        self.what, self.span, self.draft, self.hint = what, span, draft, hint
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ Rule = Callable[["Draft"], "Type | None"]
 class Draft:
     """One value. `op` is an operator of the graph or one that emission spells out; `rule` gives the type."""
 
-    __slots__ = ("op", "args", "attrs", "span", "rule", "type", "final", "users", "number", "signal")
+    __slots__ = ("op", "args", "attrs", "span", "rule", "type", "final", "users", "number", "signal", "scope")
 
     def __init__(self, op: str, args: tuple[Ref, ...], span: Span, rule: Rule | None, attrs: dict):
         self.op, self.args, self.span, self.rule, self.attrs = op, args, span, rule, attrs
@@ -90,6 +97,7 @@ class Draft:
         self.users: list[Draft] = []
         self.number = -1
         self.signal = None                     # the Signal of which this draft is the value, if any
+        self.scope = None                      # where it was made, to tell which application a fault is about
 
     def __repr__(self) -> str:
         return f"<{self.op} {self.type}>"
@@ -112,8 +120,8 @@ class Draft:
 class Engine:
     """Every draft of a program, and the work still to do on their types."""
 
-    def __init__(self, faults: Faults):
-        self.faults = faults
+    def __init__(self, faults: Faults, report: Callable):
+        self.faults, self.report = faults, report
         self.drafts: list[Draft] = []
         self.moved: list[Draft] = []
 
@@ -142,20 +150,17 @@ class Engine:
             try:
                 found = draft.rule(draft)
                 final = found is not None and all(ref.draft.final for ref in draft.binding)
-            except NotYet:
+            except NotYet as wait:
+                draft.attrs["waits"] = wait.draft
                 return
             except Silent:
                 found, final = WRONG, True
             except Stop as stop:
-                self.report(stop)
+                self.report(stop, draft.scope)
                 found, final = WRONG, True
         if found != draft.type or final != draft.final:
             draft.type, draft.final = found, final
             self.moved.extend(draft.users)
-
-    def report(self, stop: Stop) -> None:
-        if stop.fault not in self.faults.found:
-            self.faults.found.append(stop.fault)
 
     def run(self) -> None:
         rounds = 0
@@ -211,13 +216,13 @@ class Engine:
             try:
                 again = draft.rule(draft)
             except Stop as stop:
-                self.report(stop)
+                self.report(stop, draft.scope)
                 continue
             except (Silent, NotYet):
                 continue
             if again != draft.type:
-                self.report(Stop("E0303", f"this is {describe(again)} on one way round the loop and "
-                                          f"{describe(draft.type)} on another", draft.span))
+                self.report(Stop("E0301", f"this is {describe(again)} on one way round the loop and "
+                                          f"{describe(draft.type)} on another", draft.span), draft.scope)
 
 
 def describe(type_: Type | None) -> str:

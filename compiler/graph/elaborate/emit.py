@@ -43,6 +43,7 @@ class Emitter:
         self.domain_of: dict[Draft, str] = {}
         self.numbers: dict[tuple, int] = {}
         self.converted: dict[tuple, Read] = {}
+        self.now: Draft | None = None          # the draft being spelled out
 
     # ------------------------------------------------------------------------------------------------- what is alive
 
@@ -152,7 +153,7 @@ class Emitter:
                 self.converted[key] = self.add("real", (found,), self.shape(draft), REAL, draft.span)
             return self.converted[key]
         if kind == INT and have == REAL:
-            raise Stop("E0308", "a whole number is needed here, and this is a real number", draft.span)
+            raise Stop("E0308", "a label or a whole number is needed here, and this is a real number", self.now.span)
         return found
 
     def stretch(self, found: Read, have, want, kind: str = REAL) -> Read:
@@ -181,10 +182,11 @@ class Emitter:
             if d.op == "number" or d in merged:
                 continue
             name = named.get(d, d.signal)
+            self.now = d
             try:
                 node = lower.TABLE.get(d.op, lower.elementwise)(self, d)
             except Stop as stop:
-                self.work.engine.report(stop)
+                self.work.report(stop, d.scope)
                 node = Node("number", (), self.shape(d), REAL, self.domain_of[d], (("value", 0.0),))
             self.builder.define(self.number[d], self.named(node, d, name))
         self.aliases()
@@ -231,9 +233,10 @@ class Emitter:
             if s is None:
                 continue
             try:
+                self.now = d
                 starts = {offset: self.start(s, ref, span) for offset, (ref, span) in s.starts.items()}
             except Stop as stop:
-                self.work.engine.report(stop)
+                self.work.report(stop, d.scope)
                 continue
             every = starts.pop(None, None)
             number = self.number[d]

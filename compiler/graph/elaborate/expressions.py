@@ -7,6 +7,7 @@ signals; parameters and constants ignore them.
 
 import numpy as np
 
+from rnnc.errors import Span
 from rnnc.front import tree
 from rnnc.graph.elaborate import constants
 from rnnc.graph.elaborate.constants import is_static
@@ -83,7 +84,25 @@ def size(expr: tree.Expr, at: At, owner: str) -> Size:
     value = whole(expr, at, "a positive integer")
     if value < 1:
         raise Stop("E0309", f"a size must be at least 1, not {value}", expr.span)
-    return Size(value, expr.id if isinstance(expr, tree.Name) else owner, expr.span)
+    return Size(value, *origin(expr, at, owner))
+
+
+def origin(expr: tree.Expr, at: At, owner: str) -> tuple[str, Span]:
+    """Whose a size is, and where: followed back through the arguments of cells, and through `dim(x)` to x."""
+    while isinstance(expr, tree.Name) and isinstance(entry := at.scope.find(expr.id), Thunk) and entry.result is None:
+        if entry.at.scope is at.scope:         # a default
+            break
+        if not isinstance(entry.expr, tree.Name):
+            owner = expr.id
+        expr, at = entry.expr, entry.at
+    if isinstance(expr, tree.Call) and isinstance(expr.function, tree.Name) and expr.function.id == "dim":
+        value = operand(expr.arguments[0].value, at.under(at.delay, False))
+        known = value.draft.known if isinstance(value, Ref) and len(expr.arguments) == 1 else None
+        if known is not None and (known.classes or known.shape):
+            found = known.classes or known.shape[0]
+            if found.span is not None:
+                return found.origin, found.span
+    return expr.id if isinstance(expr, tree.Name) else owner, expr.span
 
 
 # ------------------------------------------------------------------------------------------------------------ names

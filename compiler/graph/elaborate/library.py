@@ -29,6 +29,10 @@ def standard_file(name: str) -> tuple[Source, tree.File]:
     return source, parse(source)
 
 
+def is_standard(source: Source) -> bool:
+    return any(source is standard_file(name)[0] for name in standard_names() if source.name == f"{name}.rnn")
+
+
 @dataclass(eq=False)
 class Definitions:
     """What one file may name. `find` gives a definition with the definitions that its own text may name."""
@@ -87,6 +91,7 @@ class Library:
                 made.own[item.name.id] = item
             elif isinstance(item, tree.Const):
                 made.values[item.name.id] = Constant(item, scope)
+                self.work.constants.append(made.values[item.name.id])
         return made
 
     def definitions(self, file: tree.File, faults: Faults, chain: tuple[str, ...] = ()) -> Definitions:

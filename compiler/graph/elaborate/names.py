@@ -78,8 +78,14 @@ class Body:
         match statement:
             case tree.Input():
                 self.all(statement.kind.dims)
+                if statement.per_sequence:
+                    self.faults.add("E0690", "values per sequence are not supported yet", statement.span)
+                if statement.kind.kind == "labels":
+                    self.faults.add("E0690", "ragged labels are not supported yet", statement.kind.span)
             case tree.Param():
                 self.all(statement.dims)
+                if statement.sparse is not None:
+                    self.faults.add("E0690", "sparse parameters are not supported yet", statement.sparse.span)
                 self.all(statement.initialiser.arguments if statement.initialiser else ())
             case tree.Const():
                 self.formula(statement)
@@ -116,8 +122,8 @@ class Body:
         if name == "t" or name in self.names or name in self.definitions.values:
             return
         if name in BUILT_IN or self.definitions.has(name):
-            self.faults.add("E0211", f"{name} is a {'function' if name in BUILT_IN else 'definition'} here: it needs "
-                                     "arguments", span)
+            cell = isinstance(self.definitions.find(name)[0], tree.Cell)
+            self.faults.add("E0211", f"{name} is a {'cell' if cell else 'function'}: it needs arguments", span)
             return
         hint = near(name, [*self.names, *self.definitions.values])
         self.faults.add("E0201", f"nothing here is called {name}", span, hint=hint)

@@ -13,7 +13,9 @@ COMPARE = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 
 
 def make(at: At, op: str, args: list[Ref], span: Span, rule=rules.elementwise, **attrs) -> Ref:
-    return Ref(at.scope.work.engine.add(Draft(op, tuple(args), span, rule, attrs)))
+    draft = Draft(op, tuple(args), span, rule, attrs)
+    draft.scope = at.scope
+    return Ref(at.scope.work.engine.add(draft))
 
 
 def number(at: At, value: int | float, span: Span) -> Ref:
@@ -27,7 +29,8 @@ def lift(value: Value, at: At, span: Span) -> Ref:
     if isinstance(value, (int, float)):
         return number(at, value, span)
     if isinstance(value, Layer):
-        raise Stop("E0211", f"{value.word} is a layer here: apply it to a signal", span)
+        hint = f"a cell takes two lists: {value.word}(…)(x)" if value.kind == "cell" else None
+        raise Stop("E0211", f"{value.word} is a layer here: apply it to a signal", span, hint=hint)
     array = constants.numbers(value, span)
     sizes = tuple(Size(n, "a constant", span) for n in array.shape)
     return make(at, "array", [], span, rules.fixed, value=array, type=Type(sizes))

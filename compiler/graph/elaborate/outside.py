@@ -14,9 +14,9 @@ C_KEYWORDS = frozenset(
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split())
 CPP_KEYWORDS = frozenset(
     "alignas alignof asm bool catch char8_t char16_t char32_t class compl concept consteval constexpr constinit "
-    "const_cast co_await co_return co_yield decltype delete dynamic_cast explicit export false friend mutable namespace "
-    "new noexcept nullptr operator private protected public reinterpret_cast requires static_assert static_cast template this "
-    "thread_local throw true try typeid typename using virtual wchar_t xor".split())
+    "const_cast co_await co_return co_yield decltype delete dynamic_cast explicit export false friend mutable "
+    "namespace new noexcept nullptr operator private protected public reinterpret_cast requires static_assert "
+    "static_cast template this thread_local throw true try typeid typename using virtual wchar_t xor".split())
 MACROS = frozenset("NULL EOF NAN INFINITY HUGE_VAL errno assert stdin stdout stderr linux unix offsetof".split())
 CALLS = frozenset("state starts weight out probe accumulate streams frames threads self cotangents".split())
 RESULTS = frozenset("loss frames".split())      # what evaluation reports beside the metrics
@@ -44,6 +44,8 @@ def check_names(graph: Graph, metrics: dict[str, Span], model: Span, faults: Fau
         flat = name.replace(".", "_")
         if flat in seen and seen[flat][0] != name:
             other, there = seen[flat]
+            if span.source is not model.source:
+                (name, span), (other, there) = (other, there), (name, span)
             faults.add("E0209", f"{name} and {other} are both {flat} in C", span, [Note(there, f"{other} is here")],
                        "rename one of them")
         seen.setdefault(flat, (name, span))

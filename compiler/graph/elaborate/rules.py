@@ -18,7 +18,9 @@ def types(draft: Draft) -> list[Type] | None:
 
 def differ(a: Size, b: Size, span: Span, what: str = "the two sides") -> Stop:
     notes = tuple(Note(s.span, f"{s.value} comes from here") for s in (a, b) if s.span is not None)
-    return Stop("E0301", f"{what} differ: {a.told(span)} and {b.told(span)}", span, notes)
+    stop = Stop("E0301", f"{what} differ", span, notes)
+    stop.tell = lambda there: f"{what} differ: {a.told(there)} and {b.told(there)}"
+    return stop
 
 
 def refuse_label(type_: Type, span: Span) -> None:

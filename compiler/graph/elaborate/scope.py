@@ -103,7 +103,7 @@ class Scope:
     store: Store | None = None
     function: str | None = None                # inside a function of this name
     title: str = ""
-    depth: int = 0
+    trail: tuple[tuple[str, Span], ...] = ()   # the applications that led here, the innermost first
     sites: dict[object, object] = field(default_factory=dict)
 
     def find(self, name: str):
@@ -124,7 +124,7 @@ class Scope:
     def child(self, **fields) -> "Scope":
         """A scope inside this one that sees all of it: a turn of a repetition, the entries of a constant."""
         return Scope(self.work, self.definitions, self, {}, self.direction, self.place, self.store, self.function,
-                     self.title, self.depth, **fields)
+                     self.title, self.trail, **fields)
 
 
 @dataclass(frozen=True, eq=False)

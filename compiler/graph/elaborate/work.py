@@ -5,22 +5,33 @@ until nothing moves: types flow, waiting work is tried, and at last the loops th
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from rnnc.errors import Faults, Span
+from rnnc.errors import Faults, Note, Span
 from rnnc.front import tree
 from rnnc.graph.elaborate import builtins, rules
 from rnnc.graph.elaborate.applications import MAKERS, settled
 from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Engine, NotYet, Ref, Silent, Stop
 from rnnc.graph.elaborate.expressions import evaluate, size, static
+from rnnc.graph.elaborate.library import is_standard
 from rnnc.graph.elaborate.operators import lift
 from rnnc.graph.elaborate.scope import At, Constant, Layer, Parameter, Scope, Signal
+from rnnc.graph.loops import components
+
+TRAIL = 3                                      # applications told of a fault inside cells inside cells
+
+
+def within(inner: Span, outer: Span) -> bool:
+    return inner.source is outer.source and (outer.line, outer.column) <= (inner.line, inner.column) and \
+        (inner.end_line, inner.end_column) <= (outer.end_line, outer.end_column)
 
 
 class Work:
     def __init__(self, faults: Faults):
-        self.engine = Engine(faults)
+        self.faults = faults
+        self.engine = Engine(faults, self.report)
         self.signals: list[Signal] = []
         self.inputs: list[Signal] = []
         self.parameters: list[Parameter] = []
@@ -29,23 +40,43 @@ class Work:
         self.outputs: dict[str, tuple[Ref, Span]] = {}
         self.losses: dict[str, tuple[Ref, Span]] = {}
         self.metrics: dict[str, tuple[Ref, Span]] = {}
-        self.waiting: list[tuple[Callable, tuple[Draft, ...], NotYet]] = []
+        self.waiting: list[tuple[Callable, tuple[Draft, ...], NotYet, Scope | None]] = []
         self._time: Signal | None = None
 
     # ------------------------------------------------------------------------------------------------ pieces of work
 
-    def attempt(self, work: Callable, *drafts: Draft) -> bool:
+    def report(self, stop: Stop, scope: Scope | None = None) -> None:
+        """A fault in the body of a cell says where that cell is applied; inside a standard cell, which is nobody's to
+        mend, it is told at the application."""
+        fault = stop.fault
+        trail = (*stop.trail, *(scope.trail if scope is not None else ()))
+        if is_standard(fault.span.source):
+            outer = next(((n, s) for n, s in trail if not is_standard(s.source)), None)
+            if outer is not None:
+                notes = (Note(fault.span, f"inside {outer[0]}"), *fault.notes)
+                fault = replace(fault, span=outer[1], notes=notes)
+        else:
+            outside = [(name, span) for name, span in trail if not within(fault.span, span)]
+            notes = tuple(Note(span, f"{name} is applied here") for name, span in outside[:TRAIL])
+            fault = replace(fault, notes=fault.notes + notes)
+        if stop.tell is not None:
+            fault = replace(fault, message=stop.tell(fault.span))
+        if not any((f.code, f.message, f.span) == (fault.code, fault.message, fault.span) for f in self.faults.found):
+            self.faults.found.append(fault)
+
+    def attempt(self, work: Callable, *drafts: Draft, scope: Scope | None = None) -> bool:
         """Run `work`. Where it fails, what it was to define goes on as wrong; where it must wait, it waits."""
+        scope = scope or (drafts[0].scope if drafts else None)
         try:
             work()
         except NotYet as wait:
             if wait.draft is not None and wait.draft.type is WRONG:
                 self.spoil(drafts)
                 return True
-            self.waiting.append((work, drafts, wait))
+            self.waiting.append((work, drafts, wait, scope))
             return False
         except Stop as stop:
-            self.engine.report(stop)
+            self.report(stop, scope)
             self.spoil(drafts)
         except Silent:
             self.spoil(drafts)
@@ -62,8 +93,9 @@ class Work:
     def gap(self, expr: tree.Expr, at: At, wait: NotYet) -> Ref:
         """A draft in place of a part of an expression that has to wait."""
         draft = self.engine.add(Draft("gap", (), expr.span, rules.gap, {}))
+        draft.scope = at.scope
         work = lambda: self.engine.give(draft, (lift(evaluate(expr, at), at, expr.span),))
-        self.waiting.append((work, (draft,), wait))
+        self.waiting.append((work, (draft,), wait, at.scope))
         return Ref(draft)
 
     def complete(self) -> None:
@@ -71,7 +103,7 @@ class Work:
         while True:
             self.engine.run()
             waiting, self.waiting = self.waiting, []
-            moved = [self.attempt(work, *drafts) for work, drafts, _ in waiting]
+            moved = [self.attempt(work, *drafts, scope=scope) for work, drafts, _, scope in waiting]
             if any(moved) or self._ask_again():
                 continue
             if not (self.engine.commit() or self.engine.guess() or self.engine.assume()):
@@ -80,7 +112,7 @@ class Work:
             self.attempt(lambda c=constant: self.constant(c, c.statement.span))
         for layer in self.instances:
             self.attempt(lambda x=layer: settled(x))
-        if not self.engine.faults.found:
+        if not self.faults.found:
             self._report_unknown()
         self.engine.verify()
 
@@ -94,19 +126,30 @@ class Work:
         return moved
 
     def _report_unknown(self) -> None:
-        """Nothing fixes these: name the signals, or what is waited for if no signal is to blame."""
-        for made in self.signals:
-            if made.draft.type is None and made.value is not None and not made.spare:
-                self.engine.report(Stop("E0310", f"nothing fixes the size of {made.name}", made.span,
-                                        hint="give it a part whose size is declared, or an init of that size"))
-        if not self.engine.faults.found:
-            for _, _, wait in self.waiting:
-                self.engine.report(Stop("E0310", f"{wait.what} cannot be worked out", wait.span))
-        if not self.engine.faults.found:
-            for draft in self.engine.drafts:
-                if draft.type is None:
-                    self.engine.report(Stop("E0310", "nothing fixes the size of this", draft.span))
-                    return
+        """Nothing fixes these: the first signal of every loop that waits on nothing but itself."""
+        for _, _, wait, scope in self.waiting:
+            if wait.draft is None:
+                self.report(Stop("E0310", f"{wait.what} cannot be worked out", wait.span, hint=wait.hint), scope)
+        if self.faults.found:
+            return
+        open_ = [d for d in self.engine.drafts if not d.final]
+        place = {d: i for i, d in enumerate(open_)}
+        waits = {d: {*(r.draft for r in d.args), d.attrs.get("waits")} for d in open_}
+        for _, drafts, wait, _ in self.waiting:
+            for draft in drafts:
+                waits.setdefault(draft, set()).add(wait.draft)
+        edges = [(place[r], place[d], 0) for d in open_ for r in waits[d] if r in place]
+        told: set[int] = set()
+        for group in components(len(open_), edges):
+            fed = any(u in told for u, v, _ in edges if v in group and u not in group)
+            told.update(group)
+            named = [open_[i].signal for i in group if open_[i].signal is not None]
+            if not fed:
+                made = min(named, key=lambda s: (s.span.line, s.span.column)) if named else None
+                self.report(Stop("E0310", f"nothing fixes the size of {made.name if made else 'this'}",
+                                 made.span if made else open_[group[0]].span,
+                                 hint="give it a part whose size is declared, or an init of that size"),
+                            open_[group[0]].scope)
 
     # ---------------------------------------------------------------------------------------------------- shared parts
 
@@ -138,20 +181,19 @@ class Work:
         try:
             if not statement.indices:
                 value = evaluate(statement.value, at)
-                if isinstance(value, Ref):
-                    raise Stop("E0502", f"{name} is not a constant: this depends on signals or parameters",
-                               statement.value.span)
+                if isinstance(value, (Ref, Layer)):
+                    raise Stop("E0502", f"{name} is no number, array or list", statement.value.span)
             else:
                 value = self._formula(const, at)
         except Stop as stop:
             if stop.fault.code == "E0501":
                 stop = Stop("E0502", f"the constant {name} depends on signals or parameters", stop.fault.span)
-            self.engine.report(stop)
+            self.report(stop, const.scope)
             return Silent()
         except Silent:
             return Silent()
         if isinstance(value, (float, np.ndarray)) and not np.isfinite(value).all():
-            self.engine.report(Stop("E0503", f"the constant {name} has entries that are not finite",
+            self.report(Stop("E0503", f"the constant {name} has entries that are not finite",
                                     statement.value.span))
             return Silent()
         return value
