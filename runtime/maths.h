@@ -75,6 +75,9 @@ typedef rn_ubits rn_u __attribute__((vector_size(RN_BYTES)));
 
 RN_INLINE rn_i rn_all_bits(rn_bits i) { return (rn_i){0} + i; }
 RN_INLINE rn_i rn_bits_of(real x) { return (rn_i)rn_all(x); }
+/* Integer sums that may run over: garbage in lanes that a later select throws away. */
+RN_INLINE rn_i rn_bits_add(rn_i a, rn_i b) { return (rn_i)((rn_u)a + (rn_u)b); }
+RN_INLINE rn_i rn_bits_less(rn_i a, rn_i b) { return (rn_i)((rn_u)a - (rn_u)b); }
 
 /* terms[0] x^(count-1) + ... + terms[count-1] */
 RN_INLINE rn_v rn_polynomial(rn_v x, const real *terms, const int count) {
@@ -133,7 +136,7 @@ RN_INLINE rn_v rn_exp_reduce(rn_v x, rn_i *exponent) {
 RN_INLINE rn_v rn_exp(rn_v x) {
     rn_i exponent;
     rn_v y = rn_exp_reduce(x, &exponent) + 1;
-    y = (rn_v)((rn_i)y + exponent);
+    y = (rn_v)rn_bits_add((rn_i)y, exponent);
     y = (rn_v)((rn_i)y & ~RN_MASK(x < RN_EXP_LEAST));
     return rn_select(RN_MASK(x <= RN_EXP_MOST), y, x * RN_INFINITY);         /* infinity, or NaN */
 }
@@ -146,7 +149,7 @@ RN_INLINE rn_v rn_tanh(rn_v x) {
     rn_i exponent;
     rn_v size = rn_abs(x);
     size = rn_select(RN_MASK(size > RN_TANH_END), rn_all(RN_TANH_END), size);
-    rn_v small = rn_exp_reduce(size + size, &exponent), scale = (rn_v)(rn_bits_of(1) + exponent);
+    rn_v small = rn_exp_reduce(size + size, &exponent), scale = (rn_v)rn_bits_add(rn_bits_of(1), exponent);
     rn_v e = scale * small + (scale - 1);
     return rn_copysign(e / (e + 2), x);
 }
@@ -173,11 +176,11 @@ RN_INLINE rn_v rn_log(rn_v x) {
     rn_i denormal = RN_MASK(x < RN_SMALLEST);
     rn_v scaled = rn_select(denormal, x * (2 / RN_EPSILON), x);
     rn_i up = rn_all_bits((rn_bits)RN_BIAS << RN_FRACTION);
-    rn_i bits = (rn_i)scaled - rn_bits_of(RN_ROOT_HALF) + up;     /* the exponent counts from sqrt(1/2) */
-    rn_v n = (rn_v)((rn_i)((rn_u)bits >> RN_FRACTION) + rn_bits_of(RN_ROUNDER)) - (RN_ROUNDER + RN_BIAS);
+    rn_i bits = rn_bits_add(rn_bits_less((rn_i)scaled, rn_bits_of(RN_ROOT_HALF)), up);   /* counted from sqrt(1/2) */
+    rn_v n = (rn_v)rn_bits_add((rn_i)((rn_u)bits >> RN_FRACTION), rn_bits_of(RN_ROUNDER)) - (RN_ROUNDER + RN_BIAS);
     rn_i whole = bits & rn_all_bits((rn_bits)((rn_ubits)-1 << RN_FRACTION));
     n -= (rn_v)(denormal & rn_bits_of(RN_FRACTION + 1));
-    rn_v y = rn_log_reduced(n, (rn_v)((rn_i)scaled - whole + up) - 1);
+    rn_v y = rn_log_reduced(n, (rn_v)rn_bits_add(rn_bits_less((rn_i)scaled, whole), up) - 1);
     rn_v special = rn_select(RN_MASK(x == 0), rn_all(-RN_INFINITY), rn_select(RN_MASK(x < 0), rn_all(RN_NAN), x));
     return rn_select(RN_MASK(x > 0) & RN_MASK(x < RN_INFINITY), y, special);
 }
@@ -233,7 +236,7 @@ RN_INLINE int rn_any(rn_i mask) {
 /* x = n pi/2 + r, |r| <= pi/4; sin(x) is sin or cos of r, with a sign, by n + turn modulo 4. */
 RN_INLINE rn_v rn_turned(rn_v x, int turn) {
     rn_v n = x * (real)0.63661977236758134 + RN_ROUNDER;
-    rn_i quarter = (rn_i)n + turn;
+    rn_i quarter = rn_bits_add((rn_i)n, rn_all_bits(turn));
     n -= RN_ROUNDER;
     rn_v r = ((x - n * rn_quarter[0]) - n * rn_quarter[1]) - n * rn_quarter[2], z = r * r;
     rn_v sine = r * z * RN_POLYNOMIAL(z, rn_sin_terms) + r, cosine = z * RN_POLYNOMIAL(z, rn_cos_terms) + 1;
