@@ -65,6 +65,8 @@ def labels(value, name: str, classes: int | None) -> np.ndarray:
     if array.dtype.kind not in "iub":
         raise InputError(f"{name}: integer labels are wanted, not {array.dtype}")
     if classes is not None and array.size:
+        if array.dtype == np.int32 and array.flags.c_contiguous and array.view(np.uint32).max() < classes:
+            return settled(array, KINDS["class"])           # one look is enough: below zero is very large
         low, high = array.min(), array.max()
         if low < 0 or high >= classes:
             bad = low if low < 0 else high

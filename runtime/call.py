@@ -25,7 +25,7 @@ class Port:
     signal: Signal
     field: str
     dtype: np.dtype
-    pointer: str
+    pointer: object                            # the C type of its array
     target: bool = False
 
 
@@ -55,26 +55,31 @@ class Border:
         manifest = self.manifest = module.manifest
         self.ffi, self.real, self.prefix = module.ffi, module.real, module.prefix
         self.dtype = np.dtype(manifest["dtype"])
+        types = {kind: self.ffi.typeof(f"{kind}[]") for kind in (self.real, "int32_t", "uint8_t")}
+        self.types, self.numbers, self.bytes = types, types[self.real], types["uint8_t"]
         self.ports = {i["name"]: self._port(i) for i in manifest["inputs"]}
         self.outputs = {o["name"]: self._port(o) for o in manifest["outputs"]}
-        self.struct = f"{self.prefix}_inputs *"
+        self.struct, self.out = (self.ffi.typeof(f"{self.prefix}_{name} *") for name in ("inputs", "outputs"))
+        self.per_frame = [p for p in self.ports.values() if p.signal.per == "frame"]
+        self.per_sequence = [p for p in self.ports.values() if p.signal.per == "sequence"]
 
     def _port(self, entry: dict) -> Port:
         kind = entry.get("kind", "real")
         signal = Signal(tuple(entry["shape"]), kind, entry.get("classes"), entry.get("per", "frame"))
         return Port(entry["name"], signal, entry.get("field", entry["name"].replace(".", "_")),
-                    KINDS[kind] or self.dtype, f"{C_KIND.get(kind, self.real)}[]", entry.get("target", False))
+                    KINDS[kind] or self.dtype, self.types[C_KIND.get(kind, self.real)], entry.get("target", False))
 
     def gather(self, values: dict, *, starts=None, weight=None, streams: int | None = None, step: bool = False,
-               targets: bool = False, frames: int | None = None, accumulate: bool = False) -> Call:
-        """Checks everything and points C at it. `streams`: of the state; `targets`: whether targets have to be there."""
+               targets: bool = False, frames: int | None = None, accumulate: bool = False, fill: bool = False) -> Call:
+        """Checks everything and points C at it. `streams`: of the state; `targets`: whether targets have to be there;
+        `fill`: absent ones become zeros and no labels, for C that computes more than is asked for."""
         self._names(values, targets)
         seen = Axes(step, streams)
         found: dict[str, np.ndarray] = {}
-        for name, port in self.ports.items():
-            if name in values and port.signal.per == "frame":
-                found[name] = self._convert(port, values[name])
-                seen.see(name, found[name].shape, port.signal)
+        for port in self.per_frame:
+            if port.name in values:
+                array = found[port.name] = self._convert(port, values[port.name])
+                seen.see(port.name, array.shape, port.signal)
         if starts is not None:
             starts = arrays.flags(starts, "starts")
             seen.see("starts", starts.shape, FLAG)
@@ -82,20 +87,24 @@ class Border:
             weight = arrays.weights(weight, self.dtype)
             seen.see("weight", weight.shape, NUMBER)
         T, B, bare = seen.settle(frames)
-        for name, port in self.ports.items():
-            if name in values and port.signal.per == "sequence":
-                found[name] = self._per_sequence(port, values[name], B, starts, step, bare)
+        for port in self.per_sequence:
+            if port.name in values:
+                found[port.name] = self._per_sequence(port, values[port.name], B, starts, step, bare)
+        for port in self.ports.values() if fill else ():
+            if port.name not in found:
+                shape = (T, B, *port.signal.shape) if port.signal.per == "frame" else (T * B + B, *port.signal.shape)
+                found[port.name] = np.full(shape, -1 if port.signal.kind == "class" else 0, port.dtype)
         call = Call(T, B, bare, step, self.ffi.new(self.struct), found, weight)
-        struct, ffi = call.struct, self.ffi
+        struct = call.struct
         for name, array in found.items():
             port = self.ports[name]
             setattr(struct, port.field, self._pointer(call, array, port.pointer))
         if starts is not None:
-            struct.starts = self._pointer(call, starts, "uint8_t[]")
+            struct.starts = self._pointer(call, starts, self.bytes)
         if weight is not None:
-            struct.weight = self._pointer(call, weight, f"{self.real}[]")
-        struct.accumulate = accumulate
-        struct.tuning = ffi.NULL
+            struct.weight = self._pointer(call, weight, self.numbers)
+        if accumulate:
+            struct.accumulate = 1
         return call
 
     def results(self, call: Call, out: dict | None) -> tuple[dict[str, np.ndarray], object]:
@@ -114,27 +123,26 @@ class Border:
 
     def point(self, call: Call, made: dict[str, np.ndarray]) -> object:
         """P_outputs on arrays; those left out stay NULL."""
-        struct = self.ffi.new(f"{self.prefix}_outputs *")
+        struct = self.ffi.new(self.out)
         for name, array in made.items():
             port = self.outputs[name]
             setattr(struct, port.field, self._pointer(call, array, port.pointer))
         return struct
 
-    def _pointer(self, call: Call, array: np.ndarray, ctype: str):
+    def _pointer(self, call: Call, array: np.ndarray, ctype):
         pointer = self.ffi.from_buffer(ctype, array)
         call.keep.append(pointer)
         return pointer
 
     def _names(self, values: dict, targets: bool) -> None:
+        for name in [n for n, v in values.items() if v is None]:
+            del values[name]
         for name in values:
             if name not in self.ports:
                 raise unknown("input", name, self.ports)
-        missing = [f"{p.name} ({p.signal})" for p in self.ports.values()
-                   if values.get(p.name) is None and (targets or not p.target)]
+        missing = [p for p in self.ports.values() if p.name not in values and (targets or not p.target)]
         if missing:
-            raise InputError(f"missing: {listed(missing)}")
-        for name in [n for n, v in values.items() if v is None]:
-            del values[name]
+            raise InputError("missing: " + listed(f"{p.name} ({p.signal})" for p in missing))
 
     def _convert(self, port: Port, value) -> np.ndarray:
         match port.signal.kind:

@@ -42,13 +42,14 @@ def check_results(net, what: str, call, before, state, starts, answer) -> None:
 
 def _culprit(net, call, before, starts) -> str:
     """The earliest bad frame, and in it the first equation of the program's order."""
-    probes = net.manifest.get("probes") or []
+    blind = [t for t in net.targets if t not in call.arrays]      # nothing that depends on these was computed
+    probes = [p for p in net.manifest.get("probes") or [] if not (blind and (p["name"] in blind or p.get("targets")))]
     names = [p["name"] for p in probes]
     lines = {p["name"]: p.get("line") for p in probes}
     if names and net._make_variant is not None:
-        variant = net._variant(names)
-        arrays = {n: (a[None] if call.step else a) for n, a in call.arrays.items()
-                  if call.step is False or net._border.ports[n].signal.per == "frame"}
+        variant = net._variant(names, call.arrays)
+        framed = lambda n: call.step and net._border.ports[n].signal.per == "frame"
+        arrays = {n: a[None] if framed(n) else a for n, a in call.arrays.items()}
         begin = None if starts is None else (np.asarray(starts)[None] if call.step else starts)
         found = variant.run(state=before.copy(), starts=begin, **arrays)
         worst = None

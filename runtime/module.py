@@ -1,4 +1,4 @@
-"""A built module, loaded: its C functions, its manifest. The C interface and the manifest are all it knows of a model."""
+"""A built module, loaded: its C functions and its manifest, which are all that Python knows of a model."""
 
 import importlib.util
 import json

@@ -16,7 +16,9 @@ from rnnc.runtime.state import State
 from rnnc.runtime.words import place, unknown
 
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")           # as P_workspace_size_of numbers them
-HOME = os.getpid()                             # in a forked child OpenMP's threads are gone: one thread there
+forked: list[bool] = []                        # in a forked child OpenMP's threads are gone: one thread there
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: forked.append(True))
 
 
 class Net:
@@ -24,6 +26,7 @@ class Net:
 
     def __init__(self, module: Module, *, seed: int = 0, threads: int | None = None, check_numbers: bool = False,
                  variant=None, graph=None, weights: Weights | None = None):
+        self._probing = weights is not None    # a variant, which shows inner signals of its original
         self.module, self.manifest = module, module.manifest
         self.threads, self.check_numbers, self.seed = threads, check_numbers, seed
         self._make_variant, self._make_graph = variant, graph
@@ -34,11 +37,24 @@ class Net:
         self._packed_version = -1
         self._packing = threading.Lock()
         self._local = threading.local()        # workspace and fresh state of each thread
+        self._functions = {name: module.function(name) for name in (*self.manifest["functions"], "step")}
+        self._vectors = f"{module.prefix}_weights *"
         self._variants: dict[tuple[str, ...], Net] = {}
         self._graph = None
         self.draws = 0                         # training calls so far: they number the draws of random operators
 
     # -------------------------------------------------------------------------------------------- what it is
+
+    @property
+    def threads(self) -> int | None:
+        return self._threads_asked
+
+    @threads.setter
+    def threads(self, count: int | None) -> None:
+        """Never more than this process may use, unless a test lifts the cap."""
+        self._threads_asked = count
+        capped = not os.environ.get("RNNC_TEST_THREADS")
+        self._wanted = 0 if count is None else min(count, cores()) if capped else count
 
     @property
     def name(self) -> str:
@@ -118,7 +134,7 @@ class Net:
         """All frames; returns the outputs by name. `state` advances in place; without one the call starts afresh.
         `probe` names inner signals to return as well."""
         if probe:
-            return self._variant(probe).run(state=state, starts=starts, out=out, **inputs)
+            return self._variant(probe, inputs).run(state=state, starts=starts, out=out, **inputs)
         if ragged.is_ragged(self._border, inputs):
             self._no_state(state, out)
             packed = ragged.pack(self._border, inputs, starts)
@@ -210,7 +226,7 @@ class Net:
     # -------------------------------------------------------------------------------------------- inside
 
     def _function(self, name: str):
-        found = self.module.function(name) if name in self.manifest["functions"] or name == "step" else None
+        found = self._functions.get(name) if name in self.manifest["functions"] or name == "step" else None
         if found is None:
             hints = {"backprop": "it was compiled with gradient=None, or has no loss",
                      "evaluate": "it has neither loss nor metric", "vjp": 'compile it with gradient="all"'}
@@ -222,6 +238,8 @@ class Net:
             more["frames"] = inputs.pop("frames")
         if state is not None:
             self._ours(state)
+        if self._probing:
+            more["fill"] = True
         return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
 
     def _run(self, call: Call, state: State, struct) -> None:
@@ -276,19 +294,20 @@ class Net:
         return state
 
     def _workspace(self, program: str, frames: int, streams: int):
-        measure = self.module.function("workspace_size_of")
-        size = (measure(PROGRAMS.index(program), frames, streams) if measure
-                else self.module.function("workspace_size")(frames, streams))
-        have = getattr(self._local, "work", None)
-        if have is None or have[0] < size:
-            self._local.work = None            # let go of the old one first
-            memory = aligned(max(size, 64), np.uint8)
-            have = self._local.work = (size, memory, self.module.ffi.from_buffer(memory))
-        return have[2]
+        """Memory for one call, kept by each thread and grown on demand."""
+        asked, local = (program, frames, streams), self._local
+        if getattr(local, "asked", None) == asked:
+            return local.work
+        size = self.module.function("workspace_size_of")(PROGRAMS.index(program), frames, streams)
+        if getattr(local, "size", -1) < size:
+            local.work = local.asked = None    # let go of the old one first
+            local.work, local.size = self.module.ffi.from_buffer(aligned(max(size, 64), np.uint8)), size
+        local.asked = asked
+        return local.work
 
     def _vector(self, vector: np.ndarray):
         """A flat vector as the C's P_weights."""
-        return self.module.ffi.cast(f"{self.module.prefix}_weights *", self.module.ffi.from_buffer(vector))
+        return self.module.ffi.cast(self._vectors, self.module.ffi.from_buffer(vector))
 
     def _pack(self):
         """Packed weights, brought up to date."""
@@ -302,20 +321,19 @@ class Net:
         return self._packed
 
     def _threads(self) -> int:
-        """0 leaves the choice to the planner in C. Never more than this process may use, unless a test says so."""
-        if os.getpid() != HOME:
-            return 1
-        if self.threads is None:
-            return 0
-        return self.threads if os.environ.get("RNNC_TEST_THREADS") else min(self.threads, cores())
+        """0 leaves the choice to the planner in C."""
+        return 1 if forked else self._wanted
 
-    def _variant(self, probe) -> "Net":
+    def _variant(self, probe, inputs: dict) -> "Net":
         """This net with further outputs: same parameters, same state."""
         names = (probe,) if isinstance(probe, str) else tuple(probe)
-        known = [p["name"] for p in self.manifest.get("probes") or ()]
+        known = {p["name"]: p for p in self.manifest.get("probes") or ()}
         for name in names:
-            if known and name not in known and name not in self.outputs:
+            if name not in known and name not in self.outputs:
                 raise unknown("signal", name, known)
+            missing = [t for t in self.targets if t not in inputs]
+            if missing and (name in self.targets or known.get(name, {}).get("targets")):
+                raise InputError(f"probe: {name} depends on a target; {', '.join(missing)} is missing")
         names = tuple(dict.fromkeys(n for n in names if n not in self.outputs))
         if not names:
             return self

@@ -1,7 +1,8 @@
 """Optimisers: forms and defaults as in PyTorch, computed by the model's own C over the flat parameter vector.
 
 `learning_rate` is a number, a function of the step (counted from 1), or a dict from a pattern of parameter paths
-("h.*.Wi", first match counts) to either. `clip_norm` scales a gradient down to that norm; nothing is clipped unless asked.
+("h.*.Wi", first match counts) to either. `clip_norm` scales a gradient down to that norm; nothing is clipped unless
+asked.
 """
 
 import fnmatch
@@ -59,9 +60,9 @@ class Optimiser:
         if self.clip_norm is not None:
             scale = self._clip(self._norm(count, gradient), self.clip_norm)
         for group, rate in rates:
-            part = lambda vector: self.pointer(vector, group.first, group.count)
-            memory = [part(self.vectors[slot]) if slot in self.vectors else net.module.ffi.NULL for slot in self.slots]
-            self._call(group.count, part(net.theta), part(net.gradient), *memory, rate, *self.arguments(step), scale)
+            memory = [self.vectors.get(slot) for slot in self.slots]
+            parts = [self.pointer(v, group.first, group.count) for v in (net.theta, net.gradient, *memory)]
+            self._call(group.count, *parts, rate, *self.arguments(step), scale)
         self.updates = step
         net.touch()
 
@@ -73,7 +74,9 @@ class Optimiser:
         value = group.rate(step) if callable(group.rate) else group.rate
         return number("learning_rate", value, 0)
 
-    def pointer(self, vector: np.ndarray, first: int, count: int):
+    def pointer(self, vector: np.ndarray | None, first: int, count: int):
+        if vector is None:
+            return self.net.module.ffi.NULL
         return self.net.module.ffi.from_buffer(f"{self.net.module.real}[]", vector[first:first + count])
 
     def state_dict(self) -> tuple[dict[str, np.ndarray], dict]:

@@ -93,7 +93,7 @@ def _point(net, call, found: dict[str, np.ndarray]):
         return net.module.ffi.NULL
     struct = net.module.ffi.new(f"{net.module.prefix}_gradients *")
     for name, array in found.items():
-        setattr(struct, net._border.ports[name].field, net._border._pointer(call, array, f"{net.module.real}[]"))
+        setattr(struct, net._border.ports[name].field, net._border._pointer(call, array, net._border.numbers))
     return struct
 
 

@@ -14,10 +14,10 @@ from rnnc.runtime.words import unknown
 class State:
     """The last frames of every signal that is read with delay, and the frames since each stream's start.
 
-    `state["h.0.c"]` is a view [frames, streams, ...], newest frame last. Writing into it, or assigning, changes what the
-    next call sees, with one rule: in a stream that has just started, delayed reads see the program's `init`, not the
-    state. Assigning (`state["h"] = array`) therefore makes every entry of such a stream count as given, as if enough
-    frames had passed: entries that were not assigned are zero.
+    `state["h.0.c"]` is a view [frames, streams, ...], newest frame last. Writing into it, or assigning, changes what
+    the next call sees, with one rule: in a stream that has just started, delayed reads see the program's `init`, not
+    the state. Assigning (`state["h"] = array`) therefore makes every entry of such a stream count as given, as if
+    enough frames had passed: entries that were not assigned are zero.
     """
 
     def __init__(self, module: Module, streams: int, fresh: bool = True):

@@ -16,8 +16,8 @@ RUNTIME = HERE.parents[1] / "runtime"
 def manifest(dtype: str = "float64", probe: tuple[str, ...] = ()) -> dict:
     signal = lambda name, shape, kind="real", classes=None, target=False, per="frame": {
         "name": name, "shape": shape, "kind": kind, "classes": classes, "target": target, "per": per}
-    offsets = {"W": (0, [3, 2], ["glorot"]), "E": (6, [3, 4], ["uniform", -0.5, 0.5]), "U": (18, [3, 3], ["orthogonal"]),
-               "V": (27, [3, 3], ["he"]), "c": (36, [3], ["value", 0.5])}
+    offsets = {"W": (0, [3, 2], ["glorot"]), "E": (6, [3, 4], ["uniform", -0.5, 0.5]),
+               "U": (18, [3, 3], ["orthogonal"]), "V": (27, [3, 3], ["he"]), "c": (36, [3], ["value", 0.5])}
     outputs = [{"name": "p", "shape": [3], "kind": "real"}, {"name": "a", "shape": [], "kind": "int"}]
     outputs += [{"name": name, "shape": [3], "kind": "real"} for name in probe]
     return {
