@@ -36,7 +36,7 @@
 #if defined(__clang__)
 #define RN_FUNCTION static __attribute__((noinline, unused))
 #else
-#define RN_FUNCTION static __attribute__((noinline, noclone, unused))     /* not once more for each constant size */
+#define RN_FUNCTION static __attribute__((noipa, unused))   /* as it stands: not once more for each constant size */
 #endif
 #define RN_UNUSED __attribute__((unused))
 

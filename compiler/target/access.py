@@ -31,6 +31,7 @@ class Access:
         self.functions: dict[str, str] = {}
         self.state_entry = {n: i for i, n in enumerate(made.graph.state)}
         self.ahead = False                                     # whether anything looks ahead (then `left` is filled)
+        self.widest = 1                                        # numbers of the largest row that may be all zeros
 
     # -------------------------------------------------------------------------------------------- addresses
 
@@ -61,6 +62,7 @@ class Access:
             if node.op == "column":
                 table = self.pool.lookup(self.graph, node.args[0].node)
                 index = self.integer(node.args[1], r)
+                self.widest = max(self.widest, node.size)
                 return f"rn_lookup(c->packed + {table}, RN_PAD({node.size}), {index}, c->zeros)"
             base, start = self.made.views[n]
             inner = self.row(Read(base.node, base.delay + read.delay), r)
@@ -125,6 +127,7 @@ class Access:
         """The name of the function that finds v[t - delay]; its text is kept the first time."""
         side = f"before_{delay}" if delay > 0 else f"after_{-delay}"
         name = f"{self.made.program}_{self.names[n]}_{side}"
+        self.widest = max(self.widest, self.graph[n].size)
         if name not in self.functions:
             self.functions[name] = self._before(name, n, delay) if delay > 0 else self._after(name, n, -delay)
         return name

@@ -107,9 +107,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         programs.append({"name": t.name, "number": {"run": 0, "evaluate": 1, "backprop": 2, "vjp": 3}[t.name],
                          "functions": functions, "layout": t.layout, "stages": t.stages, "ahead": t.ahead,
                          "prepare": t.prepare, "finish": t.finish, "work": float(t.work), "unused": unused(t)})
-    widest = max([size(n.shape) for n in graph.nodes] + [p["size"] for p in []] + [1])
-    for t in texts:
-        widest = max(widest, getattr(t, "widest", 1))
+    widest = max(t.widest for t in texts)
     return {
         "name": name, "file": name, "upper": name.upper(), "guard": f"RNNC_{name.upper()}_H", "version": model.version,
         "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flags + " -lm",

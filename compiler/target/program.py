@@ -28,6 +28,7 @@ class ProgramText:
     prepare: list[str] = field(default_factory=list)            # before the threads start
     finish: list[str] = field(default_factory=list)             # after they are done
     ahead: bool = False
+    widest: int = 1                                             # numbers of the largest row that may be all zeros
     work: int = 0                                               # floating point operations of a row, products only
 
 
@@ -54,6 +55,7 @@ class Program:
         finders = list(self.access.functions.values())
         text.functions = finders + kernels + stages
         text.ahead = self.access.ahead
+        text.widest = self.access.widest
         return text
 
     # -------------------------------------------------------------------------------------------- stages

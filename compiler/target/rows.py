@@ -5,6 +5,7 @@ is one call of the fixed C (runtime/rows.h). Scalars are vectors with all lanes 
 in a small array, those that others read in their own rows.
 """
 
+import re
 from math import prod
 
 from rnnc.errors import Broken
@@ -36,7 +37,10 @@ class RowWriter:
                 self.loop(group)
             else:
                 self.single(group[0])
-        return RowView(name, title, lines, tuple(self.constants.values()), tuple(self.lines))
+        text = "\n".join([*self.lines, *self.constants.values()])
+        used = lambda line: not (m := re.match(r"const real (\w+_at)\[1\]", line)) or \
+            len(re.findall(rf"\b{m[1]}\b", text)) > 1        # a scalar's address, if anything asked for it
+        return RowView(name, title, lines, tuple(self.constants.values()), tuple(filter(used, self.lines)))
 
     # -------------------------------------------------------------------------------------------- order
 
@@ -147,15 +151,10 @@ class RowWriter:
             self.lines.append(f"const rn_v {name} = {self.scalar(n)};{self.remark(n)}")
             if n in self.stores:
                 self.lines.append(f"*({self.target(n)}) = {name}[0];")
-            if self.pointed(n):
-                self.lines.append(f"const real {name}_at[1] = {{{name}[0]}};")
+            self.lines.append(f"const real {name}_at[1] = {{{name}[0]}};")
             return
         self.declare(n)
         self.lines.append(f"{self.call(n)}{self.remark(n)}")
-
-    def pointed(self, n: int) -> bool:
-        """Whether somebody here reads a scalar through a pointer."""
-        return any(self.access.role[r] == "view" or not elementwise(self.graph[r]) for r, _ in self.graph.uses[n])
 
     def integer_value(self, n: int) -> str:
         return self.access.counted(n, "r", self.integer, self.truth)
