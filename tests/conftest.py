@@ -29,6 +29,7 @@ def pytest_configure(config):
     cache.append(tempfile.mkdtemp(prefix="rnnc-test-cache-"))
     os.environ["RNNC_CACHE"] = cache[-1]
     os.environ.setdefault("NO_COLOR", "1")
+    os.environ.setdefault("RNNC_CHECK", "1")   # every pass of the compiler is followed by its checker
 
 
 def pytest_unconfigure(config):

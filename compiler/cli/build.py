@@ -1,4 +1,4 @@
-"""`rnnc build`: a program to files that need nothing of rnnc: C, header, libraries, an example, weights.
+"""`rnnc build`: a program, or a trained checkpoint, to files that need nothing of rnnc: C, libraries, weights.
 
 Every file is written whole beside its place and renamed. The list of files written goes to stdout.
 """
@@ -6,14 +6,30 @@ Every file is written whole beside its place and renamed. The list of files writ
 import argparse
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import rnnc
+from rnnc.cli import weights
 from rnnc.cli.console import Usage, note, patience, write
-from rnnc.cli.sources import add_program, find
+from rnnc.cli.example import example
+from rnnc.cli.record import JOB, Job
+from rnnc.cli.sources import Program, add_program, find
 from rnnc.errors import ToolchainError
 
 KINDS = ("c", "header", "static", "shared", "python", "example")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be built. `weights`: a .safetensors file, or a checkpoint folder."""
+
+    program: Program
+    model: str | None
+    sizes: dict
+    dtype: str
+    weights: Path | None
+    vocabulary: str | None = None
 
 
 def add(commands) -> None:
@@ -23,7 +39,7 @@ def add(commands) -> None:
     command.add_argument("--emit", metavar="KINDS", type=kinds, default=("c", "header"),
                          help=f"some of {','.join(KINDS)} (c,header)")
     command.add_argument("--target", default="native", help="native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, ...")
-    command.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    command.add_argument("--dtype", choices=("float32", "float64"), help="(float32)")
     command.add_argument("--inference", action="store_true", help="without training")
     command.add_argument("--weights", metavar="FILE", type=Path, help="parameters (.safetensors) to deliver with it")
     command.add_argument("--embed-weights", action="store_true", help="weights as C, packed, instead of a file")
@@ -44,27 +60,47 @@ def kinds(text: str) -> tuple[str, ...]:
 
 def build(options) -> int:
     from rnnc import pipeline
-    if options.embed_weights and not options.weights:
-        raise Usage("--embed-weights needs --weights FILE")
-    if options.weights and not options.weights.is_file():
-        raise Usage(f"no such weights: {options.weights}")
-    if options.output.exists() and not options.output.is_dir():
-        raise Usage(f"{options.output} is a file, not a folder")
-    program = find(options.file)
-    chosen = pipeline.Options(dtype=options.dtype, target=options.target, openmp=not options.no_openmp,
+    order = asked(options)
+    chosen = pipeline.Options(dtype=order.dtype, target=options.target, openmp=not options.no_openmp,
                               gradient=None if options.inference else "parameters", prefix=options.prefix)
-    with patience(f"compiling {program.stem}", options.progress):
-        emitted = pipeline.emit(program.source, chosen, dict(options.sizes), model=options.model)
-        files = contents(emitted, chosen, options)
+    with patience(f"compiling {order.program.stem}", options.progress):
+        emitted = pipeline.emit(order.program.source, chosen, order.sizes, model=order.model)
+        files = contents(emitted, chosen, options, order)
     for name in sorted(files):
         write(options.output / name, files[name])
         print(options.output / name)
     return 0
 
 
-def contents(emitted, chosen, options) -> dict[str, str | bytes]:
+def asked(options) -> Order:
+    """What FILE and the flags mean; a checkpoint brings its own sizes, weights and characters."""
+    if options.output.exists() and not options.output.is_dir():
+        raise Usage(f"{options.output} is a file, not a folder")
+    if options.weights and not options.weights.is_file():
+        raise Usage(f"no such weights: {options.weights}")
+    folder = Path(options.file)
+    if (folder / JOB).is_file():
+        if options.sizes or options.weights or options.model or options.dtype:
+            raise Usage(f"{folder} is a checkpoint, with its own model, sizes, number type and weights")
+        job = Job.read(folder)
+        return Order(find(str(folder / job.program)), job.model, job.sizes, job.dtype, folder, job.vocabulary)
+    if options.embed_weights and not options.weights:
+        raise Usage("--embed-weights needs --weights FILE, or a checkpoint as FILE")
+    return Order(find(options.file), options.model, dict(options.sizes), options.dtype or "float32", options.weights)
+
+
+def with_weights(net, source: Path):
+    """The net with the parameters of a checkpoint folder or of a .safetensors file."""
+    if source.is_dir():
+        from rnnc.runtime.checkpoint import load_parameters
+        load_parameters(net, source)
+    else:
+        net.load(source)
+    return net
+
+
+def contents(emitted, chosen, options, order: Order) -> dict[str, str | bytes]:
     """Name -> content of everything that was asked for."""
-    from rnnc.cli.example import example
     from rnnc.target import build as toolchain
     name, manifest = emitted.name, emitted.manifest
     files: dict[str, str | bytes] = {}
@@ -72,12 +108,16 @@ def contents(emitted, chosen, options) -> dict[str, str | bytes]:
         files[f"{name}.c"] = emitted.c
     if "header" in options.emit:
         files[f"{name}.h"] = emitted.header
-    module = built(emitted, chosen, toolchain) if options.weights or "python" in options.emit else None
-    if options.weights:
-        from rnnc.cli.weights import delivered
-        files |= delivered(name, rnnc.load(module), options.weights, options.target, options.embed_weights)
+    module = toolchain.build(emitted.c, emitted.cdef, emitted.header, manifest, chosen) \
+        if order.weights or "python" in options.emit else None
+    net = with_weights(rnnc.load(module), order.weights) if order.weights else None
+    if net is not None:
+        files |= weights.delivered(name, net, options.target, options.embed_weights)
+    if order.vocabulary:
+        files |= weights.vocabulary(name, order.vocabulary)
     if "example" in options.emit:
-        files["main.c"] = example(manifest, name, build_lines(emitted, options), weights_form(options))
+        form = "random" if net is None else "embedded" if options.embed_weights else "file"
+        files["main.c"] = example(manifest, name, build_lines(emitted, options), form)
     if {"static", "shared"} & set(options.emit):
         compiler = toolchain.find_compiler()
         openmp = not options.no_openmp and toolchain.has_openmp(compiler)
@@ -86,13 +126,8 @@ def contents(emitted, chosen, options) -> dict[str, str | bytes]:
         flags = toolchain.flags(options.target, openmp, compiler)
         files |= libraries(emitted, options.emit, [*compiler.command, *flags], toolchain)
     if "python" in options.emit:
-        files |= python_side(emitted, options, module)
+        files |= python_side(emitted, options, module, net)
     return files
-
-
-def weights_form(options) -> str:
-    """How the example gets its weights: "random", "file" or "embedded"."""
-    return "embedded" if options.embed_weights else "file" if options.weights else "random"
 
 
 def build_lines(emitted, options) -> list[str]:
@@ -126,20 +161,18 @@ def libraries(emitted, wanted, command: list[str], toolchain) -> dict[str, bytes
     return made
 
 
-def built(emitted, chosen, toolchain) -> Path:
-    """The folder of the module that Python loads."""
-    return toolchain.build(emitted.c, emitted.cdef, emitted.header, emitted.manifest, chosen)
-
-
-def python_side(emitted, options, module: Path) -> dict[str, str | bytes]:
+def python_side(emitted, options, module: Path, net) -> dict[str, str | bytes]:
     """NAME.py, which loads NAME_module/ beside it."""
     from rnnc.target.render import render
     name = emitted.name
     folder = f"{name}_module"
     files: dict[str, str | bytes] = {f"{folder}/{p.name}": p.read_bytes() for p in sorted(module.iterdir())}
-    weights = f"{name}.safetensors" if options.weights else None
-    if weights:
-        files[weights] = options.weights.read_bytes()
-    files[f"{name}.py"] = render("loader.py.j2", name=name, version=rnnc.__version__, folder=folder, weights=weights,
+    parameters = None
+    if net is not None:
+        parameters = f"{name}.safetensors"
+        with tempfile.TemporaryDirectory(prefix="rnnc-build-") as place:
+            net.save(Path(place) / parameters)
+            files[parameters] = (Path(place) / parameters).read_bytes()
+    files[f"{name}.py"] = render("loader.py.j2", name=name, version=rnnc.__version__, folder=folder, weights=parameters,
                                  training=not options.inference)
     return files

@@ -75,6 +75,7 @@ def incoming(entry: dict, real: str) -> dict:
 def outgoing(entry: dict, real: str) -> dict:
     size = math.prod(entry["shape"])
     whole = entry["kind"] == "int"
-    return {"name": entry["field"], "variable": f"{entry['field']}_result", "type": C_TYPES.get(entry["kind"], real),
+    return {"name": entry["field"], "label": entry["name"], "variable": f"{entry['field']}_result",
+            "type": C_TYPES.get(entry["kind"], real),
             "count": "FRAMES * STREAMS" + (f" * {size}" if size != 1 else ""), "size": size,
             "shown": min(size, SHOWN), "more": " ..." if size > SHOWN else "", "format": "%d" if whole else "%.6g"}

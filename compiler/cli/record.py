@@ -11,11 +11,13 @@ The numbers themselves (parameters, optimiser, states) are written by rnnc.fit i
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import rnnc
 from rnnc.cli.console import Refusal, Usage, write
+from rnnc.cli.sources import STDIN
+from rnnc.errors import Source
 
 FORMAT = 1
 JOB = "job.json"
@@ -94,31 +96,26 @@ def _short(value) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def program_files(source) -> list[Path]:
-    """The main file of a program and every file that it uses; nothing for a text from stdin."""
-    from rnnc.graph.elaborate import sources_read
-    if not Path(source.name).is_file():
-        return []
-    rest = [Path(p) for p in sources_read(source)]
-    main = Path(source.name)
-    return [main, *(p for p in rest if os.path.abspath(p) != os.path.abspath(main))]
+def own(sources: tuple[Source, ...]) -> list[Source]:
+    """The main text and those of the files that it uses: the standard cells come with rnnc."""
+    with_files = [s for s in sources[1:] if os.path.isfile(s.name) and Path(s.name).read_text("utf-8") == s.text]
+    return [sources[0], *with_files]
 
 
-def digest(source, files: list[Path]) -> str:
+def digest(sources: list[Source]) -> str:
     """One name for a program's texts."""
-    sink = hashlib.sha256(source.text.encode("utf-8"))
-    for file in files[1:]:
-        sink.update(file.read_bytes())
+    sink = hashlib.sha256()
+    for source in sources:
+        sink.update(hashlib.sha256(source.text.encode("utf-8")).digest())
     return sink.hexdigest()[:32]
 
 
-def keep_program(folder: Path, source, files: list[Path]) -> str:
-    """Copies the program's files below folder/program, and says where the main one is."""
-    if not files:
-        write(folder / "program" / "model.rnn", source.text)
-        return "program/model.rnn"
-    base = Path(os.path.commonpath([Path(os.path.abspath(f)).parent for f in files]))
-    relative = [Path("program") / Path(os.path.abspath(f)).relative_to(base) for f in files]
-    for file, kept in zip(files, relative):
-        write(folder / kept, file.read_bytes())
-    return str(relative[0])
+def keep_program(folder: Path, sources: list[Source]) -> str:
+    """Copies the program's texts below folder/program, and says where the main one is."""
+    if sources[0].name == STDIN:
+        sources = [replace(sources[0], name="model.rnn"), *sources[1:]]
+    places = [Path(os.path.abspath(s.name)) for s in sources]
+    base = Path(os.path.commonpath([p.parent for p in places]))
+    for source, place in zip(sources, places):
+        write(folder / "program" / place.relative_to(base), source.text)
+    return str(Path("program") / places[0].relative_to(base))

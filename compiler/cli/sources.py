@@ -67,12 +67,12 @@ def decoded(data: bytes, name: str) -> str:
 
 def near(name: str) -> str:
     """A hint: files and samples whose names resemble `name`, or all samples."""
-    folder = Path(name).parent
-    here = [str(p) for p in sorted(folder.glob("*.rnn"))] if folder.is_dir() else []
-    shipped = [f"{s}.rnn" if name.endswith(".rnn") else s for s in samples()]
-    close = difflib.get_close_matches(name, [*here, *shipped], n=3, cutoff=0.6)
+    path = Path(name)
+    known = {s: f"{s}.rnn" if path.suffix else s for s in samples()}
+    known |= {p.stem: str(p) for p in sorted(path.parent.glob("*.rnn"))} if path.parent.is_dir() else {}
+    close = difflib.get_close_matches(path.stem, known, n=3, cutoff=0.6)
     if close:
-        return "did you mean " + " or ".join(close) + "?"
+        return "did you mean " + " or ".join(known[stem] for stem in close) + "?"
     return "shipped samples: " + ", ".join(samples())
 
 

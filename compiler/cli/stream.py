@@ -4,6 +4,7 @@ A frame is a line of numbers (all inputs in the order of their declaration, sepa
 JSON, raw little-endian numbers, or, for a text model, one character.
 """
 
+import codecs
 import json
 import sys
 from pathlib import Path
@@ -49,14 +50,26 @@ def frames(net, job: Job, form: str):
     """One dictionary of arrays [1, ...] per frame."""
     if job.vocabulary is not None and form != "raw":
         (name,) = net.inputs
-        while character := sys.stdin.read(1):
+        for character in characters():
             yield {name: labels(character, job.vocabulary)}
     elif form == "raw":
         yield from raw_frames(net, job.dtype)
     else:
-        for number, line in enumerate(sys.stdin, 1):
+        for number, data in enumerate(sys.stdin.buffer, 1):
+            line = data.decode("utf-8", "replace")
             if line.strip():
                 yield json_frame(net, line, number) if form == "json" else number_frame(net, line, number)
+
+
+def characters():
+    """stdin as UTF-8, each character as soon as it is there."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while byte := sys.stdin.buffer.read(1):
+            yield from decoder.decode(byte)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise Refusal("stdin is not UTF-8 text") from None
 
 
 def width(signal) -> int:

@@ -14,7 +14,7 @@ import rnnc
 from rnnc.cli import dataset, held, report
 from rnnc.cli.console import Refusal, Usage, note, patience
 from rnnc.cli.curve import draw
-from rnnc.cli.record import JOB, Job, digest, keep_program, program_files
+from rnnc.cli.record import JOB, Job, digest, keep_program, own
 from rnnc.cli.sources import add_program, find, nonnegative, positive, real
 
 OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "RMSprop", "Adadelta", "Adam", "AdamW")}
@@ -80,11 +80,11 @@ def train(options) -> int:
     if folder.exists() and not folder.is_dir():
         raise Usage(f"{folder} is a file, not a folder")
     stored = Job.read(folder) if (folder / JOB).exists() else None
-    job, data, corpus = prepare(options, program, stored)
+    job, data, corpus, sources = prepare(options, program, stored)
     if stored is not None and (changed := stored.differences(job)):
         raise Refusal(f"{folder} holds a run with different settings, which cannot go on like this: "
                       f"{'; '.join(changed)}\n  hint: --checkpoint names another folder")
-    job = save_job(job, folder, program, data)
+    job = save_job(job, folder, sources, data)
     with patience(f"compiling {program.stem}", options.progress):
         net = job.net(folder, "parameters")
     if corpus:
@@ -97,9 +97,8 @@ def train(options) -> int:
 # ------------------------------------------------------------------------------------------------ what is asked
 
 def prepare(options, program, stored: Job | None):
-    """The job that flags, stored run and defaults make, its data, and its text if it is one."""
+    """The job that flags, stored run and defaults make, its data, its corpus if that is a text, the program's files."""
     from rnnc import pipeline
-    pipeline.check(program.source, options.model, dict(options.sizes))
     names = size_names(program.source, options.model)
     where = dataset.place(options, names, stored.source if stored else None)
     if where is None:
@@ -111,13 +110,14 @@ def prepare(options, program, stored: Job | None):
     if corpus and "vocab" in names:
         sizes = {"vocab": len(corpus.vocabulary)} | sizes
     model = options.model or (stored.model if stored else None)
-    graph = pipeline.elaborated(program.source, model, sizes)
-    data = dataset.from_text(corpus, graph, training) if corpus else dataset.from_files(where, graph, training)
-    files = program_files(program.source)
-    job = Job(program="", digest=digest(program.source, files), model=model, sizes=sizes,
+    read = pipeline.read(program.source, model, sizes)
+    sources = own(read.sources)
+    data = (dataset.from_text(corpus, read.graph, training) if corpus
+            else dataset.from_files(where, read.graph, training))
+    job = Job(program="", digest=digest(sources), model=model, sizes=sizes,
               dtype=options.dtype or (stored.dtype if stored else "float32"), source=dataset.facts(where, data, corpus),
               vocabulary=data.vocabulary if corpus else None, training=training)
-    return job, data, corpus
+    return job, data, corpus, sources
 
 
 def settled(options, defaults: dict, stored: dict) -> dict:
@@ -134,12 +134,11 @@ def size_names(source, model: str | None) -> set[str]:
             if isinstance(item, Model) and model in (None, item.name.id) for formal in item.sizes}
 
 
-def save_job(job: Job, folder: Path, program, data) -> Job:
+def save_job(job: Job, folder: Path, sources: list, data) -> Job:
     """Everything that later commands need, before the first update."""
-    kept = keep_program(folder, program.source, program_files(program.source))
+    job = replace(job, program=keep_program(folder, sources))
     if data.held is not None:
         held.keep(data.held, folder)
-    job = replace(job, program=kept)
     job.write(folder)
     return job
 
@@ -212,5 +211,6 @@ def finish(options, job: Job, name: str, folder: Path) -> int:
         report.tell(f"held out: {rows[-1][report.HELD] * report.scale(text):.4f} {report.unit(text)} "
                     f"after {rows[-1]['epoch']} epochs")
     if text:
-        report.tell(f"to generate:  rnnc generate {folder} --prompt 'The ' --length 500")
+        prompt = " --prompt 'The '" if set("The ") <= set(job.vocabulary) else ""
+        report.tell(f"to generate:  rnnc generate {folder}{prompt} --length 500")
     return 0

@@ -16,9 +16,8 @@ LEVELS = {"x86-64": set(), "x86-64-v2": {"sse4_2", "popcnt"}, "x86-64-v3": {"avx
 WORDS_PER_LINE = 6
 
 
-def delivered(name: str, net, path: Path, target: str, embed: bool) -> dict[str, str | bytes]:
-    """Name -> content of the files that carry the parameters of `path`."""
-    net.load(path)
+def delivered(name: str, net, target: str, embed: bool) -> dict[str, str | bytes]:
+    """Name -> content of the files that carry the parameters of a net."""
     if not embed:
         return {f"{name}.weights": blob(net)}
     if not runs_here(target):
@@ -70,3 +69,19 @@ def constants(name: str, data: bytes) -> dict[str, str]:
             f"#include <stdalign.h>\n\n#include \"{name}_weights.h\"\n\n"
             f"alignas(64) {array} = {{\n" + "\n".join(lines) + "\n};\n")
     return {f"{name}_weights.h": header, f"{name}_weights.c": body}
+
+
+def vocabulary(name: str, characters: str) -> dict[str, str]:
+    """A header with the characters of a text model: label i stands for the i-th string, in UTF-8."""
+    rows = [f'    "{_escaped(c)}",' for c in characters]
+    guard = f"{name.upper()}_VOCABULARY_H"
+    return {f"{name}_vocabulary.h": (
+        f"/* The characters that {name} knows: label i is the i-th of them, in UTF-8. */\n"
+        f"#ifndef {guard}\n#define {guard}\n\n#define {name.upper()}_VOCABULARY {len(characters)}\n\n"
+        f"static const char *const {name}_vocabulary[{name.upper()}_VOCABULARY] = {{\n" + "\n".join(rows)
+        + "\n};\n\n#endif\n")}
+
+
+def _escaped(character: str) -> str:
+    """Inside a C string: printable ASCII as it is, every other byte in octal, which always has three digits here."""
+    return "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in character.encode())
