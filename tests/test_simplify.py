@@ -50,7 +50,9 @@ def test_identities(build, expected):
 @pytest.mark.parametrize("build,expected", [
     (lambda s, x: s.op("matmul", s.op("transpose", s.param("W", 4, 2)), x), ["v1 : [2] = matmul(W', x)"]),
     (lambda s, x: s.op("matmul", s.param("W", 2, 8), s.op("concat", x, s.op("tanh", x), axis=0)),
-     ["v1 : [2] = add(matmul(W[:, 0:4], x), matmul(W[:, 4:8], tanh(x)))"]),
+     ["v1 : [2] = matmul(W, concat(x, tanh(x), axis=0))"]),              # too small to be worth two products
+    (lambda s, x: s.op("matmul", s.param("W", 2, 20), s.op("concat", s.param("b", 16), x, axis=0)),
+     ["v1 : [2] = add(matmul(W[:, 0:16], b), matmul(W[:, 16:20], x))"]),
     (lambda s, x: s.op("matmul", s.param("W", 6, 2), s.op("pad", s.op("slice", x, axis=0, low=1, high=4), axis=0,
                                                           low=2, size=6), ta=True),
      ["v1 : [2] = matmul(W[2:5]', x[1:4])"]),
@@ -120,6 +122,16 @@ def test_a_copied_signal_of_the_state_takes_the_equation():
     h = s.later()
     s.equal(h, "h", s.op("tanh", s.op("add", past(h, 1), x)))
     assert lines(s.graph(outputs={"p": h})) == ["h : [] = tanh(add(h[t-1], x))", "state h : 1", "output p = h"]
+
+
+def test_what_can_leave_a_loop_does():
+    s = Sketch()
+    x, h = s.input("x", 2), s.later(2)
+    both = s.op("concat", x, past(x, 1), past(h, 1), past(h, 2), axis=0)
+    s.equal(h, "h", s.op("tanh", s.op("matmul", s.param("W", 2, 8), both)))
+    found = lines(s.graph(outputs={"p": h}))
+    assert found[:2] == ["v1 : [2] = add(matmul(W[:, 0:4], concat(x, x[t-1], axis=0)), "
+                         "matmul(W[:, 4:8], concat(h[t-1], h[t-2], axis=0)))", "h : [2] = tanh(v1)"]
 
 
 @pytest.mark.parametrize("seed", range(40))

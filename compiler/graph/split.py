@@ -4,9 +4,12 @@ Products of concatenations come apart, so that the part that does not depend on 
 through elementwise operators and products up to the parameters; in the gradient, sums of pads become concatenations.
 """
 
+from rnnc.graph.loops import components
 from rnnc.graph.nodes import Graph, Read
 from rnnc.graph.ops import ELEMENTWISE, OPS
 from rnnc.graph.patch import Patch
+
+SMALL = 16                                     # columns of a product that are not worth a product of their own
 
 
 def turn_products(graph: Graph) -> Graph:
@@ -149,9 +152,13 @@ def split_products(graph: Graph) -> Graph:
             low = vector.attr("low")
             size = patch.nodes[part.node].shape[0]
             _become_product(patch, n, _cut(patch, w, columns, low, low + size), part, ta, False)
-        elif vector.op == "concat" and len(vector.args) > 1:
+        elif vector.op == "concat":
+            groups = _groups(patch, n, vector)
+            if len(groups) < 2:
+                continue
             parts, low = [], 0
-            for part in map(patch.read, vector.args):
+            for group in groups:
+                part = group[0] if len(group) == 1 else patch.make("concat", *group, axis=0, span=node.span)
                 size = patch.nodes[part.node].shape[0]
                 block = _cut(patch, w, columns, low, low + size)
                 parts.append(patch.make("matmul", block, part, span=node.span, **_turns(ta, False)))
@@ -161,6 +168,26 @@ def split_products(graph: Graph) -> Graph:
                 total = patch.make("add", total, part, span=node.span)
             patch.become(n, "add", total, parts[-1])
     return patch.finish()
+
+
+def _groups(patch: Patch, n: int, concat) -> list[list[Read]]:
+    """The parts of a concatenation that product n should take one by one. Small neighbours stay together, unless one
+    of them is made in the product's own loop and the other is not."""
+    reads = [patch.read(read) for read in concat.args]
+    small = [patch.nodes[read.node].shape[0] < SMALL for read in reads]
+    home: dict[int, int] = {}
+    if any(small):
+        graph = patch.graph
+        edges = [(read.node, reader) for reader, node in enumerate(graph.nodes) for read in node.args]
+        home = {m: i for i, members in enumerate(components(len(graph), edges)) for m in members}
+    inside = [home.get(read.node) == home.get(n) for read in reads]
+    groups: list[list[Read]] = []
+    for i, read in enumerate(reads):
+        if i and small[i] and small[i - 1] and inside[i] == inside[i - 1]:
+            groups[-1].append(read)
+        else:
+            groups.append([read])
+    return groups
 
 
 def join_pads(graph: Graph) -> Graph:

@@ -1,0 +1,57 @@
+"""The text of a graph, in full, for a small network and its gradient."""
+
+from graphs import Sketch, past
+
+from rnnc.graph.gradient import gradient
+from rnnc.graph.nodes import Initial
+from rnnc.graph.show import show
+from rnnc.graph.simplify import simplify
+
+
+def elman():
+    s = Sketch()
+    x, y = s.input("x", classes=4), s.input("y", target=True)
+    h = s.later(3)
+    s.initials[h] = Initial(every=s.param("h.start", 3))
+    total = s.op("add", s.op("column", s.param("h.W", 3, 4), x), s.op("matmul", s.param("h.U", 3, 3), past(h, 1)))
+    s.equal(h, "h", s.op("tanh", total))
+    error = s.name("error", s.op("sub", s.op("sum", h, axis=None), y))
+    return s.graph(outputs={"p": h}, losses={"loss": s.op("mul", error, error)})
+
+
+def test_graph():
+    assert show(simplify(elman())) == """\
+model model
+input x : class(4)
+target y : []
+param h.start : [3] = 0
+param h.W : [3, 4] = 0
+param h.U : [3, 3] = 0
+h : [3] = tanh(add(column(h.W, x), matmul(h.U, h[t-1])))
+error : [] = sub(sum(h), y)
+v1 : [] = mul(error, error)
+init h = h.start
+state h : 1
+output p = h
+loss loss = v1
+"""
+
+
+def test_gradient():
+    text = show(simplify(gradient(simplify(elman()))))
+    assert text[text.index("d_error"):] == """\
+d_error : [] = add(v6, v6)
+d_h : [3] = add(d_error, v9[t+1])
+v7 : [3] = mul(d_h, sub(1, mul(h, h)))
+v8 : constant [3, 3] = fold_outer(v7, h[t-1])
+v9 : [3] = matmul(h.U', v7)
+v10 : constant [3] = fold_sum(where(lt(frame_index, 1), v9, 0))
+v11 : constant [3, 4] = fold_column(v7, x, [3, 4])
+init h = h.start
+state h : 1
+output p = h
+score loss = v5
+gradient h.start = v10
+gradient h.W = v11
+gradient h.U = v8
+"""
