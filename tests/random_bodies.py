@@ -147,8 +147,7 @@ class Body(Expressions):
 
     def turning(self, shape, new, old):
         """Linear in its state: a product that is no larger than what it multiplies."""
-        turn = self.fresh("Q")
-        self.lines.append(f"param {turn} : {self.sizes(shape + shape)} ~ orthogonal")
+        turn = self.param(shape + shape, rule="~ orthogonal")
         return Value(f"{self.number(0.4, 0.8)} * {turn} @ {old.text} + 0.4 * {new.operand}", shape)
 
     def softened(self, shape, new, old):

@@ -42,7 +42,7 @@ class Expressions(Leaves):
             ("floor(% + 0.377)", a.bound + 1), ("mod(% + 0.263, 1.7)", 1.7), ("sin(%)", 1), ("cos(%)", 1),
             ("erf(%)", 1), ("softplus(%)", a.bound + 1), ("silu(%)", a.bound), ("gelu(%)", a.bound),
             ("-%", a.bound), ("% ^ 2", a.bound ** 2), ("% ^ 3", a.bound ** 3), ("(abs(% + 0.113) + 0.4) ^ 0.7", 3),
-            ("clip(%, -0.83, 1.19)", 1.2), ("1 - %", a.bound + 1), ("% / 3", a.bound / 3), ("+%", a.bound)])
+            (f"clip(%, {self.number(-0.9, -0.7)}, {self.number(1, 1.3)})", 1.3), ("1 - %", a.bound + 1), ("% / 3", a.bound / 3), ("+%", a.bound)])
         self.note(form.replace("%", "").split("(")[0].strip() or "unary " + form)
         text = form.replace("%", a.operand)
         return Value(text, a.shape, bound, text.endswith(")") and text.startswith(form.split("(")[0] + "(")
@@ -185,6 +185,7 @@ class Expressions(Leaves):
         name = self.chance.choice(["sum", "mean", "max", "min", "logsumexp"])
         self.note(f"{name} along an axis")
         bound = {"sum": a.bound * 5, "logsumexp": a.bound + 5}.get(name, a.bound)
+        a = self.untied(a) if name in ("max", "min") else a
         return Value(f"{name}({a.text}, axis = {axis})", shape, bound, True)
 
     def repeated(self, shape, deep) -> Value | None:
@@ -212,7 +213,9 @@ class Expressions(Leaves):
         self.note("family")
         family = self.param((shape[0], signal.shape[0]), family=k)
         form = form if form in ("max", "product") else "sum"
-        each = f"0.5 * {family}[i] @ {back} + 0.3" if form == "product" else f"{family}[i] @ {back}"
+        each = f"{family}[i] @ {back}" + (" + 0.173 * i" if form == "max" else "")
+        if form == "product":
+            each = f"0.5 * {each} + 0.3"
         return Value(f"{form}(i in {over} : {each})", shape, 3.0 * signal.bound, True)
 
     def state_product(self, shape, deep) -> Value | None:
@@ -250,8 +253,14 @@ class Expressions(Leaves):
         a = self.value((self.known_size(), self.known_size()), deep) if self.maybe(0.15) else self.vector(deep)
         name = self.chance.choice(["sum", "mean", "max", "min", "logsumexp", "norm"])
         self.note(name)
+        a = self.untied(a) if name in ("max", "min") else a
         text = f"norm({a.operand} + 0.1)" if name == "norm" else f"{name}({a.text})"
         return Value(text, (), {"mean": 1, "max": 1, "min": 1}.get(name, 6) * a.bound, True)
+
+    def untied(self, value: Value) -> Value:
+        """The value with a parameter added: after a start all entries may be equal, and none of them the largest."""
+        apart = self.param(value.shape, rule="~ uniform(-0.6, 0.6)")
+        return Value(f"{value.operand} + {apart}", value.shape, value.bound + 0.6)
 
     def dotted(self, shape, deep) -> Value:
         a = self.vector(deep)

@@ -126,7 +126,7 @@ class Leaves:
             return self.read(signal)
         return self.value((signal.shape[0] if signal else self.known_size(),), deep - 1)
 
-    def param(self, shape: tuple[int, ...], family: int = 0) -> str:
+    def param(self, shape: tuple[int, ...], family: int = 0, rule: str | None = None) -> str:
         name = self.fresh("W" if len(shape) == 2 else "b" if shape else "s")
         rules = ["~ uniform(-0.6, 0.6)", "~ normal(0, 0.4)"]
         if len(shape) == 2:
@@ -134,7 +134,7 @@ class Leaves:
             rules += ["~ identity(0.7)"] * (shape[0] == shape[1] and not family)
         else:
             rules += [f"= {self.number(-0.8, 0.8)}"]
-        rule = self.chance.choice(rules)
+        rule = rule or self.chance.choice(rules)
         drawn = rule.strip("~ ").partition("(")[0] if "~" in rule else "number" if rule else "none"
         self.note(f"initialiser {drawn}")
         word = "frozen" if self.maybe(0.07) else "param"
@@ -231,7 +231,8 @@ class Leaves:
             inner = value.operand
             return Value(f"{inner} / (1 + abs({value.operand} - 0.173))", value.shape, 2.0)
         if name == "clip":
-            return Value(f"clip({value.text}, -1.37, 2.11)", value.shape, 2.2, True)
+            low, high = self.number(-1.5, -1.1), self.number(1.8, 2.2)      # never the limits of another clip
+            return Value(f"clip({value.text}, {low}, {high})", value.shape, 2.2, True)
         inner = value.text if value.bound < 20 else f"0.1 * {value.operand}"
         return Value(f"{name}({inner})", value.shape, 1.0, True)
 
