@@ -187,8 +187,18 @@ class _Call:
             if self.eps is not None:
                 errors = self._arguments(key, self.errors)
                 self.errors[key] = error_bounds.bound(node, values, errors, value, self.eps)
-                if error_bounds.kink(node, values, errors):
+                if not self._finds_extreme(node) and error_bounds.kink(node, values, errors):
                     self.kinks.append(Kink(number, node.op, frame))
+
+    def _finds_extreme(self, node) -> bool:
+        """The comparison by which a derivative finds the entry that max or min took: equal by construction, and the
+        reduction itself has told whether another entry came near."""
+        if node.op != "eq":
+            return False
+        other = node.args[1].node
+        while self.graph[other].op in ("broadcast", "reshape"):
+            other = self.graph[other].args[0].node
+        return self.graph[other].op in ("max", "min") and self.graph[other].args[0] == node.args[0]
 
     def _arguments(self, key: Key, table) -> list[np.ndarray]:
         frames = self._frames_read(key)
