@@ -50,6 +50,13 @@ RN_INLINE rn_part rn_split(long blocks, long panels, int thread, int threads) {
     return part;
 }
 
+/* Where rows follow from one another, only panels are dealt. */
+RN_INLINE rn_part rn_split_units(long blocks, long panels, int thread, int threads) {
+    rn_part part = {0, blocks, 0, panels};
+    rn_share(panels, thread, threads, &part.p0, &part.p1);
+    return part;
+}
+
 /* Panels of `spread` blocks of RN_VL units that cover n units. */
 #define RN_PANELS(n, spread) (((n) + (spread) * RN_VL - 1) / ((spread) * RN_VL))
 

@@ -6,7 +6,7 @@ from rnnc.graph.blocks import Block, block
 from rnnc.graph.loops import Loops, loops
 from rnnc.graph.nodes import CONSTANT, Graph, Read
 from rnnc.plan.advance import advance
-from rnnc.plan.phases import Conflict, Slot, needs_meeting, slots
+from rnnc.plan.phases import Conflict, Slot, in_time_order, needs_meeting, slots
 from rnnc.plan.place import place
 from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.roles import Roles, roles
@@ -36,6 +36,7 @@ class Kernels:
     def __init__(self, graph: Graph, role: Roles, clusters: Clusters):
         self.graph, self.role = graph, role
         self.count = 0
+        self.ordered: set[Slot] = set()
         self.roots = frozenset(graph.roots())
         self.draft_of = {n: i for i, d in enumerate(clusters.drafts) for n in d.nodes}
 
@@ -50,6 +51,7 @@ class Kernels:
             case "rows":
                 return Map((self.row_kernel(nodes, {n: Slot(0, False, 0, 0) for n in nodes}),))
             case "units":
+                self.ordered = set()
                 placed = {n: Slot(0, True, self.graph[n].size, 0) for n in nodes}
                 return Map((self.unit_kernel(nodes, placed),), self._why_map(draft))
         return self.sweep(draft, nodes)
@@ -69,6 +71,7 @@ class Kernels:
             wanted = single
             placed = slots(graph, role, nodes, loop.direction, wanted, draft.by_rows)
         meets = needs_meeting(graph, role, nodes, placed)
+        self.ordered = in_time_order(graph, role, nodes, placed, wanted.frames)
         phases = []
         for number in range(1 + max(s.phase for s in placed.values())):
             groups: dict[Slot, list[int]] = {}
@@ -99,7 +102,7 @@ class Kernels:
         blocks = -(-width // LANES)
         spread = max(1, min(VECTORS // widest, blocks // 4)) if panels else 1
         stores = tuple(n for n in nodes if self.stored(n, nodes, True))
-        return UnitKernel(self.number(), width, gates, panels, spread, body, stores)
+        return UnitKernel(self.number(), width, gates, panels, spread, body, stores, placed[nodes[0]] in self.ordered)
 
     def panels(self, gates) -> tuple[Panel, ...]:
         """Products with a common operand side by side, in groups of at most four."""

@@ -88,6 +88,8 @@ def ordered(made: Schedule, where, n: int, read: Read, moved: bool) -> None:
             raise Broken(f"{text}: at frame {t} it is not made yet")
         if yours == mine and same_kernel and not (ago > 0 or position2 < position or not units(made, kernel)):
             raise Broken(f"{text}: it stands later in its own kernel")
+        if yours == mine and same_kernel and ago > 0 and not ordered_rows(made, kernel):
+            raise Broken(f"{text}: another thread may own that row")
         if yours == mine and same_kernel and moved and units(made, kernel):
             raise Broken(f"{text}: other threads own these units")
         if not stage.meets and (not same_kernel or moved and units(made, kernel)):
@@ -96,6 +98,10 @@ def ordered(made: Schedule, where, n: int, read: Read, moved: bool) -> None:
 
 def units(made: Schedule, number: int) -> bool:
     return any(k.number == number and isinstance(k, UnitKernel) for k in made.kernels())
+
+
+def ordered_rows(made: Schedule, number: int) -> bool:
+    return any(k.number == number and isinstance(k, UnitKernel) and k.ordered for k in made.kernels())
 
 
 def slots_hold(made: Schedule) -> None:

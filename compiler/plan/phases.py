@@ -117,3 +117,9 @@ def needs_meeting(graph: Graph, role: Roles, nodes: list[int], placed: dict[int,
             if source.node in members and placed[v].units and source.moved:
                 return True
     return False
+
+
+def in_time_order(graph: Graph, role: Roles, nodes: list[int], placed: dict[int, Slot], frames: int) -> set[Slot]:
+    """The kernels that read what they made a few frames ago in the same block: they must keep the order of time."""
+    return {placed[v] for v in nodes for source in sources(graph, role, v)
+            if source.node in placed and placed[source.node] == placed[v] and 0 < abs(source.delay) < frames}

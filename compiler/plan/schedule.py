@@ -57,6 +57,7 @@ class UnitKernel:
     spread: int                                # unit blocks side by side in one panel (q of kernels.md)
     body: tuple[int, ...]                      # elementwise nodes, in an order that can be computed
     stores: tuple[int, ...]                    # gates and body nodes that others read from memory
+    ordered: bool = False                      # reads its own rows of the same block: all rows of a unit by one thread
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from rnnc.graph.loops import Loop, Loops
 from rnnc.graph.nodes import FRAME, Graph, Read
+from rnnc.plan.phases import sources
 from rnnc.plan.roles import Roles
 
 
@@ -111,18 +112,19 @@ class Clusters:
     def can_join(self, number: int, stage: int) -> bool:
         """May an elementwise vector or a row node be computed where its latest argument is?"""
         draft, graph = self.drafts[stage], self.graph
-        here = [r for r in self.reads(number) if self.ready(r.node) == stage]
+        here = [s for s in sources(graph, self.role, number) if self.stage.get(s.node) == stage]
         if draft.kind == "rows":
-            return all(r.delay == 0 for r in here)
+            return all(s.delay == 0 for s in here)
         if draft.kind == "sweep" and draft.by_rows:
-            return all(r.delay * draft.loop.direction >= 0 for r in here)
+            return all(s.delay * draft.loop.direction >= 0 for s in here)
         if self.role[number] != "unit":
             return False
-        same = all(self.role[r.node] in ("unit", "gate") and graph[r.node].size == graph[number].size for r in here)
+        same = all(self.role[s.node] in ("unit", "gate") and not s.moved and graph[s.node].size == graph[number].size
+                   for s in here)
         if draft.kind == "units":
-            return same and draft.width == graph[number].size and all(r.delay == 0 for r in here)
+            return same and draft.width == graph[number].size and all(s.delay == 0 for s in here)
         if draft.kind == "sweep":
-            return same and all(r.delay * draft.loop.direction >= 0 for r in here)
+            return same and all(s.delay * draft.loop.direction >= 0 for s in here)
         return False
 
     def place(self, number: int) -> None:

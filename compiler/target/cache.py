@@ -93,7 +93,7 @@ def entry(home: Path, key: str) -> Path | None:
 @contextlib.contextmanager
 def workshop(home: Path):
     """A folder to build in; gone afterwards unless `publish` has moved it."""
-    _sweep(home / "modules")
+    _sweep(home)
     place = None
     try:
         place = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=home / "modules"))
@@ -135,13 +135,14 @@ def discard(module: Path) -> None:
     shutil.rmtree(module, ignore_errors=True)
 
 
-def _sweep(modules: Path) -> None:
+def _sweep(home: Path) -> None:
+    """What builds that were killed left behind, once it is old enough to be nobody's."""
     limit = time.time() - STALE
     with contextlib.suppress(OSError):
-        for place in modules.glob(".new-*"):
+        for place in [*home.glob("modules/.new-*"), *home.glob("programs/.new-*")]:
             with contextlib.suppress(OSError):
                 if place.stat().st_mtime < limit:
-                    shutil.rmtree(place, ignore_errors=True)
+                    shutil.rmtree(place) if place.is_dir() else place.unlink()
 
 
 def _flush(path: Path) -> None:

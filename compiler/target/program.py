@@ -85,9 +85,9 @@ class Program:
             row = []
             for kernel, offset in phase:
                 function = f"{name}_{kernel.number}"
-                made.append(self.kernel(kernel, function, number, direction < 0 and frames > 1))
+                made.append(self.kernel(kernel, function, number, direction < 0))
                 blocks, panels = self.work(kernel)
-                row.append(Call(function, offset, blocks, panels, number))
+                row.append(Call(function, offset, blocks, panels, number, getattr(kernel, "ordered", False)))
             calls.append(tuple(row))
         reach = max((c.offset for phase in calls for c in phase), default=0)
         title = self.stage_title(stage, phases, why)
@@ -122,7 +122,7 @@ class Program:
         title = ", ".join(dict.fromkeys(signals)) or "unnamed values"
         title = title if len(title) < 100 else title[:title.rindex(",", 0, 100)] + ", …"
         if isinstance(kernel, UnitKernel):
-            view = UnitWriter(self.access, kernel, stage, backwards).view(name, title, self.lines(kernel))
+            view = UnitWriter(self.access, kernel, stage, backwards and kernel.ordered).view(name, title, self.lines(kernel))
             return render("kernel_units.c.j2", k=view)
         view = RowWriter(self.access, kernel).view(name, title, self.lines(kernel))
         return render("kernel_rows.c.j2", k=view)

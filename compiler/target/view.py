@@ -64,6 +64,7 @@ class Call:
     blocks: str                                # number of row blocks as C, given `rows`
     panels: str                                # number of unit panels as C
     stage: int
+    ordered: bool = False                      # rows are not dealt out
 
 
 @dataclass(frozen=True)
