@@ -42,7 +42,8 @@ class Expressions(Leaves):
             ("floor(% + 0.377)", a.bound + 1), ("mod(% + 0.263, 1.7)", 1.7), ("sin(%)", 1), ("cos(%)", 1),
             ("erf(%)", 1), ("softplus(%)", a.bound + 1), ("silu(%)", a.bound), ("gelu(%)", a.bound),
             ("-%", a.bound), ("% ^ 2", a.bound ** 2), ("% ^ 3", a.bound ** 3), ("(abs(% + 0.113) + 0.4) ^ 0.7", 3),
-            (f"clip(%, {self.number(-0.9, -0.7)}, {self.number(1, 1.3)})", 1.3), ("1 - %", a.bound + 1), ("% / 3", a.bound / 3), ("+%", a.bound)])
+            (f"clip(%, {self.number(-0.9, -0.7)}, {self.number(1, 1.3)})", 1.3),
+            ("1 - %", a.bound + 1), ("% / 3", a.bound / 3), ("+%", a.bound)])
         self.note(form.replace("%", "").split("(")[0].strip() or "unary " + form)
         text = form.replace("%", a.operand)
         return Value(text, a.shape, bound, text.endswith(")") and text.startswith(form.split("(")[0] + "(")

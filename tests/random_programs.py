@@ -75,7 +75,7 @@ def draw_cell(chance, features, helpers, cells, without) -> tuple[str, CellInfo]
     features.update(["cell for any size" if generic else "cell for one size"])
     head = f"cell {name}({'n' if generic else ''})(x) {{\n"
     text = head + body.text([f"return {', '.join(r.name for r in results)}"]) + "}\n"
-    inner = tuple((s.name, s.shape) for s in body.signals if not s.is_input)
+    inner = tuple((s.name, s.shape) for s in body.signals if not (s.is_input or s.is_constant))
     info = CellInfo(name, units, takes, inner, len(results), min(delays, default=0) < 0, max(delays, default=0) > 0)
     return text, info
 
