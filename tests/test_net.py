@@ -95,16 +95,22 @@ def test_backprop_against_differences(net):
     assert np.isclose(slope, difference, rtol=1e-6)
 
 
-def test_vjp_against_differences_and_the_state_stays(net):
+def test_vjp_leaves_the_state_where_it_is(net):
+    state = net.state(3)
+    net.run(**inputs(), state=state)
+    before = state.to_arrays()
+    net.vjp({"p": np.ones((7, 3, 3))}, **inputs(seed=1), state=state)
+    assert all((before[k] == v).all() for k, v in state.to_arrays().items())
+
+
+def test_vjp_against_differences(net):
     data, random = inputs(), np.random.default_rng(2)
     state = net.state(3)
     for name in state:
         state[name] = random.normal(size=state[name].shape) * 0.5
-    before = state.to_arrays()
     dp = random.normal(size=(7, 3, 3))
     ds = {name: random.normal(size=state[name].shape) for name in state}
-    back = net.vjp({"p": dp, "state": ds}, **data, state=state)
-    assert all((before[k] == v).all() for k, v in state.to_arrays().items())
+    back = net.vjp({"p": dp, "state": ds}, **data, state=state.copy())
 
     def value(x, shift):
         work = state.copy()
@@ -147,6 +153,14 @@ def test_files_and_the_graph(net, tmp_path):
     other = rnnc.compile(PROGRAM, dtype="float64", gradient="all", seed=4)
     other.load(tmp_path / "w.safetensors")
     assert (other.theta == net.theta).all() and net.graph is not None
+
+
+def test_a_built_module_loads_without_its_text(net):
+    again = rnnc.load(net.module.path)
+    again.parameters = net.parameters
+    assert (again.run(**inputs())["p"] == net.run(**inputs())["p"]).all()
+    with pytest.raises(InputError, match="without its program text"):
+        again.run(**inputs(), probe=["h"])
 
 
 def test_learning_a_text(tmp_path):

@@ -9,7 +9,7 @@ from rnnc.errors import InputError
 
 
 class Streams:
-    """Signals of N frames in B parallel streams, arrays [N, B, ...]. `starts`, if given, marks where sequences begin."""
+    """Signals of N frames in B parallel streams, arrays [N, B, ...]. `starts` marks where sequences begin."""
 
     carries = True                             # the state goes on from window to window
 
