@@ -108,7 +108,10 @@ RN_INLINE rn_i rn_first(long n) {
 }
 
 /* The counting build: which products ran, with which sizes, and how often threads met. Tests of the planner read it;
- * in every other build these are nothing. `stage` is a number the generated code gives to a place in the plan. */
+ * in every other build these are nothing. `stage` is a number the generated code gives to a place in the plan; a
+ * product that threads share is logged as their pieces, some of which may be empty. Meetings between stages count under
+ * RN_BETWEEN. */
+#define RN_BETWEEN 1023
 #ifdef RNNC_COUNT
 #define RN_COUNT_LOG 65536
 #define RN_COUNT_STAGES 1024

@@ -124,7 +124,7 @@ class Program:
         if isinstance(kernel, UnitKernel):
             view = UnitWriter(self.access, kernel, stage, backwards and kernel.ordered).view(name, title, self.lines(kernel))
             return render("kernel_units.c.j2", k=view)
-        view = RowWriter(self.access, kernel).view(name, title, self.lines(kernel))
+        view = RowWriter(self.access, kernel).view(name, title, self.lines(kernel), stage)
         return render("kernel_rows.c.j2", k=view)
 
     def lines(self, kernel: Kernel) -> str:

@@ -31,7 +31,7 @@ class RowWriter:
         self.scalars: dict[Read, str] = {}
         self.lines: list[str] = []
 
-    def view(self, name: str, title: str, lines: str) -> RowView:
+    def view(self, name: str, title: str, lines: str, stage: int = 0) -> RowView:
         for group in self.groups():
             if len(group) > 1 or self.graph[group[0]].shape and elementwise(self.graph[group[0]]):
                 self.loop(group)
@@ -40,7 +40,14 @@ class RowWriter:
         text = "\n".join([*self.lines, *self.constants.values()])
         used = lambda line: not (m := re.match(r"const real (\w+_at)\[1\]", line)) or \
             len(re.findall(rf"\b{m[1]}\b", text)) > 1        # a scalar's address, if anything asked for it
-        return RowView(name, title, lines, tuple(self.constants.values()), tuple(filter(used, self.lines)))
+        return RowView(name, title, lines, tuple(self.constants.values()), tuple(filter(used, self.lines)), stage,
+                       tuple(self.product(n) for n in self.kernel.body if self.graph[n].op == "matmul"))
+
+    def product(self, n: int) -> tuple[int, int]:
+        """Columns and inner size of a product made row by row, for the counting build."""
+        left = self.graph[self.graph[n].args[0].node]
+        inner = left.size if len(left.shape) == 1 else left.shape[0 if self.graph[n].attr("ta") else 1]
+        return self.graph[n].size, inner
 
     # -------------------------------------------------------------------------------------------- order
 

@@ -45,7 +45,7 @@ class UnitWriter:
         return UnitView(name, title, lines, self.graph[next(iter(self.local))].size, widest, kernel.spread,
                         max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
                         tuple(self.pointers.values()), sums, tuple(self.constants.values()),
-                        tuple(self.scalar_lines), tuple(statements), self.stage)
+                        tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels))
 
     # -------------------------------------------------------------------------------------------- products
 
@@ -66,10 +66,15 @@ class UnitWriter:
                 self.operands[panel.operand] = RowPointer(rows, "real", self.access.row(panel.operand))
             at = self.access.pool.panel(self.graph, width, panel.inner, spread, panel.matrices)
             made.append(PanelView(f"c->packed + {at}", f"{panel.inner} * {vectors} * RN_VL", panel.inner, vectors,
-                                  self.operands[panel.operand].name, buffers[panel.gates], add,
-                                  len(panel.gates) * width))
+                                  self.operands[panel.operand].name, buffers[panel.gates], add))
         self.buffers = buffers
         return made, tuple(sizes)
+
+    def products(self, panels) -> tuple[tuple[int, int], ...]:
+        """What the counting build logs: panels that add into one buffer are one product, of a longer inner index."""
+        width = self.graph[next(iter(self.local))].size
+        return tuple((len(gates) * width, sum(p.inner for p in panels if p.sums == buffer))
+                     for gates, buffer in self.buffers.items())
 
     def gate(self, position: int, panels) -> str:
         """A gate's products: its vector of each buffer that holds a part of it."""

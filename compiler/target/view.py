@@ -14,7 +14,6 @@ class PanelView:
     rows: str                                  # the array of row pointers
     sums: str
     add: int                                   # 1: add to what `sums` holds
-    columns: int                               # real columns: gates x units, for the counting build
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class UnitView:
     scalars: tuple[str, ...]                   # statements of a row
     statements: tuple[str, ...]                # statements of a vector of units
     stage: int
+    products: tuple[tuple[int, int], ...] = ()     # for the counting build: columns, inner size
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class RowView:
     lines: str
     constants: tuple[str, ...]
     statements: tuple[str, ...]
+    stage: int = 0
+    products: tuple[tuple[int, int], ...] = ()     # likewise
 
 
 @dataclass(frozen=True)
