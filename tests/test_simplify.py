@@ -1,5 +1,7 @@
 """Rewrites, as text before and after, and as values: a simplified graph means what it meant."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from graphs import Numbers, Sketch, past, random_graph
@@ -114,6 +116,62 @@ def test_a_delayed_signal_is_no_alias_of_what_it_copies():
                              "r": s.op("identity", past(x, 1))})
     found = oracle.run(check(simplify(graph)), {"x": np.array([[1.0], [2.0]])}).outputs
     assert [found[k][:, 0].tolist() for k in "pqr"] == [[7, 1], [2, 0], [0, 1]]
+
+
+def same(graph, **arguments):
+    """The outputs of the simplified graph, which are those of the graph."""
+    before = oracle.run(graph, **arguments).outputs
+    after = oracle.run(check(simplify(graph)), **arguments).outputs
+    for name, value in before.items():
+        assert np.array_equal(value, after[name]), name
+    return after
+
+
+X = {"x": np.arange(1.0, 5.0).reshape(4, 1)}
+
+
+def test_delays_of_both_signs_do_not_cancel():
+    """y = x[t-1]; y[t+1] is x only while a frame follows."""
+    s = Sketch()
+    x = s.input("x")
+    y = s.op("identity", past(x, 1))
+    graph = s.graph(outputs={"p": s.op("identity", past(y, -1))})
+    assert same(graph, inputs=X)["p"][:, 0].tolist() == [1, 2, 3, 0]
+
+
+def test_initial_values_do_not_move_to_what_is_copied():
+    s = Sketch()
+    x = s.input("x")
+    y = s.op("identity", x)
+    s.initials[y] = Initial(every=s.number(7.0))
+    graph = s.graph(outputs={"p": s.op("add", y, past(x, 1))})
+    assert same(graph, inputs=X)["p"][:, 0].tolist() == [1, 3, 5, 7]
+
+
+def test_what_no_state_holds_is_not_what_a_state_holds():
+    """Equal equations, but before the call one is zero, as adjoints are, and the other in the state."""
+    s = Sketch()
+    x = s.input("x")
+    held, other = s.name("held", s.op("tanh", x)), s.op("tanh", x)
+    total = s.op("add", past(held, 1), past(other, 1))
+    graph = replace(s.graph(outputs={"p": total}, gradients={}), state={held: 1})
+    state = oracle.State(np.array([9]), {"held": np.full((1, 1), 0.5)})
+    before = oracle.run(graph, X, state=state).outputs["p"]
+    assert np.array_equal(oracle.run(simplify(graph), X, state=state).outputs["p"], before) and before[0] == 0.5
+
+
+def test_pads_of_the_past_are_not_joined_across_initial_values():
+    s = Sketch()
+    x, y = s.input("x", 1), s.input("y", 1)
+    s.initials[x] = Initial(every=s.table([5.0]))
+    pads = [s.op("pad", v, axis=0, low=low, size=2) for low, v in enumerate((x, y))]
+    graph = s.graph(outputs={"p": s.op("add", past(pads[0], -1), past(pads[1], -1)),
+                             "q": s.op("identity", past(x, -1))})
+    ones = np.ones((2, 1, 1))
+    assert same(graph, inputs={"x": ones, "y": ones})["p"][:, 0].tolist() == [[1, 1], [0, 0]]
+    del s.initials[x]
+    graph = s.graph(outputs={"p": graph.outputs["p"]})
+    assert "v1 : [2] = concat(x[t+1], y[t+1], axis=0)" in lines(graph)
 
 
 def test_a_copied_signal_of_the_state_takes_the_equation():
