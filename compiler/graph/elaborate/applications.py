@@ -1,4 +1,4 @@
-"""Calls: what `f(…)` means, layers as values, and a layer applied to signals.
+"""Calls: what `f(...)` means, layers as values, and a layer applied to signals.
 
 A call of a cell's name makes a layer, a call of a layer applies it. Every application gets a scope of its own, a place
 for its signals and a store for its parameters; `layer`, `share` and repeated applications hand on a store that exists.
@@ -147,10 +147,20 @@ def instance(statement: tree.Layer, scope: Scope) -> Layer:
 def settled(layer: Layer) -> Layer:
     """The layer behind an instance."""
     if layer.kind == "instance" and layer.inner is None:
-        value = evaluate(layer.later.expr, layer.later.at)
-        if not isinstance(value, Layer):
-            raise Stop("E0211", f"{layer.word} is declared as a layer, but this is none", layer.later.expr.span)
-        layer.inner, layer.word = value, value.word
+        if layer.busy:
+            raise Stop("E0206", f"the layer {layer.word} is made of itself", layer.span)
+        layer.busy = True
+        try:
+            value = evaluate(layer.later.expr, layer.later.at)
+            if not isinstance(value, Layer):
+                raise Stop("E0211", f"{layer.word} is declared as a layer, but this is none", layer.later.expr.span)
+            part = value
+            while part is not None:            # down to what is applied in the end
+                settled(part)
+                part = part.inner
+        finally:
+            layer.busy = False
+        layer.inner, layer.word = value, value.base().word
     return layer
 
 
@@ -160,7 +170,7 @@ def instance_part(owner: Layer | Store, expr: tree.Attribute):
     if isinstance(owner, Layer):
         if owner.kind != "instance":
             raise Stop("E0210", "only a named layer has parameters to read", expr.span,
-                       hint="name an instance first: layer L = …")
+                       hint="name an instance first: layer L = ...")
         base = settled(owner).inner
         if base.kind == "cell":
             names = bodies.declared_names(base.cell)

@@ -225,7 +225,7 @@ def equation(scope: Scope, targets, value: tree.Expr) -> None:
 
 
 def init(scope: Scope, statement: tree.Init) -> None:
-    """`init h = …`, `init h[t-2] = …`: a value made of parameters and constants."""
+    """`init h = ...`, `init h[t-2] = ...`: a value made of parameters and constants."""
     name = statement.name
     made = scope.names.get(name.id)
     if made is None:

@@ -1,4 +1,4 @@
-"""Brackets and repetitions: `v[t-1]`, `x[0:n]`, `U[i]`, `sum(i in 0..k : …)`."""
+"""Brackets and repetitions: `v[t-1]`, `x[0:n]`, `U[i]`, `sum(i in 0..k : ...)`."""
 
 import numpy as np
 

@@ -33,6 +33,8 @@ def plain(value) -> Static:
 
 def numbers(value: Static, span: Span) -> int | float | np.ndarray:
     """A list of sizes taken as a vector."""
+    if not is_static(value):
+        raise Stop("E0211", "a number or a matrix belongs here, and this is a layer", span)
     if isinstance(value, list):
         try:
             return np.array(value, dtype=np.float64)

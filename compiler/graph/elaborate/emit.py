@@ -247,7 +247,7 @@ class Emitter:
         return found
 
     def start(self, s: Signal, ref: Ref, span: Span) -> int:
-        """The constant node of `init s = …`."""
+        """The constant node of `init s = ...`."""
         ref = settle(ref)
         kind = self.final_kind(s.draft)
         if self.domain_of[ref.draft] == FRAME:

@@ -57,18 +57,25 @@ def static(expr: tree.Expr, at: At) -> Value:
 
 def whole(expr: tree.Expr, at: At, what: str = "a whole number") -> int:
     value = static(expr, at)
-    if isinstance(value, float) and value.is_integer() and not inexact(expr):
-        return int(value)
-    if not isinstance(value, int):
-        if isinstance(value, float) and isinstance(expr, tree.Binary) and expr.op == "/":
-            left, right = static(expr.left, at), static(expr.right, at)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        refuse_remainder(expr, at)
+        if value.is_integer() and not isinstance(expr, tree.Number):
+            return int(value)
+    raise Stop("E0309", f"{what} is needed here, not {told(value)}", expr.span)
+
+
+def refuse_remainder(expr: tree.Expr, at: At) -> None:
+    """Where a whole number is meant `/` must divide exactly, on the way to it too."""
+    if isinstance(expr, tree.Unary):
+        refuse_remainder(expr.operand, at)
+    if isinstance(expr, tree.Binary):
+        refuse_remainder(expr.left, at)
+        refuse_remainder(expr.right, at)
+        left, right = static(expr.left, at), static(expr.right, at)
+        if expr.op == "/" and isinstance(left, int) and isinstance(right, int) and left % right:
             raise Stop("E0504", f"{left} / {right} does not divide exactly", expr.span, hint="// rounds down")
-        raise Stop("E0309", f"{what} is needed here, not {told(value)}", expr.span)
-    return value
-
-
-def inexact(expr: tree.Expr) -> bool:
-    return isinstance(expr, tree.Number) and isinstance(expr.value, float)
 
 
 def told(value: Value) -> str:
@@ -158,6 +165,8 @@ def value_of(found, expr: tree.Expr, at: At) -> Value:
             return argument(found, at.delay, at.static)
         case Constant():
             return at.scope.work.constant(found, expr.span)
+        case Store():
+            raise Stop("E0211", "this is a layer: what it returns is read where it is applied", expr.span)
         case Application():
             return Ref(found.results[0].draft, found.results[0].delay + at.delay)
     return found
@@ -172,10 +181,14 @@ def argument(thunk: Thunk, delay: int, is_needed: bool) -> Value:
     known = thunk.known.get(delay, thunk.known.get(None))
     if known is not None and not (is_needed and isinstance(known, Ref)):
         return known
-    if is_needed:
-        value = evaluate(thunk.expr, thunk.at.under(delay, True))
-    else:
-        value = operand(thunk.expr, thunk.at.under(delay, False))
+    if thunk.busy:
+        raise Stop("E0206", "this value depends on itself", thunk.expr.span)
+    thunk.busy = True
+    try:
+        look = evaluate if is_needed else operand
+        value = look(thunk.expr, thunk.at.under(delay, is_needed))
+    finally:
+        thunk.busy = False
     thunk.known[delay if isinstance(value, Ref) else None] = value
     return value
 
@@ -190,7 +203,7 @@ def holder(expr: tree.Expr, at: At):
     if isinstance(expr, tree.Attribute):
         return part(holder(expr.base, at), expr, at)
     raise Stop("E0210", "only named applications and layers have inner parts", expr.span,
-               hint="give it a name first: v = …, then v.c")
+               hint="give it a name first: v = ..., then v.c")
 
 
 def part(owner, expr: tree.Attribute, at: At):

@@ -104,7 +104,7 @@ class Body:
                 self.look(statement.value)
 
     def formula(self, const: tree.Const) -> None:
-        """`A[i, j : n, m] = …`: its indices are names of the formula only."""
+        """`A[i, j : n, m] = ...`: its indices are names of the formula only."""
         self.all(const.dims)
         indices: dict[str, Span] = {}
         for index in const.indices:

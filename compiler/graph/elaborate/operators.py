@@ -29,7 +29,7 @@ def lift(value: Value, at: At, span: Span) -> Ref:
     if isinstance(value, (int, float)):
         return number(at, value, span)
     if isinstance(value, Layer):
-        hint = f"a cell takes two lists: {value.word}(…)(x)" if value.kind == "cell" else None
+        hint = f"a cell takes two lists: {value.word}(...)(x)" if value.kind == "cell" else None
         raise Stop("E0211", f"{value.word} is a layer here: apply it to a signal", span, hint=hint)
     array = constants.numbers(value, span)
     sizes = tuple(Size(n, "a constant", span) for n in array.shape)

@@ -1,7 +1,9 @@
 """From a program's text to its graph: which files are read, which model is meant, which sizes it gets."""
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from rnnc.graph.elaborate.scope import At, Scope, Thunk, near
 from rnnc.graph.elaborate.work import Work
 from rnnc.graph.nodes import Graph
 
+LEVELS = 60_000                                # expressions of 150 levels in cells 60 deep, with some to spare
 ReadFile = Callable[[str, str], Source]        # (path as written, name of the file that uses it) -> its text
 
 
@@ -72,7 +75,23 @@ def choose(file: tree.File, model: str | None, faults: Faults) -> tree.Model:
     faults.stop()
 
 
+@contextmanager
+def room(levels: int):
+    """Expressions inside cells inside cells are followed by recursion, deeper than Python allows for by itself."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, levels))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
 def _elaborate(file: tree.File, sizes: dict, model: str | None, read_file: ReadFile) -> tuple[Graph, Library]:
+    with room(LEVELS):
+        return _elaborated(file, sizes, model, read_file)
+
+
+def _elaborated(file: tree.File, sizes: dict, model: str | None, read_file: ReadFile) -> tuple[Graph, Library]:
     faults = Faults()
     work = Work(faults)
     library = Library(read_file, work, names.check)
@@ -111,7 +130,7 @@ def bind_sizes(scope: Scope, model: tree.Model, sizes: dict, faults: Faults) -> 
         elif formal.default is not None:
             scope.names[name] = Thunk(formal.default, At(scope))
         else:
-            faults.add("E0212", f"the size {name} has no value", formal.name.span, hint=f"give one: {name} = …")
+            faults.add("E0212", f"the size {name} has no value", formal.name.span, hint=f"give one: {name} = ...")
             scope.names[name] = 1
 
 

@@ -350,7 +350,7 @@ def measured(draft: Draft) -> Type | None:
     refuse_label(found, draft.span)
     if found.shape:
         raise Stop("E0602", f"{draft.attrs['label']} must be a scalar, and this is {describe(found)}", draft.span,
-                   hint="sum(…) or mean(…) makes one number of it")
+                   hint="sum(...) or mean(...) makes one number of it")
     return SCALAR
 
 

@@ -60,6 +60,7 @@ class Layer:
     count: int = 1
     store: Store | None = None                 # an instance's parameters
     later: "Thunk | None" = None               # an instance: what it is an instance of, until that is known
+    busy: bool = False
 
     def base(self) -> "Layer":
         return self if self.inner is None else self.inner.base()
@@ -158,6 +159,7 @@ class Thunk:
     at: At
     result: Ref | None = None
     known: dict[int, object] = field(default_factory=dict)
+    busy: bool = False                         # being looked at: to meet it again is a circle
 
 
 def near(name: str, names: Iterable[str]) -> str | None:

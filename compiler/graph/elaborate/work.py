@@ -199,7 +199,7 @@ class Work:
         return value
 
     def _formula(self, const: Constant, at: At) -> np.ndarray:
-        """`A[i, j : n, m] = …`: all entries at once, one by one where the formula needs its indices as sizes."""
+        """`A[i, j : n, m] = ...`: all entries at once, one by one where the formula needs its indices as sizes."""
         statement = const.statement
         if len(statement.indices) != len(statement.dims):
             raise Stop("E0204", f"{len(statement.indices)} indices for {len(statement.dims)} sizes", statement.span)
