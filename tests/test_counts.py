@@ -1,0 +1,267 @@
+"""The counting build: which products ran, how large, in which stage, and how often threads met; held against theory.
+
+A product that several threads share is logged as their pieces. Theory speaks of whole products, so pieces are put
+together again: inside a loop by the meetings that separate its steps, outside by their area, rows times columns.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+import pytest
+from compare import compare, draw_data, net_of, set_params
+
+from rnnc import pipeline
+from rnnc.errors import Source
+from rnnc.plan.schedule import Fold, Map, Sweep
+
+BETWEEN = 1023                                 # RN_BETWEEN of runtime/base.h
+T, B = 7, 5
+
+
+@dataclass
+class Piece:
+    stage: int
+    rows: int
+    columns: int
+    inner: int
+
+    @property
+    def area(self) -> int:
+        return self.rows * self.columns
+
+
+@dataclass
+class Log:
+    """One call: the pieces of its products in order, the meetings of each stage, the stages of its schedule."""
+
+    pieces: list[Piece]
+    meetings: dict[int, int]
+    stages: tuple
+    threads: int
+
+    def kind(self, kind) -> list[int]:
+        return [number for number, stage in enumerate(self.stages) if isinstance(stage, kind)]
+
+    def of(self, *stages: int) -> list[Piece]:
+        return [p for p in self.pieces if p.stage in stages]
+
+    def inside(self) -> list[Piece]:
+        """Products that run inside a loop."""
+        return self.of(*self.kind(Sweep))
+
+    def outside(self) -> list[Piece]:
+        return self.of(*self.kind(Map))
+
+    def steps(self, stage: int) -> list[list[Piece]]:
+        """The pieces of a loop, step by step: every thread logs one piece for each product of a step."""
+        mine = self.of(stage)
+        products = max(1, sum(len(gates) for _, gates in kernels_of(self.stages[stage])))
+        each = products * self.threads
+        assert len(mine) % each == 0
+        return [mine[i:i + each] for i in range(0, len(mine), each)]
+
+
+def kernels_of(sweep: Sweep) -> list[tuple]:
+    """The kernels of a loop with their products: panels that add into the same gates are one."""
+    return [(k, {p.gates for p in k.panels}) for phase in sweep.phases for k, _ in phase.kernels
+            if getattr(k, "panels", ())]
+
+
+class Counted:
+    def __init__(self, text: str, dtype: str = "float32"):
+        graph = pipeline.elaborated(Source("counted.rnn", text))
+        self.net, self.graph = net_of(graph, dtype, counting=True), graph
+        self.schedules = {name: pipeline.planned_and_checked(program, name) for name, program
+                          in pipeline.programs(pipeline.forward(graph), "parameters").items()}
+
+    def log(self, program: str, threads: int, frames: int = T, streams: int = B) -> Log:
+        net, data = self.net, draw_data(self.graph, 1, "float32", frames, streams)
+        set_params(net, data)
+        net.threads = threads
+        lib, ffi, prefix = net.module.lib, net.module.ffi, net.module.prefix
+        count = lambda name, *args: getattr(lib, f"{prefix}_count_{name}")(*args)
+        count("clear")
+        if program == "run":
+            net.run(**data.inputs)
+        else:
+            net.backprop(**data.inputs, **data.targets)
+        size = ffi.new("long[3]")
+        pieces = []
+        for i in range(count("products")):
+            stage = count("read", i, size, size + 1, size + 2)
+            pieces.append(Piece(stage, *size))
+        stages = self.schedules[program].stages
+        met = {s: count("meetings", s) for s in (*range(len(stages)), BETWEEN)}
+        assert met.pop(BETWEEN) == len(stages) - 1
+        return Log(pieces, met, stages, threads)
+
+
+MODEL = """
+model counted(n = 20) {{
+    input  x : [6]
+    target y : [6]
+    h = {layer}
+    z = dense(6)(h)
+    output z
+    loss   mse(z, y)
+}}
+"""
+LAYERS = {
+    "lstm": "lstm(n)(x)",
+    "sru": "sru(n)(dense(n)(x))",
+    "gru": "gru(n)(x)",
+    "both": "concat(lstm(n)(x), reversed(lstm(n))(x))",
+    "late": "lstm(n)(lstm(n)(x)[t-3])",
+    "wide": "lstm(100)(x)",
+}
+FOURTH = """
+model counted(n = 20) {
+    input  x : [6]
+    target y : [20]
+    param  W : [n, 6]
+    param  U : [n, n]
+    h = tanh(W @ x + U @ h[t-4])
+    output h
+    loss   mse(h, y)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """Nets by name, each built once."""
+    made: dict[str, Counted] = {}
+
+    def get(name: str) -> Counted:
+        if name not in made:
+            made[name] = Counted(FOURTH if name == "fourth" else MODEL.format(layer=LAYERS[name]))
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(autouse=True)
+def any_threads(monkeypatch):
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+
+
+@pytest.fixture(params=[1, 2, 3], ids=lambda n: f"{n}threads")
+def threads(request):
+    return request.param
+
+
+def total(pieces: list[Piece], **sizes) -> int:
+    """The area of all pieces with these sizes."""
+    return sum(p.area for p in pieces if all(getattr(p, key) == value for key, value in sizes.items()))
+
+
+# ------------------------------------------------------------------------------------------------ LSTM
+
+def test_lstm_forward(counted, threads):
+    log = counted("lstm").log("run", threads)
+    loop, = log.kind(Sweep)
+    steps = log.steps(loop)
+    assert len(steps) == T and log.meetings[loop] == T
+    for step in steps:                                         # one product: four gates, B rows
+        assert {p.inner for p in step} == {20} and total(step) == B * 4 * 20
+    assert total(log.outside(), inner=6) == T * B * 4 * 20     # of x, all four gates, all frames at once
+    assert total(log.outside(), inner=20) == T * B * 6         # the dense layer behind
+    if threads == 1:
+        assert [(p.rows, p.columns) for p in log.of(loop)] == [(B, 80)] * T
+        assert [(p.rows, p.columns) for p in log.outside()] == [(T * B, 80), (T * B, 6)]
+
+
+def test_lstm_backward(counted, threads):
+    log = counted("lstm").log("backprop", threads)
+    forward, backward = log.kind(Sweep)
+    for loop, columns, inner in ((forward, 80, 20), (backward, 20, 80)):
+        steps = log.steps(loop)
+        assert len(steps) == T and log.meetings[loop] == T
+        assert all({p.inner for p in step} == {inner} and total(step) == B * columns for step in steps)
+    if threads == 1:
+        assert len(log.inside()) == 2 * T
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "sru", "both", "late", "fourth"])
+def test_weight_gradients_are_sums_over_all_frames(counted, threads, name):
+    """Outside every loop, each with an inner size of T * B; together they cover every matrix once."""
+    log = counted(name).log("backprop", threads)
+    sums = log.of(*log.kind(Fold))
+    assert {p.inner for p in sums if p.area} == {T * B}
+    shapes = sorted(p.shape for p in counted(name).graph.params if len(p.shape) == 2)
+    assert total(sums) == sum(rows * columns for rows, columns in shapes)
+    if threads == 1 and name == "lstm":
+        assert sorted((p.rows, p.columns) for p in sums) == shapes
+    assert not any(p.inner == T * B for p in log.inside())
+
+
+def test_lstm_of_several_panels(counted, threads):
+    """100 units: several blocks of vectors, the last one not full."""
+    log = counted("wide").log("backprop", threads, frames=3, streams=17)
+    forward, backward = log.kind(Sweep)
+    assert [total(step) for step in log.steps(forward)] == [17 * 400] * 3
+    assert [total(step) for step in log.steps(backward)] == [17 * 100] * 3
+    assert log.meetings[forward] == log.meetings[backward] == 3
+
+
+def test_one_frame_of_one_stream(counted, threads):
+    log = counted("lstm").log("run", threads, frames=1, streams=1)
+    loop, = log.kind(Sweep)
+    assert [total(step) for step in log.steps(loop)] == [80]
+
+
+# ------------------------------------------------------------------------------------------------ other loops
+
+def test_sru_has_no_product_in_its_loop(counted, threads):
+    for program in ("run", "backprop"):
+        log = counted("sru").log(program, threads)
+        loops = log.kind(Sweep)
+        assert len(loops) == (1 if program == "run" else 2)
+        assert log.inside() == [] and all(log.meetings[loop] == 0 for loop in loops)
+        assert total(log.outside(), inner=20) >= T * B * 3 * 20
+
+
+def test_gru_meets_twice(counted, threads):
+    """Its reset gate must be known before the candidate's product."""
+    log = counted("gru").log("run", threads)
+    loop, = log.kind(Sweep)
+    assert log.meetings[loop] == 2 * T
+    assert [total(step) for step in log.steps(loop)] == [B * 60] * T
+
+
+def test_both_directions(counted, threads):
+    log = counted("both").log("backprop", threads)
+    loops = log.kind(Sweep)
+    assert sorted(log.stages[s].direction for s in loops) == [-1, -1, 1, 1]
+    assert all(log.meetings[s] == T and len(log.steps(s)) == T for s in loops)
+    assert total(log.outside(), inner=6) >= T * B * 160
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 5, 7, 8, 11])
+def test_four_frames_at_once(counted, threads, frames):
+    for program in ("run", "backprop"):
+        log = counted("fourth").log(program, threads, frames)
+        for loop in log.kind(Sweep):
+            steps = log.steps(loop)
+            assert len(steps) == log.meetings[loop] == ceil(frames / 4)
+            ragged = frames % 4 or 4
+            assert [total(s) for s in steps] == [4 * B * 20] * (len(steps) - 1) + [ragged * B * 20]
+            if threads == 1:
+                assert [p.rows for s in steps for p in s] == [4 * B] * (len(steps) - 1) + [ragged * B]
+        assert len(log.kind(Sweep)) == (1 if program == "run" else 2)
+        assert total(log.outside(), inner=6) == frames * B * 20
+
+
+def test_a_delay_between_loops(counted, threads):
+    """The second layer reads the first three frames ago: its products with it are outside both loops."""
+    log = counted("late").log("run", threads)
+    first, second = log.kind(Sweep)
+    assert all(total(step) == B * 80 for loop in (first, second) for step in log.steps(loop))
+    assert total(log.outside(), inner=20) == T * B * (80 + 6)
+    assert total(log.outside(), inner=6) == T * B * 80
+    assert [log.meetings[loop] for loop in (first, second)] == [T, T]
+
+
+def test_the_numbers_are_right_across_the_delay():
+    graph = pipeline.elaborated(Source("counted.rnn", MODEL.format(layer=LAYERS["late"])))
+    assert compare(graph, "float32", 3, frames=9, streams=3)["ratio"] is not None
