@@ -1,11 +1,12 @@
 """Syntax tree to graph: cells unrolled into equations, sizes worked out, every name given its path.
 
-`load` reads, parses and elaborates a program; `elaborate` takes a tree. The steps: definitions are collected
-(`library`), one model's body is elaborated (`bodies`, `expressions`, `applications`, `builtins`) into drafts whose
-types flow along the reads (`drafts`, `rules`), and the drafts become nodes (`emit`, `lower`), whose loops must run one
-way in time (`causality`).
+`load` reads, parses and elaborates a program; `elaborate` takes a tree; `survey` looks at the names of a library.
+The steps: definitions are collected (`library`) and their names looked at (`names`); one model's body is elaborated
+(`bodies`, `expressions`, `brackets`, `applications`, `builtins`) into drafts whose types flow along the reads
+(`drafts`, `rules`, `work`); the drafts become nodes (`emit`, `lower`), whose loops must run one way in time
+(`causality`), and whose names must be of use outside (`outside`).
 """
 
-from rnnc.graph.elaborate.program import Program, elaborate, load
+from rnnc.graph.elaborate.program import Program, elaborate, load, survey
 
-__all__ = ["Program", "elaborate", "load"]
+__all__ = ["Program", "elaborate", "load", "survey"]

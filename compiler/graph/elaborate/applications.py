@@ -10,7 +10,7 @@ from rnnc.errors import Note, Span
 from rnnc.front import tree
 from rnnc.graph.elaborate import bodies, builtins
 from rnnc.graph.elaborate.drafts import NotYet, Stop
-from rnnc.graph.elaborate.expressions import KINDS, argument, evaluate, told, whole
+from rnnc.graph.elaborate.expressions import KINDS, argument, count, evaluate, told
 from rnnc.graph.elaborate.places import Place, Store
 from rnnc.graph.elaborate.scope import Application, At, Layer, Scope, Signal, Thunk, Value, near
 
@@ -115,20 +115,18 @@ def _layer_argument(expr: tree.Call, at: At, counted: bool) -> tuple[int, Layer]
     form = f"{name}(k, layer)" if counted else f"{name}(layer)"
     if len(expr.arguments) != wanted or any(a.name for a in expr.arguments):
         raise Stop("E0204", f"{name} is written {form}", expr.span)
-    count = whole(expr.arguments[0].value, at) if counted else 1
-    if count < 1:
-        raise Stop("E0309", f"{name} needs at least one copy, not {count}", expr.arguments[0].span)
+    copies = count(expr.arguments[0].value, at, f"{name} needs at least one copy") if counted else 1
     value = evaluate(expr.arguments[-1].value, at)
     if not isinstance(value, Layer):
         raise Stop("E0211", f"{name} takes a layer such as lstm(64)", expr.arguments[-1].span,
                    hint=f"the signal goes into a second list: {form}(x)")
-    return count, value
+    return copies, value
 
 
 def _maker(kind: str, counted: bool):
     def make(expr: tree.Call, at: At) -> Layer:
-        count, inner = _layer_argument(expr, at, counted)
-        return Layer(kind, inner.word, expr.span, inner=inner, count=count)
+        copies, inner = _layer_argument(expr, at, counted)
+        return Layer(kind, inner.word, expr.span, inner=inner, count=copies)
     return make
 
 

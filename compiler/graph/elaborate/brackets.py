@@ -6,7 +6,7 @@ from rnnc.front import tree
 from rnnc.graph.elaborate import constants, rules
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import Size, Stop
-from rnnc.graph.elaborate.expressions import KINDS, operand, static, whole
+from rnnc.graph.elaborate.expressions import KINDS, MOST, operand, static, whole
 from rnnc.graph.elaborate.operators import combine, lift, make, together
 from rnnc.graph.elaborate.scope import At, Value
 
@@ -111,7 +111,11 @@ REPEATS = {"sum": "+", "product": "*", "max": "max", "concat": "concat"}
 def _repeat(expr: tree.Repeat, at: At) -> Value:
     over = expr.over
     if isinstance(over, tree.Steps):
-        turns = list(range(whole(over.low, at), whole(over.high, at)))
+        low = whole(over.low, at)
+        high = whole(over.high, at)
+        if high - low > MOST:
+            raise Stop("E0309", f"{high - low} turns are too many", over.span)
+        turns = list(range(low, high))
     else:
         turns = static(over, at)
         if not isinstance(turns, list):

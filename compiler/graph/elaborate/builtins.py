@@ -1,16 +1,19 @@
 """The functions that the language brings: one entry each, on static numbers and on signals."""
 
+import math
+
 import numpy as np
 
 from rnnc.front import tree
 from rnnc.graph.elaborate import constants, rules
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import NotYet, Ref, Stop
-from rnnc.graph.elaborate.expressions import operand, size, static, whole
+from rnnc.graph.elaborate.expressions import count, operand, size, static, whole
 from rnnc.graph.elaborate.operators import combine, lift, make, number, together
 from rnnc.graph.elaborate.scope import At, Layer, Value, near
 
 TABLE = {}
+LARGEST = 2 ** 28                              # numbers of an array that is written out when compiling
 
 
 def builtin(*names: str):
@@ -193,7 +196,9 @@ def _filled(expr: tree.Call, at: At) -> Value:
     exprs, _ = split(expr, 1, 1 if name == "eye" else None)
     if len(exprs) == 1 and isinstance(exprs[0], tree.ListOf) and name != "eye":
         exprs = list(exprs[0].items)
-    shape = tuple(size(e, at, name).value for e in exprs)
+    shape = tuple(size(e, at, name).value for e in (exprs * 2 if name == "eye" else exprs))
+    if math.prod(shape) > LARGEST:
+        raise Stop("E0309", f"{name} of {math.prod(shape)} numbers is too large", expr.span)
     return np.eye(shape[0]) if name == "eye" else np.full(shape, float(name == "ones"))
 
 
@@ -242,9 +247,7 @@ def _take(expr: tree.Call, at: At) -> Value:
 def _window(expr: tree.Call, at: At) -> Value:
     """The last k frames, newest first."""
     (inner, length), _ = split(expr, 2, 2)
-    frames = whole(length, at)
-    if frames < 1:
-        raise Stop("E0309", f"a window is at least 1 frame long, not {frames}", length.span)
+    frames = count(length, at, "a window is at least 1 frame long")
     parts = [operand(inner, at.later(k * at.scope.direction)) for k in range(frames)]
     return together("concat", parts, [inner.span] * frames, at, expr.span)
 

@@ -56,6 +56,8 @@ def _divide(a, b):
 
 def _power(a, b):
     if isinstance(a, int) and isinstance(b, int):
+        if a.bit_length() * abs(b) > 1024:
+            raise OverflowError
         return a ** b if b >= 0 else float(a) ** b
     if not isinstance(a, np.ndarray) and not isinstance(b, np.ndarray):
         result = a ** b

@@ -66,6 +66,17 @@ def whole(expr: tree.Expr, at: At, what: str = "a whole number") -> int:
     raise Stop("E0309", f"{what} is needed here, not {told(value)}", expr.span)
 
 
+MOST = 100_000                                 # turns, copies and frames that may be written out one by one
+
+
+def count(expr: tree.Expr, at: At, what: str, least: int = 1) -> int:
+    """How often something is written out."""
+    value = whole(expr, at)
+    if not least <= value <= MOST:
+        raise Stop("E0309", f"{what}, not {value}" if value < least else f"{value} is too many here", expr.span)
+    return value
+
+
 def refuse_remainder(expr: tree.Expr, at: At) -> None:
     """Where a whole number is meant `/` must divide exactly, on the way to it too."""
     if isinstance(expr, tree.Unary):

@@ -58,6 +58,15 @@ def elaborate(file: tree.File, sizes: dict | None = None, model: str | None = No
     return _elaborate(file, sizes or {}, model, read_file)[0]
 
 
+def survey(source: str | Path | Source, *, read_file: ReadFile = read_file) -> None:
+    """The names of a library, which has no model to elaborate. `CompileError` carries every fault that was found."""
+    text = source if isinstance(source, Source) else open_source(source)
+    file, faults = parse(text), Faults()
+    library = Library(read_file, Work(faults), names.check)
+    names.check(file, library.definitions(file, faults), faults)
+    faults.stop()
+
+
 def choose(file: tree.File, model: str | None, faults: Faults) -> tree.Model:
     models = [item for item in file.items if isinstance(item, tree.Model)]
     known = [m.name.id for m in models]

@@ -4,6 +4,7 @@
 until nothing moves: types flow, waiting work is tried, and at last the loops that wait only on themselves are settled.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from rnnc.errors import Faults, Note, Span
 from rnnc.front import tree
 from rnnc.graph.elaborate import builtins, rules
 from rnnc.graph.elaborate.applications import MAKERS, settled
+from rnnc.graph.elaborate.builtins import LARGEST
 from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Engine, NotYet, Ref, Silent, Stop
 from rnnc.graph.elaborate.expressions import evaluate, size, static
 from rnnc.graph.elaborate.library import is_standard
@@ -204,6 +206,8 @@ class Work:
         if len(statement.indices) != len(statement.dims):
             raise Stop("E0204", f"{len(statement.indices)} indices for {len(statement.dims)} sizes", statement.span)
         shape = tuple(size(d, at, statement.name.id).value for d in statement.dims)
+        if math.prod(shape) > LARGEST:
+            raise Stop("E0309", f"{statement.name.id} of {math.prod(shape)} numbers is too large", statement.span)
         names = [ident.id for ident in statement.indices]
 
         def entry(values):
