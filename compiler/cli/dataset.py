@@ -12,7 +12,8 @@ from rnnc.cli import corpus
 from rnnc.cli.console import Refusal, Usage
 
 TEXT, ARRAYS, SETS = "text", "arrays", "sets"
-STREAMS = 16                                   # of recordings, if they are long enough
+STREAMS, WINDOWS = 16, 10                      # of recordings: so many, if each has so many windows
+TEXT_STREAMS, TEXT_WINDOWS = 32, 50            # the same for texts
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def from_text(found: corpus.Corpus, graph, training: dict):
     reads, writes, classes = text_signals(graph)
     if len(found.vocabulary) > classes:
         raise Refusal(f"{found.name} has {len(found.vocabulary)} different characters, but the model knows {classes}")
+    if training["streams"] is None:
+        training["streams"] = max(1, min(TEXT_STREAMS, len(found.text) // (TEXT_WINDOWS * training["frames"])))
     source = found.text if "\n" in found.text else found.name
     return rnnc.data.text(source, training["streams"], training["frames"], vocabulary=found.vocabulary,
                           held_out=training["held_out"], input=reads, target=writes)
@@ -75,9 +78,9 @@ def from_files(where: Place, graph, training: dict):
     if where.kind == ARRAYS:
         form |= {"batch": training["batch"], "seed": training["seed"]}
     streams = training["streams"]
-    if streams is None:                        # as many as leave each of them ten windows
+    if streams is None:
         whole = rnnc.data.load(source, streams=1, **form)
-        streams = max(1, min(STREAMS, whole.length // (10 * training["frames"]))) if whole.carries else 1
+        streams = max(1, min(STREAMS, whole.length // (WINDOWS * training["frames"]))) if whole.carries else 1
         training["streams"] = streams
     data = rnnc.data.load(source, streams=streams, **form)
     wanted = {i.name for i in graph.inputs}

@@ -22,7 +22,6 @@ OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "RM
 DEFAULTS = {"epochs": 10, "frames": 64, "streams": None, "batch": 16, "optimizer": "adam", "lr": 3e-3,
             "schedule": "cosine", "clip_norm": 1.0, "seed": 0, "held_out": 0.1, "window": None, "step": None,
             "threads": None}
-FOR_TEXT = {"streams": 32}
 LAST = 0.05                                    # share of the learning rate with which the cosine ends
 
 
@@ -36,7 +35,7 @@ def add(commands) -> None:
     data.add_argument("--held-out", type=share, metavar="SHARE", help="of the data, at its end, for scoring (0.1)")
     how = command.add_argument_group("training")
     how.add_argument("--epochs", type=positive, help=f"({DEFAULTS['epochs']})")
-    how.add_argument("--streams", type=positive, help="parallel streams the data is cut into (32 for text)")
+    how.add_argument("--streams", type=positive, help="parallel streams the data is cut into (up to 32)")
     how.add_argument("--frames", type=positive, help=f"per update and stream ({DEFAULTS['frames']})")
     how.add_argument("--batch", type=positive, help=f"sequences per update, of data in sequences ({DEFAULTS['batch']})")
     how.add_argument("--window", type=positive, help="frames an update looks back over (as --frames)")
@@ -103,8 +102,7 @@ def prepare(options, program, stored: Job | None):
     where = dataset.place(options, names, stored.source if stored else None)
     if where is None:
         raise Usage(f"what should {program.stem} learn from?", hint="--text, --data or --set names it")
-    training = settled(options, DEFAULTS | (FOR_TEXT if where.kind == dataset.TEXT else {}),
-                       stored.training if stored else {})
+    training = settled(options, stored.training if stored else {})
     sizes = (stored.sizes if stored else {}) | dict(options.sizes)
     corpus = dataset.read_corpus(where) if where.kind == dataset.TEXT else None
     if corpus and "vocab" in names:
@@ -120,10 +118,10 @@ def prepare(options, program, stored: Job | None):
     return job, data, corpus, sources
 
 
-def settled(options, defaults: dict, stored: dict) -> dict:
+def settled(options, stored: dict) -> dict:
     """Each setting from its flag, from the run that goes on, or from the defaults, in this order."""
-    given = {key: getattr(options, key) for key in defaults if getattr(options, key) is not None}
-    return defaults | stored | given
+    given = {key: getattr(options, key) for key in DEFAULTS if getattr(options, key) is not None}
+    return DEFAULTS | stored | given
 
 
 def size_names(source, model: str | None) -> set[str]:
