@@ -280,6 +280,37 @@ def test_run_answers_every_frame(trained):
     assert "UTF-8" in rnnc("run", trained, input=b"the \xff", code=1).stderr
 
 
+def test_run_does_not_wait_for_the_end_of_stdin(trained):
+    command = [sys.executable, "-m", "rnnc", "run", str(trained), "--format", "label"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        for character in b"the":
+            running.stdin.write(bytes([character]))
+            running.stdin.flush()
+            assert running.stdout.readline().endswith(b"\n")
+        running.stdin.close()
+        assert running.stdout.read() == b"" and running.wait() == 0
+
+
+def test_a_program_from_stdin_is_kept(lesson, tmp_path):
+    text = rnnc("show", "charlm", "--after", "tree").stdout
+    rnnc("train", "-", "--text", lesson, "-D", "hidden=24", "-D", "layers=1", "--epochs", 1, cwd=tmp_path, input=text)
+    assert (tmp_path / "model-run" / "program" / "model.rnn").read_text() == text
+    rnnc("eval", "model-run", cwd=tmp_path)
+
+
+def test_used_files_are_kept(lesson, tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "mine.rnn").write_text("cell mine(n)(x) {\n param W : [n, dim(x)]\n h = tanh(W @ x)\n"
+                                                 " return h\n}\n")
+    (tmp_path / "m.rnn").write_text('use "parts/mine.rnn"\nmodel m(vocab = 5) {\n input x : class(vocab)\n target y : '
+                                    "class(vocab)\n z = dense(vocab)(mine(8)(one_hot(x)))\n output p = softmax(z)\n"
+                                    " loss cross_entropy(z, y)\n}\n")
+    rnnc("train", "m.rnn", "--text", lesson, "--epochs", 1, cwd=tmp_path)
+    for name in ("m.rnn", "parts/mine.rnn"):
+        (tmp_path / name).unlink()
+    rnnc("generate", "m-run", "--length", 5, cwd=tmp_path)
+
+
 def test_the_same_command_changes_nothing_and_more_epochs_go_on(trained, lesson, tmp_path):
     moved = tmp_path / "run"
     shutil.copytree(trained, moved)
