@@ -1,24 +1,52 @@
 """What holds of every schedule, checked by walking it the dull way; shares nothing with the passes that made it.
 
 Frame by frame it asks of every read: was the value made in an earlier stage, in an earlier phase or step of the same
-loop, or before it in the same kernel by the same owner? And of memory: do two values ever share a slot while both are
-wanted?
+loop, or before it in the same kernel by the same owner? And of memory: is a value that others read written at all, is
+it still there when they read it, and do two values ever share a slot while both are wanted?
 """
 
+from dataclasses import dataclass
+
 from rnnc.errors import Broken
-from rnnc.graph.nodes import Read
+from rnnc.graph.nodes import CONSTANT, Read
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Sweep, UnitKernel
 
 FRAMES = 9                                     # frames of the imagined call; more than any block and offset in tests
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a walk over the schedule finds."""
+
+    where: dict[int, tuple]                    # node -> (stage, phase, kernel, position, offset)
+    stored: frozenset[int]                     # nodes written to memory
+    units: frozenset[int]                      # kernels whose threads own units
+    in_order: frozenset[int]                   # of those, the kernels that keep all rows of a unit with one thread
+
+
+def look(made: Schedule) -> Seen:
+    kernels = made.kernels()
+    return Seen(positions(made), frozenset(n for k in kernels for n in k.stores),
+                frozenset(k.number for k in kernels if isinstance(k, UnitKernel)),
+                frozenset(k.number for k in kernels if isinstance(k, UnitKernel) and k.ordered))
+
+
 def check(made: Schedule) -> None:
-    where = positions(made)
+    seen = look(made)
+    where = seen.where
     for n in where:
         for read, moved in real_reads(made, n):
             if read.node in where:
-                ordered(made, where, n, read, moved)
-    slots_hold(made)
+                ordered(made, seen, n, read, moved)
+                found_in_memory(made, seen, n, read, moved)
+            elif made.role[read.node] not in ("leaf", "early"):
+                raise Broken(f"node {n} reads node {read.node} ({made.graph[read.node].op}), which nothing computes")
+    outside = wanted_outside(made)
+    for n in outside:
+        there_at_the_end(made, seen, n)
+    if [step.stage for step in made.steps if step.first == 0] != list(range(len(made.stages))):
+        raise Broken("the steps do not run every stage once, in order")
+    slots_hold(made, where, outside)
 
 
 def positions(made: Schedule) -> dict[int, tuple]:
@@ -61,10 +89,10 @@ def real_reads(made: Schedule, n: int) -> list[tuple[Read, bool]]:
     return found
 
 
-def ordered(made: Schedule, where, n: int, read: Read, moved: bool) -> None:
+def ordered(made: Schedule, seen: Seen, n: int, read: Read, moved: bool) -> None:
     """The value is there when it is read, and its owner can have finished it."""
-    s, p, kernel, position, offset = where[n]
-    s2, p2, kernel2, position2, offset2 = where[read.node]
+    s, p, kernel, position, offset = seen.where[n]
+    s2, p2, kernel2, position2, offset2 = seen.where[read.node]
     text = f"node {n} ({made.graph[n].op}) reads node {read.node} ({made.graph[read.node].op}) at delay {read.delay}"
     if s2 < s:
         return
@@ -74,8 +102,8 @@ def ordered(made: Schedule, where, n: int, read: Read, moved: bool) -> None:
     if isinstance(stage, Fold):
         raise Broken(f"{text}: both are sums of one stage")
     if not isinstance(stage, Sweep):
-        if kernel != kernel2 or read.delay or moved and units(made, kernel) or position2 >= position and \
-                units(made, kernel):
+        if kernel != kernel2 or read.delay or moved and kernel in seen.units or position2 >= position and \
+                kernel in seen.units:
             raise Broken(f"{text} in the same map, where threads do not wait for one another")
         return
     ago = read.delay * stage.direction
@@ -86,36 +114,78 @@ def ordered(made: Schedule, where, n: int, read: Read, moved: bool) -> None:
         same_kernel = kernel == kernel2
         if yours > mine or yours == mine and not (p2 < p or same_kernel):
             raise Broken(f"{text}: at frame {t} it is not made yet")
-        if yours == mine and same_kernel and not (ago > 0 or position2 < position or not units(made, kernel)):
+        if yours == mine and same_kernel and not (ago > 0 or position2 < position or kernel not in seen.units):
             raise Broken(f"{text}: it stands later in its own kernel")
-        if yours == mine and same_kernel and ago > 0 and not ordered_rows(made, kernel):
+        if yours == mine and same_kernel and ago > 0 and kernel not in seen.in_order:
             raise Broken(f"{text}: another thread may own that row")
-        if yours == mine and same_kernel and moved and units(made, kernel):
+        if yours == mine and same_kernel and moved and kernel in seen.units:
             raise Broken(f"{text}: other threads own these units")
-        if not stage.meets and (not same_kernel or moved and units(made, kernel)):
+        if not stage.meets and (not same_kernel or moved and kernel in seen.units):
             raise Broken(f"{text} across threads, in a loop without meetings")
 
 
-def units(made: Schedule, number: int) -> bool:
-    return any(k.number == number and isinstance(k, UnitKernel) for k in made.kernels())
+def found_in_memory(made: Schedule, seen: Seen, n: int, read: Read, moved: bool) -> None:
+    """A value that does not stay in its kernel is written, and in a ring not yet overwritten."""
+    m = read.node
+    s, _, kernel, _, offset = seen.where[n]
+    s2, _, kernel2, _, offset2 = seen.where[m]
+    if kernel == kernel2 and not read.delay and not (moved and kernel in seen.units) or made.graph[m].domain == CONSTANT:
+        return
+    text = f"node {m} ({made.graph[m].op}), which node {n} reads at delay {read.delay},"
+    if m not in made.buffers or m not in seen.stored:
+        raise Broken(f"{text} is not written to memory")
+    ring = made.buffers[m].ring
+    if ring is None:
+        return
+    stage = made.stages[s]
+    if s != s2:
+        raise Broken(f"{text} is kept for a few frames only, in another stage")
+    for t in range(FRAMES):
+        written = (t + offset) // stage.frames * stage.frames - offset2 + stage.frames - 1      # the latest frame
+        if written - (t - read.delay * stage.direction) >= ring:
+            raise Broken(f"{text} is overwritten after {ring} frames")
 
 
-def ordered_rows(made: Schedule, number: int) -> bool:
-    return any(k.number == number and isinstance(k, UnitKernel) and k.ordered for k in made.kernels())
+def wanted_outside(made: Schedule) -> set[int]:
+    """What the caller gets, views and integers looked through."""
+    found: set[int] = set()
+    stack = made.graph.roots()
+    while stack:
+        n = stack.pop()
+        if made.role[n] in ("view", "index"):
+            stack += [read.node for read in made.graph[n].args]
+        elif made.role[n] not in ("leaf", "early"):
+            found.add(n)
+    return found
 
 
-def slots_hold(made: Schedule) -> None:
+def there_at_the_end(made: Schedule, seen: Seen, n: int) -> None:
+    """What the caller gets was computed, and is in memory when the stages are done."""
+    graph = made.graph
+    if n not in seen.where:
+        raise Broken(f"node {n} ({graph[n].op}) is wanted outside, and nothing computes it")
+    if graph[n].domain == CONSTANT:
+        return
+    if n not in made.buffers or n not in seen.stored:
+        raise Broken(f"node {n} ({graph[n].op}) is wanted outside and not written to memory")
+    ring = made.buffers[n].ring
+    if ring is not None and (n not in graph.state or ring < graph.state[n]):
+        raise Broken(f"node {n} ({graph[n].op}) is wanted outside longer than it is kept")
+
+
+def slots_hold(made: Schedule, where: dict[int, tuple], outside: set[int]) -> None:
     """No value is overwritten by another one before its last reader's stage is over."""
-    where = positions(made)
+    last_read = {n: place[0] for n, place in where.items()}
+    for m in where:
+        for read, _ in real_reads(made, m):
+            if read.node in where:
+                last_read[read.node] = max(last_read[read.node], where[m][0])
     tenants: dict[int, list[tuple[int, int, int]]] = {}
     for n, buffer in made.buffers.items():
         if buffer.slot is None or n not in where:
             continue
-        last = where[n][0]
-        for m in where:
-            if any(r.node == n for r, _ in real_reads(made, m)):
-                last = max(last, where[m][0])
-        if n in made.graph.state or n in made.graph.outputs.values():
+        last = last_read[n]
+        if n in outside:
             last = len(made.stages)
         tenants.setdefault(buffer.slot, []).append((where[n][0], last, n))
         kind, size = made.slots[buffer.slot]
