@@ -8,6 +8,7 @@ from rnnc.graph.nodes import CONSTANT, Graph, Read
 from rnnc.plan.advance import advance
 from rnnc.plan.phases import Conflict, Slot, in_time_order, needs_meeting, slots
 from rnnc.plan.place import place
+from rnnc.plan.recompute import recompute
 from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.roles import Roles, roles
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, Phase, RowKernel, Schedule, Stage, Step, Sweep, UnitKernel
@@ -20,6 +21,7 @@ LANES = 16                                     # the vector width that spreading
 def schedule(graph: Graph, program: str) -> Schedule:
     """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum."""
     graph = regroup(advance(compact(graph)))
+    graph = recompute(graph, loops(graph))
     found = loops(graph)
     role = roles(graph, found)
     clusters = drafts(graph, found, role)

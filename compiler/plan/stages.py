@@ -4,7 +4,8 @@ In: a graph with roles and loops. Out: drafts of stages in an order that can run
 before it (or itself). The rules, in order:
 
   * a loop is a stage; so are products of one operand and width, side by side (input products leave their loops here);
-  * an elementwise value that only one loop wants moves into that loop's step: it is never written to memory;
+  * an elementwise value that a loop wants, and nothing before it, moves into that loop's step;
+  * a cheap value of kept ones goes where it is read;
   * otherwise it joins the stage that makes its latest argument, if it can be computed in the same registers;
   * otherwise it goes to a map whose threads own rows, together with its neighbours;
   * sums over frames come last, unless a frame waits for them (the sum of the weights does).
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from rnnc.graph.loops import Loop, Loops
 from rnnc.graph.nodes import FRAME, Graph, Read
 from rnnc.plan.phases import sources
+from rnnc.plan.recompute import costs
 from rnnc.plan.roles import Roles
 
 
@@ -38,7 +40,10 @@ class Clusters:
         self.drafts: list[Draft] = []
         self.stage: dict[int, int] = {}
         self.roots = frozenset(graph.roots())
+        self.feeds = _feeds_a_frame(graph)
+        self.follows = self._followers()
         self.sunk = self._sinks()
+        self.lazy = self._lazy()
 
     # -------------------------------------------------------------------------------------------- questions
 
@@ -79,25 +84,53 @@ class Clusters:
         return max((self.ready(r.node) for r in self.reads(number)), default=-1)
 
     def _sinks(self) -> dict[int, Loop]:
-        """Elementwise values outside loops that exactly one loop reads, at its own frame and width."""
+        """Elementwise values outside loops that a loop reads at its own frame and width, if everybody else who reads
+        them comes later (sums over frames, later loops): they are computed in its step, where what they are made of
+        is read anyway."""
         sunk: dict[int, Loop] = {}
         graph, found, role = self.graph, self.found, self.role
+        place = {loop.nodes: i for i, loop in enumerate(found.loops)}
         for n in reversed(graph.order):
             if role[n] != "unit" or n in found.loop or n in self.roots or n in graph.initials or not graph.uses[n]:
                 continue
-            wanted = set()
+            direct, others = {}, []
             for reader, position in graph.uses[n]:
-                read = graph[reader].args[position]
                 loop = found.loop.get(reader, sunk.get(reader))
-                if loop is None or read.delay or role[reader] != "unit" or graph[reader].size != graph[n].size:
-                    wanted = set()
+                if loop is None:
+                    others.append(reader)
+                elif graph[reader].args[position].delay or role[reader] != "unit" or self.by_rows(loop) \
+                        or graph[reader].size != graph[n].size:
+                    direct = {}
                     break
-                wanted.add(loop.nodes)
-            if len(wanted) == 1:
-                loop = found.loop[next(iter(wanted))[0]]
-                if not self.by_rows(loop):
-                    sunk[n] = loop
+                else:
+                    direct[place[loop.nodes]] = loop
+            if direct and all(role[r] == "fold" and not self.feeds[r] or self.follows[r] for r in others):
+                sunk[n] = direct[min(direct)]
         return sunk
+
+    def _followers(self) -> list[bool]:
+        """Values outside loops that nothing but the last sums over frames waits for."""
+        graph, role = self.graph, self.role
+        follows = [False] * len(graph)
+        for n in reversed(graph.order):
+            follows[n] = (role[n] in ("unit", "row") and n not in self.found.loop and n not in self.roots
+                          and n not in graph.initials and bool(graph.uses[n])
+                          and all(role[r] == "fold" and not self.feeds[r] or follows[r] for r, _ in graph.uses[n]))
+        return follows
+
+    def _lazy(self) -> set[int]:
+        """Cheap values of kept ones with one reader: they are made where they are read."""
+        graph, role = self.graph, self.role
+        cost = costs(graph, self.found)
+        found = set()
+        for n, uses in enumerate(graph.uses):
+            if cost[n] is None or role[n] != "unit" or n in self.found.loop or n in self.sunk or len(uses) != 1:
+                continue
+            reader, position = uses[0]
+            near = graph[reader].args[position].delay == 0 and reader not in self.found.loop
+            if near and (role[reader] == "row" or role[reader] == "unit" and graph[reader].size == graph[n].size):
+                found.add(n)
+        return found
 
     # -------------------------------------------------------------------------------------------- placing
 
@@ -127,53 +160,71 @@ class Clusters:
             return same and all(s.delay * draft.loop.direction >= 0 for s in here)
         return False
 
-    def place(self, number: int) -> None:
-        """A node outside every loop."""
-        role, graph = self.role[number], self.graph
-        stage = self.after(number)
-        if role == "gate":
-            gate = self.role.gates[number]
-            operand, width = gate.terms[0].operand, graph[number].size
-            for candidate in range(stage + 1, len(self.drafts)):
-                draft = self.drafts[candidate]
-                if draft.kind == "units" and draft.operand == operand and draft.width == width:
-                    return self.put(number, candidate)
-            return self.put(number, self.new(Draft("units", width=width, operand=operand)))
-        if role == "fold":
-            last = len(self.drafts) - 1
-            if last <= stage or self.drafts[last].kind != "fold":
-                last = self.new(Draft("fold"))
-            return self.put(number, last)
-        if role == "late":
-            last = len(self.drafts) - 1
-            if last < stage or self.drafts[last].kind != "once":
-                last = self.new(Draft("once"))
-            return self.put(number, last)
-        if number in self.sunk:
-            here = [r.node for r in self.reads(number) if self.ready(r.node) == stage]
-            product = stage >= 0 and self.drafts[stage].kind == "units" and self.can_pull(number, stage)
-            if product and all(len(graph.uses[n]) == 1 for n in here):
-                self.pull(number, stage)
-            return None                                       # otherwise placed with its loop
-        if stage >= 0 and self.can_join(number, stage):
-            return self.put(number, stage)
+    def place(self, number: int, eager: bool = False) -> None:
+        """A node outside every loop; one that waits for its reader or for a loop only if `eager`."""
+        if number in self.stage or not eager and (number in self.lazy or number in self.sunk):
+            if number in self.sunk:
+                self.beside_products(number)
+            return
+        stage = self.target(number)
+        waiting = [r.node for r in self.reads(number) if r.node in self.lazy and r.node not in self.stage]
+        for n in waiting:
+            if stage is not None and not self.can_pull(n, stage):
+                self.place(n, eager=True)
+                return self.place(number, eager)
+        if stage is None:
+            stage = self.new(self.fresh(number))
+        self.pull(number, stage)
+
+    def target(self, number: int) -> int | None:
+        """The stage that a value joins; None: a new one."""
+        role, graph, after = self.role[number], self.graph, self.after(number)
         last = len(self.drafts) - 1
-        if last < 0 or last < stage or self.drafts[last].kind != "rows" or not self.can_join(number, last):
-            last = self.new(Draft("rows"))
-        return self.put(number, last)
+        match role:
+            case "gate":
+                fresh = self.fresh(number)
+                same = lambda d: d.kind == "units" and d.operand == fresh.operand and d.width == fresh.width
+                return next((i for i in range(after + 1, len(self.drafts)) if same(self.drafts[i])), None)
+            case "fold":
+                return last if last > after and self.drafts[last].kind == "fold" else None
+            case "late":
+                return last if last >= after and last >= 0 and self.drafts[last].kind == "once" else None
+        if after >= 0 and self.can_join(number, after):
+            return after
+        joins = last >= max(after, 0) and self.drafts[last].kind == "rows" and self.can_join(number, last)
+        return last if joins else None
+
+    def fresh(self, number: int) -> Draft:
+        """The stage that a value begins when it can join none."""
+        role = self.role[number]
+        if role == "gate":
+            return Draft("units", width=self.graph[number].size, operand=self.role.gates[number].terms[0].operand)
+        return Draft({"fold": "fold", "late": "once"}.get(role, "rows"))
+
+    def beside_products(self, number: int) -> None:
+        """A value that waits for a loop stays with the products that make it, if nobody else reads these: then it is
+        stored in their place."""
+        stage = self.after(number)
+        if stage < 0 or self.drafts[stage].kind != "units" or not self.can_pull(number, stage):
+            return
+        here = [r.node for r in self.reads(number) if self.ready(r.node) == stage]
+        if all(len(self.graph.uses[n]) == 1 for n in here):
+            self.pull(number, stage)
 
     def can_pull(self, number: int, stage: int) -> bool:
-        """As `can_join`, for a value and those of its arguments that were waiting for a loop."""
+        """As `can_join`, for a value and those of its arguments that were waiting for it."""
         return self.can_join(number, stage) and all(
-            self.can_pull(r.node, stage) for r in self.reads(number)
-            if r.node in self.sunk and r.node not in self.stage and self.ready(r.node) == stage)
+            self.can_pull(r.node, stage) for r in self.reads(number) if self.waits(r.node))
 
     def pull(self, number: int, stage: int) -> None:
-        """Put a value into a stage with those of its arguments that were waiting for a loop."""
+        """Put a value into a stage with those of its arguments that were waiting for it."""
         for read in self.reads(number):
-            if read.node in self.sunk and read.node not in self.stage:
+            if self.waits(read.node):
                 self.pull(read.node, stage)
         self.put(number, stage)
+
+    def waits(self, number: int) -> bool:
+        return number not in self.stage and (number in self.sunk or number in self.lazy)
 
     def place_loop(self, loop: Loop) -> None:
         stage = self.new(Draft("sweep", loop=loop, by_rows=self.by_rows(loop)))
@@ -186,20 +237,19 @@ class Clusters:
 
 def drafts(graph: Graph, found: Loops, role: Roles) -> Clusters:
     """Before: roles are set. After: every computed node is in exactly one draft."""
-    feeds = _feeds_a_frame(graph)
     clusters = Clusters(graph, found, role)
-    late: list[int] = []
+    last: list[int] = []
     for members in found.components:
         first = members[0]
         if first in found.loop:
             clusters.place_loop(found.loop[first])
-        elif role[first] in ("fold", "late") and not feeds[first]:
-            late.append(first)
+        elif clusters.follows[first] or role[first] in ("fold", "late") and not clusters.feeds[first]:
+            last.append(first)
         elif role[first] in ("unit", "row", "gate", "fold", "late"):
             clusters.place(first)
-    for wanted in ("fold", "late"):
-        for number in late:
-            if role[number] == wanted:
+    for wanted in (("unit", "row"), ("fold",), ("late",)):
+        for number in last:
+            if role[number] in wanted:
                 clusters.place(number)
     return clusters
 

@@ -87,7 +87,7 @@ class Access:
         if node.op == "number":
             return str(int(node.attr("value")))
         if node.domain == CONSTANT:
-            raise Broken(f"an integer constant that is not a number: {node.op}")
+            return f"(int64_t)*{self.constant(n)}"              # kept as a number like every constant
         if what == "index":
             if read.delay:
                 raise Broken("a delayed integer has no memory")

@@ -200,6 +200,5 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
         "state": [{"name": graph[n].name, "shape": list(graph[n].shape), "depth": k, "kind": graph[n].kind}
                   for n, k in graph.state.items()],
         "functions": [t.name for t in texts], "lookahead": model.lookahead,
-        "probes": [{"name": node.name, "line": str(node.span) if node.span else None, "shape": list(node.shape)}
-                   for node in graph.nodes if node.name is not None and node.domain == "frame"],
+        "probes": list(model.probes),
     }

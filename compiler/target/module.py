@@ -6,10 +6,10 @@ In: the schedules of a model's programs. Out: `Emitted`: the C file, the header,
 from dataclasses import dataclass
 from importlib.resources import files
 
-from rnnc.errors import Broken
 from rnnc.graph.nodes import Graph, Read
 from rnnc.plan.schedule import RowKernel, Schedule
 from rnnc.target import api
+from rnnc.target.expressions import integer
 from rnnc.target.pool import Pool
 from rnnc.target.program import Program, ProgramText
 from rnnc.target.render import render
@@ -40,6 +40,7 @@ class Model:
     source: str = ""
     counting: bool = False
     lookahead: dict | None = None
+    probes: tuple[dict, ...] = ()              # every named signal of the program, as written
 
 
 def offsets(graph: Graph) -> dict[str, int]:
@@ -101,12 +102,13 @@ class PackAccess:
 
     def integer(self, read: Read, r: str = "r") -> str:
         node = self.graph[read.node]
-        if node.op != "number":
-            raise Broken("an integer constant that is not a number")
-        return str(int(node.attr("value")))
+        return str(int(node.attr("value"))) if node.op == "number" else f"(int64_t)*{self.constant(read.node)}"
 
     def at(self, n: int, row: str) -> str:
         return self.row(Read(n))
+
+    def counted(self, n: int, r: str, integer_of, truth_of) -> str:
+        return integer(self.graph[n].op, [integer_of(arg, r) for arg in self.graph[n].args])
 
 
 def packing(pool: Pool) -> dict:

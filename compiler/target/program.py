@@ -235,9 +235,11 @@ class Program:
                 f"    else for (long b = 0; b < c->B; b++)",
                 f"        memcpy(to + b * {step}, {self.access.at(n, '(t * c->B + b)')}, sizeof({kind}) * {take});",
                 "}"]
+        if text.name == "vjp":                                  # which leaves the state where it is
+            text.finish.clear()
         kept = {graph[n].name for n in graph.state}
         for number, name in enumerate(self.entries):
-            if name not in kept:
+            if name not in kept and text.name != "vjp":
                 text.finish.append(f"rn_state_clear(state, {number}, c->B);        /* {name}: not known here */")
 
     def exports(self) -> None:

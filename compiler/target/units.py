@@ -19,7 +19,10 @@ class UnitWriter:
     def __init__(self, access: Access, kernel: UnitKernel, stage: int, backwards: bool):
         self.access, self.kernel, self.graph = access, kernel, access.graph
         self.names, self.stage, self.backwards = access.names, stage, backwards
-        self.local = {g.node for g in kernel.gates} | set(kernel.body)
+        self.width = self.graph[(*(g.node for g in kernel.gates), *kernel.body)[0]].size
+        self.local = {g.node: self.names[g.node] for g in kernel.gates}      # node -> its value here, as C
+        self.made: dict[str, str] = {}                          # expression -> the vector that holds it
+        self.loads: dict[str, str] = {}                         # vector read from memory -> its declaration
         self.pointers: dict[Read, RowPointer] = {}
         self.constants: dict[str, str] = {}
         self.scalars: dict[Read, str] = {}
@@ -29,20 +32,24 @@ class UnitWriter:
     def view(self, name: str, title: str, lines: str) -> UnitView:
         kernel = self.kernel
         panels, sums = self.panels()
-        statements = []
-        for gate in range(len(kernel.gates)):
-            statements.append(self.gate(gate, panels))
-        stores = set(kernel.stores)
-        for gate in kernel.gates:
-            if gate.node in stores:
-                statements.append(self.store(gate.node))
+        gates = [self.gate(gate, panels) for gate in range(len(kernel.gates))]
+        stores = [gate.node for gate in kernel.gates if gate.node in kernel.stores]
+        values = []
         for n in kernel.body:
-            statements.append(f"const rn_v {self.names[n]} = {self.value(n)};{self.remark(n)}")
-            if n in stores:
-                statements.append(self.store(n))
+            text = self.value(n)
+            if n not in kernel.stores and self.graph[n].name is None and self.readers(n) == 1 and len(text) < 60:
+                self.local[n] = text                            # read once: written where it is read
+            elif text in self.made:
+                self.local[n] = self.made[text]                 # the same value stands there already
+            else:
+                self.local[n] = self.made[text] = self.names[n]
+                values.append(f"const rn_v {self.names[n]} = {text};{self.remark(n)}")
+            if n in kernel.stores:
+                stores.append(n)
+        statements = [*gates, *self.loads.values(), *values, *map(self.store, stores)]
         widest = max((p.vectors for p in panels), default=1)
         bytes_ = max(4 * sum(p.inner * p.vectors * 16 for p in panels), 1)
-        return UnitView(name, title, lines, self.graph[next(iter(self.local))].size, widest, kernel.spread,
+        return UnitView(name, title, lines, self.width, widest, kernel.spread,
                         max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
                         tuple(self.pointers.values()), sums, tuple(self.constants.values()),
                         tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels))
@@ -54,7 +61,7 @@ class UnitWriter:
         made: list[PanelView] = []
         buffers: dict[tuple[int, ...], str] = {}
         sizes: list[tuple[str, int]] = []
-        width, spread = self.graph[next(iter(self.local))].size, self.kernel.spread
+        width, spread = self.width, self.kernel.spread
         for panel in self.kernel.panels:
             vectors = len(panel.gates) * spread
             add = int(panel.gates in buffers)
@@ -72,8 +79,7 @@ class UnitWriter:
 
     def products(self, panels) -> tuple[tuple[int, int], ...]:
         """What the counting build logs: panels that add into one buffer are one product, of a longer inner index."""
-        width = self.graph[next(iter(self.local))].size
-        return tuple((len(gates) * width, sum(p.inner for p in panels if p.sums == buffer))
+        return tuple((len(gates) * self.width, sum(p.inner for p in panels if p.sums == buffer))
                      for gates, buffer in self.buffers.items())
 
     def gate(self, position: int, panels) -> str:
@@ -97,13 +103,13 @@ class UnitWriter:
     def operand(self, read: Read) -> str:
         n, node = read.node, self.graph[read.node]
         if n in self.local and read.delay == 0:
-            return self.names[n]
+            return self.local[n]
         if node.op == "number":
             return f"rn_all({number(node.attr('value'))})"
         if node.domain == CONSTANT:
             address = self.access.constant(n)
             if node.shape:
-                return f"rn_load({address} + u)"
+                return self.load(f"k_{self.names[n]}", f"{address} + u")
             name = f"k_{self.names[n]}"
             self.constants.setdefault(name, f"const rn_v {name} = rn_all(*{address});")
             return name
@@ -113,20 +119,30 @@ class UnitWriter:
                 self.scalar_lines.append(f"const rn_v {name} = rn_all(*({self.access.row(read)}));")
             return self.scalars[read]
         if read.delay == 0 and self.access.role[n] != "view":
-            return f"rn_load({self.access.at(n, 'r')} + u)"
+            return self.load(f"{self.names[n]}_u", f"{self.access.at(n, 'r')} + u")
         if read not in self.pointers:
             name = f"{self.names[n]}{self.suffix(read)}"
             if read.delay == 0:
                 name = f"{name}_row"
             self.pointers[read] = RowPointer(name, "real", self.access.row(read))
         name = self.pointers[read].name
-        return f"rn_load({name}[j] + u)" if self.kernel.panels else f"rn_load({name} + u)"
+        return self.load(f"{name}_u", f"{name}[j] + u" if self.kernel.panels else f"{name} + u")
+
+    def load(self, name: str, address: str) -> str:
+        """A vector from memory, read once however often it is used."""
+        self.loads.setdefault(name, f"const rn_v {name} = rn_load({address});")
+        return name
+
+    def readers(self, n: int) -> int:
+        """How often the equations of this kernel read a value."""
+        mine = set(self.kernel.body)
+        return sum(reader in mine for reader, _ in self.graph.uses[n])
 
     def suffix(self, read: Read) -> str:
         return "" if read.delay == 0 else f"_past{read.delay}" if read.delay > 0 else f"_next{-read.delay}"
 
     def store(self, n: int) -> str:
-        return f"rn_store({self.access.at(n, 'r')} + u, {self.names[n]});"
+        return f"rn_store({self.access.at(n, 'r')} + u, {self.local[n]});"
 
     def remark(self, n: int) -> str:
         node = self.graph[n]
