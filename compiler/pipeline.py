@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import rnnc
 from rnnc.errors import Source
-from rnnc.graph.nodes import Graph
+from rnnc.graph.nodes import FRAME, Graph
 
 STAGES = ("tree", "graph", "gradient", "loops", "schedule", "memory", "c")
 CHECK = bool(os.environ.get("RNNC_CHECK"))
@@ -93,9 +93,8 @@ def programs(graph: Graph, gradient: str | None) -> dict[str, Graph]:
     return {name: checked(simplify(g)) for name, g in made.items()}
 
 
-def runnable(graph: Graph) -> Graph:
-    """What can be computed without targets: the outputs, and the part of the state that they and inputs determine."""
-    from rnnc.plan.regroup import compact
+def on_targets(graph: Graph) -> set[int]:
+    """Every node that depends on a target or on the weights of frames."""
     targets = {i.name for i in graph.inputs if i.target}
     tainted: set[int] = set()
     for _ in range(2):                                          # twice: a loop is seen whole the second time
@@ -104,6 +103,13 @@ def runnable(graph: Graph) -> Graph:
             if node.op == "weight" or node.op == "input" and node.attr("name") in targets \
                     or any(read.node in tainted for read in node.args):
                 tainted.add(n)
+    return tainted
+
+
+def runnable(graph: Graph) -> Graph:
+    """What can be computed without targets: the outputs, and the part of the state that they and inputs determine."""
+    from rnnc.plan.regroup import compact
+    tainted = on_targets(graph)
     kept = {n: k for n, k in graph.state.items() if n not in tainted}
     return compact(replace(graph, losses={}, metrics={}, scores={}, state=kept))
 
@@ -124,7 +130,7 @@ def compile_net(source: str, model: str | None = None, options: Options | None =
     place = built(source, model, options, sizes)
     return Net(load_module(place), seed=options.seed, threads=options.threads, check_numbers=options.check_numbers,
                variant=lambda probe: load_module(built(source, model, replace(options, probe=tuple(probe)), sizes)),
-               graph=lambda: elaborated(as_source(source), model, sizes))
+               graph=lambda: Picture(elaborated(as_source(source), model, sizes)))
 
 
 def as_source(given: str) -> Source:
@@ -169,13 +175,13 @@ def emit_graph(graph: Graph, options: Options, source: str = ""):
     from rnnc.target.module import Model, emit as emit_c
     simple = forward(graph)
     hash_ = hash_of(simple)
-    if options.probe:
-        simple = probed(simple, options.probe)
+    if options.probe:                                           # before simplification, which may drop names
+        simple = forward(probed(graph, options.probe))
     planned = []
     for name, program in programs(simple, options.gradient).items():
         planned.append(planned_and_checked(program, name))
     named = Model(options.prefix or graph.name, simple, options.dtype, rnnc.__version__, hash_,
-                  os.path.basename(source), options.counting, lookahead(graph))
+                  os.path.basename(source), options.counting, lookahead(graph), probes(graph))
     return emit_c(named, planned)
 
 
@@ -186,6 +192,31 @@ def planned_and_checked(program: Graph, name: str):
         from rnnc.plan.check import check
         check(made)
     return made
+
+
+def probes(graph: Graph) -> tuple[dict, ...]:
+    """The signals that may be asked for by name, in order; `targets`: whether one depends on a target."""
+    tainted = on_targets(graph)
+    return tuple({"name": node.name, "line": str(node.span) if node.span else None, "shape": list(node.shape),
+                  "targets": n in tainted}
+                 for n, node in enumerate(graph.nodes) if node.name is not None and node.domain == FRAME)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What `net.graph` is: the network's text, and a drawing where a notebook asks for one."""
+
+    graph: Graph
+
+    def __str__(self) -> str:
+        from rnnc.graph.show import show
+        return show(self.graph)
+
+    __repr__ = __str__
+
+    def _repr_svg_(self) -> str:
+        from rnnc.draw import draw
+        return draw(self.graph, "svg")
 
 
 def lookahead(graph: Graph) -> dict | None:
