@@ -206,7 +206,7 @@ class Expressions(Leaves):
         over = f"0..{k}" if self.maybe(0.7) else f"[{', '.join(str(i) for i in range(k))}]"
         form = self.chance.choice(["sum", "sum", "max", "product", "concat", "window"])
         self.note(f"repetition {form}")
-        if form == "window" and first == 0 and not self.ring:
+        if form == "window" and first == 0 and not self.ring and not self.generic:
             return Value(f"{self.param((shape[0], k * signal.shape[0]))} @ window({signal.name}, {k})", shape, 3.0)
         if form == "concat" and not self.generic:
             weights = self.param((shape[0], k * signal.shape[0]))
