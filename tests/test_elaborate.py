@@ -1,7 +1,6 @@
 """From tree to graph: a corpus of tricky programs; paths; sizes; what is read. What programs mean is judged in
 test_meaning.py, wrong programs in test_bad_programs.py."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -187,24 +186,6 @@ def test_states_are_what_is_read_late():
         loss sum(a[t-5])
     }""")
     assert {graph[n].name: k for n, k in graph.state.items()} == {"x": 3, "w": 2, "b": 1, "d": 2, "a": 5}
-
-
-def test_elaboration_is_fast():
-    """Once the reader and the cells are loaded: a deep network in a moment."""
-    text = """model charlm(vocab = 128, hidden = 512, layers = 2) {
-        input  x : class(vocab)
-        target y : class(vocab)
-        e      = embed(hidden)(x)
-        h      = stack(layers, lstm(hidden))(e)
-        logits = dense(vocab)(h)
-        output p = softmax(logits)
-        loss   cross_entropy(logits, y)
-    }"""
-    graph_of(text)
-    file = parse(Source("test.rnn", text))
-    begin = time.perf_counter()
-    elaborate(file, {"layers": 10})
-    assert time.perf_counter() - begin < 2     # a bound for hangs, not a measurement: 0.03 s where this was written
 
 
 def test_names_of_a_library():

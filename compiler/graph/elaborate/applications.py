@@ -178,6 +178,8 @@ def instance_part(owner: Layer | Store, expr: tree.Attribute):
             if wanted not in bodies.parameter_names(base.cell):
                 raise Stop("E0210", f"{wanted} is no parameter: a layer is no application", expr.span,
                            hint="name what it returns, v = L(x), and read v." + wanted)
+        if base.kind == "stack" and wanted.isdigit() and int(wanted) >= base.count:
+            raise Stop("E0210", f"there is no copy {wanted}: a stack of {base.count} counts from 0", expr.span)
         owner = owner.store
     for found in (owner.params.get(wanted), owner.below.get((wanted,)),
                   owner.below.get(("stack", int(wanted))) if wanted.isdigit() else None):

@@ -2,6 +2,7 @@
 so that the order of a text means nothing. A statement that fails is reported and its names go on as `wrong`.
 """
 
+from rnnc.errors import Broken
 from rnnc.front import tree
 from rnnc.graph.elaborate import rules
 from rnnc.graph.elaborate.brackets import shift
@@ -32,7 +33,7 @@ def fill(scope: Scope, cell: tree.Cell) -> list[Ref]:
     for statement in cell.body:
         if isinstance(statement, tree.Return):
             return [_result(scope, value, i) for i, value in enumerate(statement.values)]
-    raise Stop("E0605", f"{cell.name.id} returns nothing", cell.span)
+    raise Broken(f"the cell {cell.name.id} returns nothing")          # the front has refused it
 
 
 def _result(scope: Scope, value: tree.Expr, index: int) -> Ref:

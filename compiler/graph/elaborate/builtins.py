@@ -7,7 +7,7 @@ import numpy as np
 from rnnc.front import tree
 from rnnc.graph.elaborate import constants, rules
 from rnnc.graph.elaborate.constants import is_static
-from rnnc.graph.elaborate.drafts import NotYet, Ref, Stop
+from rnnc.graph.elaborate.drafts import NotYet, Ref, Silent, Stop
 from rnnc.graph.elaborate.expressions import count, operand, size, static, whole
 from rnnc.graph.elaborate.operators import combine, lift, make, number, together
 from rnnc.graph.elaborate.scope import At, Layer, Value, near
@@ -221,7 +221,6 @@ def _dim(expr: tree.Call, at: At) -> Value:
         if type_ is None:
             raise NotYet("the size of this", exprs[0].span, value.draft)
         if type_.wrong:
-            from rnnc.graph.elaborate.drafts import Silent
             raise Silent
         shape = (type_.classes.value,) if type_.classes is not None else tuple(s.value for s in type_.shape) or (1,)
     if not -len(shape) <= axis < len(shape):

@@ -6,7 +6,8 @@ ways in time have no order at all. Either is told signal by signal, along the cy
 
 from dataclasses import replace
 
-from rnnc.errors import Faults, Note
+from rnnc.errors import Faults, Note, Span
+from rnnc.graph.elaborate.library import is_standard
 from rnnc.graph.loops import Fault, components, direction
 from rnnc.graph.nodes import Graph, Read, renumber
 
@@ -35,7 +36,7 @@ def report(graph: Graph, fault: Fault, faults: Faults) -> None:
         path, steps = walk(graph, cycle)
         words.append(path)
         notes += steps
-    first = notes[0].span
+    first = own_place(graph, words[0].split(" ")[0], notes[0].span)
     if fault.kind == "mixed":
         faults.add("E0402", f"this loop runs forwards and backwards in time at once: {words[0]}, and {words[-1]}",
                    first, notes)
@@ -45,6 +46,16 @@ def report(graph: Graph, fault: Fault, faults: Faults) -> None:
     else:
         faults.add("E0401", f"{words[0].split(' ')[0]} depends on itself within one frame: the delays on the way "
                             f"add up to 0: {words[0]}", first, notes)
+
+
+def own_place(graph: Graph, name: str, span: Span) -> Span:
+    """A place in the program itself: of a signal inside a standard cell, that of the equation it is part of."""
+    named = graph.named()
+    while is_standard(span.source) and "." in name:
+        name = name.rpartition(".")[0]
+        if name in named:
+            span = graph[named[name]].span
+    return span
 
 
 def walk(graph: Graph, cycle) -> tuple[str, list[Note]]:

@@ -43,11 +43,6 @@ def numbers(value: Static, span: Span) -> int | float | np.ndarray:
     return value
 
 
-def exact(value: np.ndarray | float) -> Static:
-    """Results on whole numbers come back as ints where both sides were ints."""
-    return plain(value)
-
-
 def _divide(a, b):
     if isinstance(a, int) and isinstance(b, int):
         return a // b if a % b == 0 else a / b

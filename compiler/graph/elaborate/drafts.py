@@ -185,27 +185,34 @@ class Engine:
         return bool(waiting)
 
     def guess(self) -> bool:
-        """Where a product with a known matrix is all that a loop goes through, the other factor is a vector."""
+        """Where a product with a known matrix is all that a loop goes through, the other factor is a vector; but not
+        where it is made by an operator that makes matrices, as long as there is something else to try."""
+        open_ = []
         for draft in self.drafts:
             if draft.op == "product" and draft.type is None and "guess" not in draft.attrs:
                 left = draft.args[0].draft.known
                 if left is not None and left.rank == 2:
-                    draft.attrs["guess"] = True
-                    self.update(draft)
-                    self.run()
-                    return True
-        return False
+                    open_.append(draft)
+        vectors = [draft for draft in open_ if not _makes_matrices(draft.args[1].draft)]
+        if open_ and not vectors and self.assume():
+            return True
+        for draft in [*vectors, *open_][:1]:
+            draft.attrs["guess"] = True
+            self.update(draft)
+            self.run()
+        return bool(open_)
 
     def assume(self) -> bool:
-        """The last resort of loops with sizes of 1: one that others wait for is taken as it is. If it grows after all,
-        whoever took it is looked at again."""
-        for draft in self.drafts:
-            if draft.known is None and draft.type and draft.type.shape and any(u.type is None for u in draft.users):
-                draft.attrs["assumed"] = True
-                self.moved.extend(draft.users)
-                self.run()
-                return True
-        return False
+        """The last resort of loops with sizes of 1, and then of scalars: one that others wait for is taken as it is.
+        If it grows after all, whoever took it is looked at again."""
+        measured = {d.attrs.get("waits") for d in self.drafts if d.type is None}       # by dim(...)
+        waited_for = [d for d in self.drafts if d.known is None and d.type and
+                      (any(u.type is None for u in d.users) or d in measured and d.type.shape)]
+        for draft in sorted(waited_for, key=lambda d: not d.type.shape)[:1]:
+            draft.attrs["assumed"] = True
+            self.moved.extend(draft.users)
+            self.run()
+        return bool(waited_for)
 
     def verify(self) -> None:
         """Every type again, strictly, now that all are known: what was settled in a loop must agree with itself."""
@@ -223,6 +230,19 @@ class Engine:
             if again != draft.type:
                 self.report(Stop("E0301", f"this is {describe(again)} on one way round the loop and "
                                           f"{describe(draft.type)} on another", draft.span), draft.scope)
+
+
+def _makes_matrices(draft: Draft) -> bool:
+    """Whether a draft that is not known yet goes through an operator that makes matrices."""
+    seen, waiting = set(), [draft]
+    while waiting:
+        draft = waiting.pop()
+        if draft.known is None and draft not in seen:
+            if draft.op in ("outer", "transpose"):
+                return True
+            seen.add(draft)
+            waiting += [ref.draft for ref in draft.args]
+    return False
 
 
 def describe(type_: Type | None) -> str:

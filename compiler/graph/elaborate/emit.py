@@ -120,7 +120,7 @@ class Emitter:
 
     def add(self, op: str, args: tuple[Read, ...], shape, kind: str = REAL, span: Span | None = None, **attrs) -> Read:
         """One more node beside those of the drafts; its domain follows from what it reads."""
-        node = self.node(op, args, shape, kind, span, **attrs)
+        node = self.node(op, args, shape, kind, span or (self.now.span if self.now else None), **attrs)
         self.domain.append(node.domain)
         self.kinds.append(kind)
         return Read(self.builder.add(node))
@@ -143,6 +143,8 @@ class Emitter:
         draft = ref.draft
         if draft.op == "number":
             whole = kind == INT or kind is None and self.final_kind(draft) == INT
+            if whole and not isinstance(draft.attrs["value"], int):
+                raise Stop("E0308", "a label or a whole number is needed here, and this is a fraction", self.now.span)
             return self.constant(draft.attrs["value"], INT if whole else REAL, draft.span)
         delay = ref.delay if self.domain_of[draft] == FRAME else 0
         found = Read(self.number[draft], delay)

@@ -269,7 +269,6 @@ def _binary(expr: tree.Binary, at: At) -> Value:
     return combine(expr.op, lift(a, at, expr.left.span), lift(b, at, expr.right.span), at, expr.span)
 
 
-
 KINDS = {
     tree.Number: _number, tree.Text: _text, tree.ListOf: _list, tree.Range: _range, tree.Name: _name,
     tree.Attribute: _attribute, tree.Unary: _unary, tree.Binary: _binary,

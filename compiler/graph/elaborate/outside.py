@@ -84,5 +84,7 @@ def check_targets(graph: Graph, faults: Faults) -> None:
         if n in from_target:
             reader = min((graph[v] for v, k in graph.uses[n] if graph[v].args[k].delay > 0),
                          key=lambda node: (node.span.line, node.span.column))
-            faults.add("E0608", f"{graph[n].name} depends on the target {origin(n)} and is read with a delay: the "
-                                "state of a run would need the target", reader.span, hint=f"make {origin(n)} an input")
+            what = f"the target {origin(n)}" if from_target[n] == n else f"{graph[n].name} depends on the target " \
+                f"{origin(n)} and"
+            faults.add("E0608", f"{what} is read with a delay: the state of a run would need it", reader.span,
+                       hint=f"make {origin(n)} an input")

@@ -154,7 +154,7 @@ def axis_of(draft: Draft, rank: int) -> int | None:
 def reduce(draft: Draft) -> Type | None:
     found = types(draft)
     if found is None:
-        return None
+        return SCALAR if draft.attrs.get("axis") is None and draft.op != "argmax" else None
     refuse_label(found[0], draft.span)
     axis = axis_of(draft, found[0].rank)
     if axis is None:

@@ -75,7 +75,7 @@ class Work:
             if wait.draft is not None and wait.draft.type is WRONG:
                 self.spoil(drafts)
                 return True
-            self.waiting.append((work, drafts, wait, scope))
+            self.wait(work, drafts, wait, scope)
             return False
         except Stop as stop:
             self.report(stop, scope)
@@ -83,6 +83,11 @@ class Work:
         except Silent:
             self.spoil(drafts)
         return True
+
+    def wait(self, work: Callable, drafts: tuple[Draft, ...], wait: NotYet, scope: Scope | None) -> None:
+        for draft in drafts:
+            draft.attrs["waits"] = wait.draft
+        self.waiting.append((work, drafts, wait, scope))
 
     def spoil(self, drafts) -> None:
         for draft in drafts:
@@ -97,7 +102,7 @@ class Work:
         draft = self.engine.add(Draft("gap", (), expr.span, rules.gap, {}))
         draft.scope = at.scope
         work = lambda: self.engine.give(draft, (lift(evaluate(expr, at), at, expr.span),))
-        self.waiting.append((work, (draft,), wait, at.scope))
+        self.wait(work, (draft,), wait, at.scope)
         return Ref(draft)
 
     def complete(self) -> None:
@@ -136,17 +141,10 @@ class Work:
             return
         open_ = [d for d in self.engine.drafts if not d.final]
         place = {d: i for i, d in enumerate(open_)}
-        waits = {d: {*(r.draft for r in d.args), d.attrs.get("waits")} for d in open_}
-        for _, drafts, wait, _ in self.waiting:
-            for draft in drafts:
-                waits.setdefault(draft, set()).add(wait.draft)
-        edges = [(place[r], place[d], 0) for d in open_ for r in waits[d] if r in place]
-        told: set[int] = set()
-        for group in components(len(open_), edges):
-            fed = any(u in told for u, v, _ in edges if v in group and u not in group)
-            told.update(group)
+        waits = [{place[r] for r in (*(r.draft for r in d.args), d.attrs.get("waits")) if r in place} for d in open_]
+        for group in components(len(open_), [(u, v, 0) for v, feeders in enumerate(waits) for u in feeders]):
             named = [open_[i].signal for i in group if open_[i].signal is not None]
-            if not fed:
+            if not set().union(*(waits[i] for i in group)) - set(group):
                 made = min(named, key=lambda s: (s.span.line, s.span.column)) if named else None
                 self.report(Stop("E0310", f"nothing fixes the size of {made.name if made else 'this'}",
                                  made.span if made else open_[group[0]].span,
