@@ -3,15 +3,15 @@
 from dataclasses import replace
 
 from rnnc.graph.blocks import Block, block
-from rnnc.graph.loops import Loops, loops
-from rnnc.graph.nodes import CONSTANT, Graph, Read
+from rnnc.graph.loops import loops
+from rnnc.graph.nodes import Graph, Read
 from rnnc.plan.advance import advance
 from rnnc.plan.phases import Conflict, Slot, in_time_order, needs_meeting, slots
 from rnnc.plan.place import place
 from rnnc.plan.recompute import recompute
 from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.roles import Roles, roles
-from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, Phase, RowKernel, Schedule, Stage, Step, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Map, Once, Panel, Phase, RowKernel, Schedule, Stage, Step, Sweep, UnitKernel
 from rnnc.plan.stages import Clusters, Draft, drafts
 
 VECTORS = 4                                    # a panel is at most this many vectors wide (kernels.md, micro-kernels)

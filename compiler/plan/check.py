@@ -129,7 +129,8 @@ def found_in_memory(made: Schedule, seen: Seen, n: int, read: Read, moved: bool)
     m = read.node
     s, _, kernel, _, offset = seen.where[n]
     s2, _, kernel2, _, offset2 = seen.where[m]
-    if kernel == kernel2 and not read.delay and not (moved and kernel in seen.units) or made.graph[m].domain == CONSTANT:
+    stays = kernel == kernel2 and not read.delay and not (moved and kernel in seen.units)
+    if stays or made.graph[m].domain == CONSTANT:
         return
     text = f"node {m} ({made.graph[m].op}), which node {n} reads at delay {read.delay},"
     if m not in made.buffers or m not in seen.stored:

@@ -9,7 +9,7 @@ expensive function, so no loop gets new products and no frame new exponentials.
 from dataclasses import replace
 
 from rnnc.graph.loops import Loops
-from rnnc.graph.nodes import CONSTANT, FRAME, REAL, Graph, Node, Read
+from rnnc.graph.nodes import CONSTANT, FRAME, REAL, Graph, Node
 from rnnc.plan.regroup import compact, is_product
 
 CHEAP = frozenset("add sub mul neg minimum maximum relu abs where lt le gt ge eq ne and or not identity".split())

@@ -40,6 +40,12 @@ def summands(graph: Graph, number: int, roots: frozenset[int]) -> list[int]:
     return found
 
 
+def to_front(terms: list[int], first: int) -> list[int]:
+    """The same terms with one of them moved to the front. A sum may hold a term twice."""
+    at = terms.index(first)
+    return [first, *terms[:at], *terms[at + 1:]]
+
+
 def regroup(graph: Graph) -> Graph:
     """Before: any checked graph. After: every sum that holds products has them side by side, outside ones first."""
     found = loops(graph)
@@ -79,7 +85,7 @@ def regroup(graph: Graph) -> Graph:
             if part:
                 # A sum of scalars and constants alone keeps its shape only beside a full term.
                 full = [t for t in part if nodes[t].shape == node.shape]
-                groups.append(part if not full else [full[0], *[t for t in part if t != full[0]]])
+                groups.append(to_front(part, full[0]) if full else part)
         order = [t for group in groups for t in group]
         full = next((t for t in order if nodes[t].shape == node.shape), None)
         if full is None:
@@ -87,7 +93,7 @@ def regroup(graph: Graph) -> Graph:
         if len(groups) == 2 and any(nodes[t].shape == node.shape for t in groups[0]) and mine is not None:
             order = [total(groups[0], node), *groups[1]]
         elif order[0] != full:
-            order = [full, *[t for t in order if t != full]]
+            order = to_front(order, full)
         if len(order) == 1:
             last = nodes[order[0]]
             nodes[number] = replace(last, name=node.name, span=node.span)

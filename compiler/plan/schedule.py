@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from rnnc.graph.nodes import Graph, Read
 
-
 # ------------------------------------------------------------------------------------------------ products
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A schedule as text: one paragraph per stage, one line per kernel; memory as a table."""
 
 from rnnc.graph.nodes import Graph
-from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Sweep
 
 
 def label(graph: Graph, n: int) -> str:
