@@ -6,11 +6,13 @@ with the number of files rewritten, so that an update is always looked at.
 
 import difflib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+from commands import rnnc
 
 GOLDEN = Path(__file__).parent / "golden"
 OPT_IN = {"installs": "--installs", "slow": "--slow"}         # marker -> the flag that asks for it
@@ -83,3 +85,23 @@ def golden(request):
 def threads(request):
     """Thread counts under which every result must be the same, bit for bit."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def lesson(tmp_path_factory) -> Path:
+    """A text that is easily learned."""
+    path = tmp_path_factory.mktemp("lesson") / "lesson.txt"
+    path.write_text("the cat sat on the mat.\n" * 400)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, lesson) -> Path:
+    """A checkpoint of a small text model."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    done = rnnc("train", "charlm", "--text", lesson, "-D", "hidden=24", "-D", "layers=1", "--epochs", 6, "--streams", 4,
+                "--frames", 24, "--lr", "0.02", "--checkpoint", folder)
+    assert "sha256" in done.stdout and "9,600 characters, 12 different ones" in done.stdout
+    assert len(re.findall(r"^epoch \d/6: .* bits per character, held out ", done.stdout, re.M)) == 6
+    assert f"rnnc generate {folder}" in done.stdout
+    return folder

@@ -1,0 +1,162 @@
+"""`rnnc train` and what follows it: checkpoints that need nothing else, eval, run, generate, Ctrl-C."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+from commands import GOOD, rnnc
+
+
+def test_a_checkpoint_needs_nothing_else(trained, lesson, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(trained, moved)
+    assert {p.name for p in moved.iterdir()} >= {"job.json", "program", "held.npz", "log.csv", "curve.svg"} or \
+           (moved / "curve.png").exists()
+    found = json.loads(rnnc("eval", moved, "--format", "json", cwd=tmp_path).stdout)
+    assert found["bits per character"] < 2 and found["frames"] > 900
+    assert "loss: " in rnnc("eval", moved, "--text", lesson).stdout
+
+
+def test_generate(trained):
+    ask = ("generate", trained, "--prompt", "the ", "--length", 40)
+    first = rnnc(*ask, "--temperature", 0).stdout
+    assert first.startswith("the ") and len(first) == 45
+    assert rnnc(*ask, "--top-k", 1, "--seed", 9).stdout == first
+    assert rnnc(*ask, "--seed", 1).stdout == rnnc(*ask, "--seed", 1).stdout
+    assert rnnc("generate", trained, "--length", 0).stdout == "\n"
+    assert "'Q'" in rnnc("generate", trained, "--prompt", "Q", code=1).stderr
+
+
+def test_run_answers_every_frame(trained):
+    text = "the cat"
+    lines = rnnc("run", trained, input=text).stdout.splitlines()
+    assert len(lines) == len(text) and all(len(part.split()) == 12 for part in lines)
+    assert abs(sum(map(float, lines[0].split())) - 1) < 1e-5
+    best = rnnc("run", trained, "--format", "label", input=text).stdout.splitlines()
+    assert len(best) == len(text)
+    rows = [json.loads(part)["p"] for part in rnnc("run", trained, "--format", "json", input=text).stdout.splitlines()]
+    assert np.allclose(rows, [[float(v) for v in part.split()] for part in lines])
+    assert "UTF-8" in rnnc("run", trained, input=b"the \xff", code=1).stderr
+
+
+def test_run_does_not_wait_for_the_end_of_stdin(trained):
+    command = [sys.executable, "-m", "rnnc", "run", str(trained), "--format", "label"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        for character in b"the":
+            running.stdin.write(bytes([character]))
+            running.stdin.flush()
+            assert running.stdout.readline().endswith(b"\n")
+        running.stdin.close()
+        assert running.stdout.read() == b"" and running.wait() == 0
+
+
+def test_a_program_from_stdin_is_kept(lesson, tmp_path):
+    text = rnnc("show", "charlm", "--after", "tree").stdout
+    rnnc("train", "-", "--text", lesson, "-D", "hidden=24", "-D", "layers=1", "--epochs", 1, cwd=tmp_path, input=text)
+    assert (tmp_path / "model-run" / "program" / "model.rnn").read_text() == text
+    rnnc("eval", "model-run", cwd=tmp_path)
+
+
+def test_used_files_are_kept(lesson, tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "mine.rnn").write_text("cell mine(n)(x) {\n param W : [n, dim(x)]\n h = tanh(W @ x)\n"
+                                                 " return h\n}\n")
+    (tmp_path / "m.rnn").write_text('use "parts/mine.rnn"\nmodel m(vocab = 5) {\n input x : class(vocab)\n target y : '
+                                    "class(vocab)\n z = dense(vocab)(mine(8)(one_hot(x)))\n output p = softmax(z)\n"
+                                    " loss cross_entropy(z, y)\n}\n")
+    rnnc("train", "m.rnn", "--text", lesson, "--epochs", 1, cwd=tmp_path)
+    for name in ("m.rnn", "parts/mine.rnn"):
+        (tmp_path / name).unlink()
+    rnnc("generate", "m-run", "--length", 5, cwd=tmp_path)
+
+
+def test_the_same_command_changes_nothing_and_more_epochs_go_on(trained, lesson, tmp_path):
+    moved = tmp_path / "run"
+    shutil.copytree(trained, moved)
+    assert not re.search(r"^epoch ", rnnc("train", "charlm", "--checkpoint", moved).stdout, re.M)
+    more = rnnc("train", "charlm", "--checkpoint", moved, "--epochs", 7).stdout
+    assert "epoch 7/7" in more and "epoch 6/" not in more
+    refused = rnnc("train", "charlm", "--checkpoint", moved, "-D", "hidden=9", code=1).stderr
+    assert "hidden (24 before, now 9)" in refused and "--checkpoint" in refused
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_goes_on_to_the_same_numbers(lesson, tmp_path):
+    ask = ["train", "charlm", "--text", str(lesson), "-D", "hidden=24", "-D", "layers=1", "--epochs", "3",
+           "--streams", "2", "--frames", "8", "--checkpoint"]
+    rnnc(*ask, tmp_path / "whole")
+    command = [sys.executable, "-m", "rnnc", *ask, str(tmp_path / "cut")]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for shown in running.stdout:
+        if shown.startswith("epoch 1"):
+            break
+    time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    if running.returncode == 130:              # else it was faster than the signal
+        assert said == f"rnnc: stopped; the same command goes on from {tmp_path / 'cut'}\n"
+        rnnc(*ask, tmp_path / "cut")
+    from rnnc.runtime.checkpoint import Checkpoint
+    whole, cut = (Checkpoint.read(tmp_path / name) for name in ("whole", "cut"))
+    assert all(np.array_equal(value, cut.parameters[name]) for name, value in whole.parameters.items())
+    strip = lambda c: [{k: v for k, v in row.items() if "second" not in k} for row in c.record["position"]["rows"]]
+    assert strip(whole) == strip(cut)
+
+
+def test_train_on_arrays_and_run_numbers(tmp_path):
+    """y is x of the frame before; frames through stdin as numbers, JSON and raw bytes give the same."""
+    x = np.random.default_rng(0).standard_normal((4000, 3)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=np.roll(x, 1, 0))
+    (tmp_path / "m.rnn").write_text(GOOD.replace("n = 4", "n = 3").replace("lstm(n)(x)", "dense(n)(lstm(16)(x))"))
+    done = rnnc("train", "m.rnn", "--data", "d.npz", "--epochs", 2, "--frames", 20, "--held-out", 0.2, cwd=tmp_path)
+    assert "epoch 2/2: " in done.stdout and "held out: " in done.stdout and (tmp_path / "m-run" / "log.csv").exists()
+    rows = x[:5]
+    lines = "".join(" ".join(map(repr, row.tolist())) + "\n" for row in rows)
+    shown = rnnc("run", "m-run", cwd=tmp_path, input=lines).stdout
+    numbers = np.array([[float(v) for v in part.split()] for part in shown.splitlines()])
+    objects = "".join(json.dumps({"x": row.tolist()}) + "\n" for row in rows)
+    from_json = [json.loads(v)["h"] for v in rnnc("run", "m-run", "--format", "json", cwd=tmp_path,
+                                                  input=objects).stdout.splitlines()]
+    raw = subprocess.run([sys.executable, "-m", "rnnc", "run", "m-run", "--format", "raw"], cwd=tmp_path,
+                         input=rows.tobytes(), capture_output=True, check=True).stdout
+    assert numbers.shape == (5, 3) and np.allclose(numbers, from_json, atol=1e-6)
+    assert np.allclose(np.frombuffer(raw, np.float32).reshape(5, 3), numbers, atol=1e-6)
+    assert "line 2" in rnnc("run", "m-run", cwd=tmp_path, input="1 2 3\n1 2\n", code=1).stderr
+    assert "text" in rnnc("generate", "m-run", cwd=tmp_path, code=1).stderr
+
+
+def test_train_on_sounds(tmp_path):
+    import wave
+    for name, gain in (("dry", 1.0), ("wet", 0.5)):
+        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes((np.sin(np.arange(4000) / 9) * gain * 3e4).astype("<i2").tobytes())
+    (tmp_path / "m.rnn").write_text("model m() {\n input x\n target y\n h = dense(1)(lstm(8)(x))\n output h\n"
+                                    " loss mse(h, y)\n}\n")
+    done = rnnc("train", "m.rnn", "--set", "x=dry.wav", "--set", "y=wet.wav", "--epochs", 1, "--plot", "c.svg",
+                "--log", "l.csv", cwd=tmp_path)
+    assert "epoch 1/1" in done.stdout and "<svg" in (tmp_path / "c.svg").read_text()
+    assert (tmp_path / "l.csv").read_text().startswith("epoch,updates,frames,seconds,loss,held_out")
+    assert "does not have" in rnnc("train", "m.rnn", "--set", "x=dry.wav", "--checkpoint", "other", cwd=tmp_path,
+                                   code=1).stderr
+
+
+def test_a_damaged_checkpoint_is_refused(trained, tmp_path):
+    for name in ("job.json", "checkpoint.safetensors"):
+        broken = tmp_path / name.split(".")[0]
+        shutil.copytree(trained, broken)
+        (broken / name).write_bytes((broken / name).read_bytes()[:100])
+        rnnc("generate", broken, code=1)
+    rnnc("eval", tmp_path, code=1)
+
+
+def test_progress_on_request(trained):
+    assert "rnnc" not in rnnc("eval", trained, "--no-progress").stdout
+    shown = rnnc("train", "charlm", "--checkpoint", trained, "--progress")
+    assert "epoch" in shown.stderr or "frame" in shown.stderr
