@@ -233,17 +233,23 @@ RN_INLINE rn_share2 rn_fold_share(long m, long k, int thread, int threads) {
     return mine;
 }
 
-/* The share's part of C (+)= sum over rows of a x', one panel of columns after another; `panel` has room for one. */
-RN_FUNCTION void rn_fold_rows(real *c, long ldc, const real *const *a, const real *const *x, long rows, rn_share2 mine,
-                              real *panel, int accumulate) {
-    const rn_rows left = {NULL, 0, a, mine.m0};
-    if (mine.m0 >= mine.m1) return;
-    for (long k = mine.k0; k < mine.k1; k += RN_FOLD_WIDE) {
-        const rn_rows right = {NULL, 0, x, k};
-        const long wide = RN_MIN(RN_FOLD_WIDE, mine.k1 - k);
-        rn_fold_pack(panel, &right, rows, wide, 0, 1);
-        rn_fold_product(c + mine.m0 * ldc + k, ldc, mine.m1 - mine.m0, wide, &left, panel, rows, accumulate);
-    }
+/* The share's part of C (+)= sum over rows of a x'. */
+RN_INLINE void rn_fold_rows(real *c, long ldc, const real *const *a, const real *const *x, long rows, rn_share2 mine,
+                            real *scratch, int accumulate) {
+    const rn_rows left = {NULL, 0, a, mine.m0}, right = {NULL, 0, x, mine.k0};
+    if (mine.m0 < mine.m1 && mine.k0 < mine.k1)
+        rn_fold(c + mine.m0 * ldc + mine.k0, ldc, mine.m1 - mine.m0, mine.k1 - mine.k0, &left, &right, rows, scratch,
+                accumulate);
+}
+
+/* Threads that may fold at once: each needs its scratch in the workspace. */
+RN_FUNCTION int rn_folders(void) {
+#ifdef _OPENMP
+    const int processors = omp_get_num_procs();
+    return RN_MIN(processors, RN_MOST_THREADS);
+#else
+    return 2;
+#endif
 }
 
 /* What a thread did of a product, for the counting build. */

@@ -18,9 +18,11 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, add: str) -> s
             f"static void {name}(const rn_call *c, const rn_team *team, int thread)", "{"]
     if node.op == "fold_outer":
         rows, columns = node.shape
-        body = [f"const rn_share2 mine = rn_fold_share({rows}, {columns}, thread, team->threads);",
+        body = ["const int folders = RN_MIN(team->threads, c->folders);",
+                "if (thread >= folders) return;",
+                f"const rn_share2 mine = rn_fold_share({rows}, {columns}, thread, folders);",
                 f"real *const to = {to};",
-                "RN_ALIGNED real panel[RN_FOLD_MOST * RN_FOLD_WIDE];",
+                "real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;",
                 "const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];",
                 "RN_COUNT_PRODUCT({stage}, mine.m1 - mine.m0, mine.k1 - mine.k0, c->R);",
                 "for (long first = 0; first < c->R; first += RN_FOLD_MOST) {",
@@ -30,20 +32,18 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, add: str) -> s
                 f"        a_rows[i] = {access.row(reads[0])};",
                 f"        x_rows[i] = {access.row(reads[1])};",
                 "    }",
-                f"    rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, panel, first > 0 || {add});",
+                f"    rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, scratch, first > 0 || {add});",
                 "}"]
     elif node.op == "fold_column":
         rows, columns = node.shape
-        body = ["long m0, m1;", f"real *const to = {to};",
-                f"rn_share({rows}, thread, team->threads, &m0, &m1);",
-                f"if (!({add}))",
-                f"    for (long m = m0; m < m1; m++) rn_zero(to + m * {stride}, {columns});",
-                "for (long r = 0; r < c->R; r++) {",
-                f"    const int64_t label = {access.integer(reads[1])};",
-                f"    const real *const from = {access.row(reads[0])};",
-                f"    if (label >= 0 && label < {columns})",
-                f"        for (long m = m0; m < m1; m++) to[m * {stride} + label] += from[m];",
-                "}"]
+        body = ["long m0, m1;", f"real *const to = {to}, *const table = {to}_table;",
+                f"rn_share(RN_PANELS({rows}, 1), thread, team->threads, &m0, &m1);",
+                f"m0 = RN_MIN(m0 * RN_VL, {rows}), m1 = RN_MIN(m1 * RN_VL, {rows});",
+                f"for (long k = 0; k < {columns}; k++) rn_zero(table + k * RN_PAD({rows}) + m0, m1 - m0);",
+                "for (long r = 0; r < c->R; r++)",
+                f"    rn_scatter_add(table + m0, {access.row(reads[0])} + m0, RN_PAD({rows}), m1 - m0, {columns},",
+                f"                   (long){access.integer(reads[1])});",
+                f"rn_transpose_add(to + m0 * {stride}, {stride}, table + m0, RN_PAD({rows}), {columns}, m1 - m0, {add});"]
     elif node.op == "fold_sum":
         size = node.size
         body = [f"real *const to = {to};", "long u0, u1;", "const real *rows[RN_FOLD_MOST];",

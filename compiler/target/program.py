@@ -174,6 +174,15 @@ class Program:
             if self.role[n] in ("fold", "late"):
                 text.fields[self.names[n]] = "real *"
                 text.layout.append(f"c->{self.names[n]} = rn_give(&at, RN_PAD({node.size}) * sizeof(real));")
+        for n, node in enumerate(graph.nodes):                  # columns are summed side by side, then turned over
+            if node.op == "fold_column":
+                rows, columns = node.shape
+                text.fields[f"{self.names[n]}_table"] = "real *"
+                text.layout.append(f"c->{self.names[n]}_table = rn_give(&at, {columns} * RN_PAD({rows}) * sizeof(real));")
+        if any(node.op == "fold_outer" for node in graph.nodes):
+            text.fields |= {"scratch": "real *", "folders": "int "}
+            text.layout += ["c->folders = rn_folders();",
+                            "c->scratch = rn_give(&at, (size_t)c->folders * RN_FOLD_SCRATCH * sizeof(real));"]
         for n in graph.state:
             kind = "int32_t" if graph[n].kind == INT else "real"
             text.fields[f"old_{self.names[n]}"] = f"const {kind} *"
