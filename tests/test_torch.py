@@ -6,7 +6,7 @@ import pytest
 
 import rnnc
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed; pip install 'rnnc[torch]' brings this comparison")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; pip install 'rnnc[torch]' brings it")
 
 from bench.twins import Twin, gap  # noqa: E402
 
@@ -65,7 +65,8 @@ def test_goes_on_from_a_state():
     theirs, (last, memory) = twin.module(torch.from_numpy(x[4:]), (h, c))
     torch.autograd.backward([theirs.sum(), (last * 2).sum(), memory.sum()])
     ones = np.ones((1, 3, 20), np.float32)
-    back = net.vjp({"h": np.ones((4, 3, 20), np.float32), "state": {"h.h": 2 * ones, "h.c": ones}}, x=x[4:], state=state)
+    seeds = {"h": np.ones((4, 3, 20), np.float32), "state": {"h.h": 2 * ones, "h.c": ones}}
+    back = net.vjp(seeds, x=x[4:], state=state)
     assert gap(back["state"]["h.h"], h.grad) <= 1e-5 and gap(back["state"]["h.c"], c.grad) <= 1e-5
 
 

@@ -1,4 +1,4 @@
-"""One network in two libraries: parameters of a net into PyTorch's modules, PyTorch's gradients back under rnnc's paths.
+"""One network in two libraries: a net's parameters into PyTorch's modules, PyTorch's gradients back under rnnc's paths.
 
 rnnc keeps one parameter per gate, PyTorch stacks the gates of a layer; PyTorch has two biases per gate where rnnc has
 one, except in the candidate of a GRU. The second bias is held at 0 where only the sum of both matters.
@@ -21,8 +21,8 @@ class Twin:
         self.places = []                       # name in PyTorch, row of gates or None, path in rnnc
         for end, path in zip(ends, paths, strict=True):
             for row, gate in enumerate(self.gates):
-                self.places += [(f"weight_ih{end}", row, f"{path}.W{gate}"), (f"weight_hh{end}", row, f"{path}.U{gate}"),
-                                (f"bias_ih{end}", row, f"{path}.b{gate}")]
+                for kind, letter in (("weight_ih", "W"), ("weight_hh", "U"), ("bias_ih", "b")):
+                    self.places.append((f"{kind}{end}", row, f"{path}.{letter}{gate}"))
             if gru:
                 self.places.append((f"bias_hh{end}", 2, f"{path}.bu"))
             else:
