@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from rnnc.graph.nodes import INT, Graph, Read
 from rnnc.target.access import stride
-from rnnc.target.names import flat
+from rnnc.target.names import member
 from rnnc.target.pool import Pool
 
 
@@ -28,7 +28,7 @@ def finish(program, model, places: dict[str, int]) -> None:
         gradients(program, places)
     if name == "vjp":
         for key, n in graph.input_gradients.items():
-            to = f"inputs->{flat(key)}"
+            to = f"inputs->{member(key)}"
             text.finish.append(f"if (inputs && {to})")
             text.finish += program.export(to, n, graph[n].size)
         state_gradients(program)
@@ -112,12 +112,12 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "name": name, "file": name, "upper": name.upper(), "guard": f"RNNC_{name.upper()}_H", "version": model.version,
         "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flags + " -lm",
         "total": total, "trainable": trainable, "weights_length": max(1, total),
-        "params": [{"name": flat(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
+        "params": [{"name": member(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
                     "offset": places[p.name]} for p in sorted(graph.params, key=lambda p: places[p.name])],
         "inputs": [{"declaration": declaration(i, real)} for i in graph.inputs],
-        "outputs": [{"declaration": f"{'int32_t' if graph[n].kind == INT else real} *{flat(key)}"}
+        "outputs": [{"declaration": f"{'int32_t' if graph[n].kind == INT else real} *{member(key)}"}
                     for key, n in graph.outputs.items()],
-        "input_gradients": [{"declaration": f"{real} *{flat(i.name)}"} for i in graph.inputs
+        "input_gradients": [{"declaration": f"{real} *{member(i.name)}"} for i in graph.inputs
                             if i.kind == "real" and not i.target],
         "has_evaluate": "evaluate" in made, "has_backprop": "backprop" in made, "has_vjp": "vjp" in made,
         "programs": programs, "entries": entries, "last_entry": start, "tables": pack["tables"], "pack": pack["text"],
@@ -144,7 +144,7 @@ def comment(text: str) -> str:
 
 def declaration(info, real: str) -> str:
     kind = {"class": "int32_t", "flag": "uint8_t"}.get(info.kind, real)
-    return f"const {kind} *{flat(info.name)}"
+    return f"const {kind} *{member(info.name)}"
 
 
 def unused(text) -> list[str]:
@@ -152,7 +152,7 @@ def unused(text) -> list[str]:
     body = "\n".join([*text.prepare, *text.finish])
     wanted = {"run": ("out",), "evaluate": ("scores",), "backprop": ("out", "loss", "gradient"),
               "vjp": ("cotangent", "state_cotangent", "inputs", "state_gradient", "gradient")}[text.name]
-    missing = [w for w in wanted if not re.search(rf"\b{w}\b", body)]
+    missing = [w for w in wanted if not re.search(rf"(?<!->)\b{w}\b", body)]
     return [f"(void){', (void)'.join(missing)};"] if missing else []
 
 
@@ -188,9 +188,9 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
     graph: Graph = model.forward
     return {
         "format": 1, "version": model.version, "name": model.name, "dtype": model.dtype, "program_hash": model.hash,
-        "inputs": [{"name": i.name, "field": flat(i.name), "shape": list(i.shape), "kind": i.kind, "classes": i.classes,
+        "inputs": [{"name": i.name, "field": member(i.name), "shape": list(i.shape), "kind": i.kind, "classes": i.classes,
                     "target": i.target, "per": i.per} for i in graph.inputs],
-        "outputs": [{"name": key, "field": flat(key), "shape": list(graph[n].shape), "kind": graph[n].kind}
+        "outputs": [{"name": key, "field": member(key), "shape": list(graph[n].shape), "kind": graph[n].kind}
                     for key, n in graph.outputs.items()],
         "params": [{"name": p.name, "shape": list(p.shape), "trainable": p.trainable, "offset": places[p.name],
                     "init": list(p.init)} for p in sorted(graph.params, key=lambda p: places[p.name])],

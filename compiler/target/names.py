@@ -4,19 +4,40 @@ import re
 
 from rnnc.graph.nodes import Graph
 
-RESERVED = frozenset("""auto break case char const continue default do double else enum extern float for goto if inline int
-long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while _Bool
-_Complex _Imaginary and or not xor bool true false real c r u p q t first rows part team thread threads in out state packed
-B T R since left zeros workspace main errno NULL starts weight accumulate tuning class new delete this template namespace
-""".split())
+C_WORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long
+register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main errno
+int32_t int64_t uint8_t uint32_t size_t NULL"""
+# What the templates and the fixed C call their own variables and members, where a signal's name may stand beside them.
+OURS = """real c r u p q t j first rows part group group_end block from to sums T B R since left packed zeros flags ones
+scratch folders team thread"""
+RESERVED = frozenset(f"{C_WORDS} {OURS}".split())
+SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
+                    ".*_(before|after)_[0-9]+")
+MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|i|(past|next)[0-9]+)")
 
 
 def flat(path: str) -> str:
-    """`h.0.c` -> `h_0_c`; our own names give way to the user's, so only C's are avoided."""
+    """A signal's name inside the C file: `h.0.c` -> `h_0_c`, changed only where C or our own text knows the word."""
     name = re.sub(r"\W", "_", path)
-    if not name or name[0].isdigit() or name in RESERVED or name.startswith(("rn_", "RN_", "_")):
+    if not name or name[0].isdigit() or name in RESERVED or SYMBOL.fullmatch(name):
         name = "s_" + name
     return name
+
+
+def member(path: str) -> str:
+    """A signal's name in the header: `h.0.c` -> `h_0_c`. Words of C and C++ have been refused before; one member of the
+    header's structs is ours."""
+    name = re.sub(r"\W", "_", path)
+    return "s_tuning" if name == "tuning" else name
+
+
+def made_of(name: str, others: set[str]) -> bool:
+    """Whether kernels would call something this that belongs to another signal, such as `h_past1` for h[t-1]."""
+    while found := MADE.fullmatch(name):
+        name = found["behind"] or found["before"]
+        if name in others:
+            return True
+    return False
 
 
 def names(graph: Graph) -> dict[int, str]:
@@ -31,9 +52,11 @@ def names(graph: Graph) -> dict[int, str]:
         taken.add(name)
         found[number] = name
 
+    signals = {flat(node.name) for node in graph.nodes if node.name is not None}
     for number, node in enumerate(graph.nodes):
         if node.name is not None:
-            take(number, flat(node.name))
+            name = flat(node.name)
+            take(number, f"{name}_2" if made_of(name, signals) else name)
         elif node.op == "input":
             take(number, flat(str(node.attr("name"))))
         elif node.op in ("cotangent", "state_cotangent"):

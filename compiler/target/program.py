@@ -10,7 +10,7 @@ from rnnc.graph.nodes import INT, Read
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Sweep, UnitKernel
 from rnnc.target.access import Access, stride
 from rnnc.target.folds import fold
-from rnnc.target.names import flat, names
+from rnnc.target.names import member, names
 from rnnc.target.pool import Pool
 from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
@@ -206,7 +206,7 @@ class Program:
             to, buffer = f"c->{self.names[n]}", self.made.buffers[n]
             step = stride(graph, n)
             if node.op == "input":
-                source = f"in->{flat(str(node.attr('name')))}"
+                source = f"in->{member(str(node.attr('name')))}"
                 info = next(i for i in graph.inputs if i.name == node.attr("name"))
                 if info.kind == "flag":
                     text.prepare.append(f"for (long r = 0; r < c->R; r++) {to}[r] = {source}[r] != 0;")
@@ -220,7 +220,7 @@ class Program:
                 text.prepare += ["for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;",
                                  f"{to} = in->weight ? RN_BORROW(in->weight) : c->ones;"]
             elif node.op == "cotangent":
-                name = flat(str(node.attr("name")))
+                name = member(str(node.attr("name")))
                 text.prepare += [f"if (cotangent && cotangent->{name})",
                                  f"    rn_copy_rows({to}, {step}, cotangent->{name}, {node.size}, c->R, {node.size});",
                                  f"else rn_zero({to}, c->R * {step});"]
@@ -256,7 +256,7 @@ class Program:
         text, graph, made = self.text, self.graph, self.made
         direct: set[str] = set()
         for name, n in graph.outputs.items():
-            node, field_ = graph[n], flat(name)
+            node, field_ = graph[n], member(name)
             buffer = made.buffers.get(n)
             if buffer is not None and buffer.place == "output" and not any(graph.outputs[o] == n for o in direct):
                 direct.add(name)
