@@ -243,14 +243,16 @@ RN_INLINE rn_v rn_turned(rn_v x, int turn) {
     rn_v y = rn_select(RN_MASK((quarter & 1) != 0), cosine, sine);
     return (rn_v)((rn_i)y ^ (RN_MASK((quarter & 2) != 0) & rn_all_bits(RN_SIGN_BIT)));
 }
-RN_INLINE rn_v rn_sin(rn_v x) {
-    if (RN_UNLIKELY(rn_any(~RN_MASK(rn_abs(x) <= RN_TURNS_END)))) return rn_sin_lanes(x);
-    return rn_turned(x, 0);
-}
-RN_INLINE rn_v rn_cos(rn_v x) {
-    if (RN_UNLIKELY(rn_any(~RN_MASK(rn_abs(x) <= RN_TURNS_END)))) return rn_cos_lanes(x);
-    return rn_turned(x, 1);
-}
+/* A lane's result depends on that lane alone, whatever lies in the padding beside it. */
+#define RN_TURNING(name, turn)                                                                                       \
+    RN_INLINE rn_v name(rn_v x) {                                                                                    \
+        rn_i far = ~RN_MASK(rn_abs(x) <= RN_TURNS_END);                                                              \
+        rn_v y = rn_turned(x, turn);                                                                                 \
+        if (RN_UNLIKELY(rn_any(far))) y = rn_select(far, name##_lanes(x), y);                                        \
+        return y;                                                                                                    \
+    }
+RN_TURNING(rn_sin, 0)
+RN_TURNING(rn_cos, 1)
 
 /* ---- one number at a time ---- */
 
