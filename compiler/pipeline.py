@@ -187,7 +187,7 @@ def emit_graph(graph: Graph, options: Options, source: str = ""):
 
 def planned_and_checked(program: Graph, name: str):
     from rnnc.plan.build import schedule
-    made = schedule(program, name)
+    made = schedule(program, name, checked)
     if CHECK:
         from rnnc.plan.check import check
         check(made)

@@ -18,10 +18,11 @@ VECTORS = 4                                    # a panel is at most this many ve
 LANES = 16                                     # the vector width that spreading is chosen for
 
 
-def schedule(graph: Graph, program: str) -> Schedule:
-    """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum."""
-    graph = regroup(advance(compact(graph)))
-    graph = recompute(graph, loops(graph))
+def schedule(graph: Graph, program: str, checked=lambda graph: graph) -> Schedule:
+    """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum.
+    `checked` is handed the graph after every pass, and hands it on."""
+    for rewrite in (compact, advance, regroup, lambda g: recompute(g, loops(g))):
+        graph = checked(rewrite(graph))
     found = loops(graph)
     role = roles(graph, found)
     clusters = drafts(graph, found, role)
