@@ -13,9 +13,9 @@ static const int32_t rn_no_label RN_UNUSED = -1;
 /* A row in a buffer that keeps only the last `rows` rows. */
 RN_INLINE long rn_ring(long row, long rows) { return row % rows; }
 
-/* The column of a label in a table stored column by column; no label: zeros. */
-RN_INLINE const real *rn_lookup(const real *table, long stride, int64_t label, const real *zeros) {
-    return label < 0 ? zeros : table + label * stride;
+/* The column of a label in a table stored column by column; no label, or none of the table's: zeros. */
+RN_INLINE const real *rn_lookup(const real *table, long stride, int64_t classes, int64_t label, const real *zeros) {
+    return (uint64_t)label < (uint64_t)classes ? table + label * stride : zeros;
 }
 
 RN_INLINE int64_t rn_imod(int64_t a, int64_t b) {

@@ -61,9 +61,9 @@ class Access:
         if what == "view":
             if node.op == "column":
                 table = self.pool.lookup(self.graph, node.args[0].node)
-                index = self.integer(node.args[1], r)
+                index, classes = self.integer(node.args[1], r), self.graph[node.args[0].node].shape[1]
                 self.widest = max(self.widest, node.size)
-                return f"rn_lookup(c->packed + {table}, RN_PAD({node.size}), {index}, c->zeros)"
+                return f"rn_lookup(c->packed + {table}, RN_PAD({node.size}), {classes}, {index}, c->zeros)"
             base, start = self.made.views[n]
             inner = self.row(Read(base.node, base.delay + read.delay), r)
             return inner if start == 0 else f"{inner} + {start}"

@@ -29,6 +29,16 @@ def vector(op: str, args: list[str]) -> str:
     return VECTOR[op].format(*args)
 
 
+def bare(text: str) -> str:
+    """Without brackets round the whole."""
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign == "(") - (sign == ")")
+        if depth == 0 and place < len(text) - 1:
+            return text
+    return text[1:-1] if text.startswith("(") and text.endswith(")") else text
+
+
 def integer(op: str, args: list[str]) -> str:
     if op not in INTEGER:
         raise Broken(f"no integer C for the operator {op}")

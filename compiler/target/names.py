@@ -59,6 +59,8 @@ def names(graph: Graph) -> dict[int, str]:
             take(number, f"{name}_2" if made_of(name, signals) else name)
         elif node.op == "input":
             take(number, flat(str(node.attr("name"))))
+        elif node.op == "param":
+            take(number, flat(str(node.attr("name"))))
         elif node.op in ("cotangent", "state_cotangent"):
             take(number, f"seed_{flat(str(node.attr('name', node.attr('signal'))))}")
         elif node.op == "weight":

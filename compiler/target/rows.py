@@ -13,7 +13,7 @@ from rnnc.graph.nodes import CONSTANT, INT, Read
 from rnnc.graph.ops import OPS
 from rnnc.plan.schedule import RowKernel
 from rnnc.target.access import Access
-from rnnc.target.expressions import COMPARE, number, vector
+from rnnc.target.expressions import COMPARE, bare, number, vector
 from rnnc.target.view import RowView
 
 
@@ -136,7 +136,7 @@ class RowWriter:
         body = []
         for n in group:
             value = vector(self.graph[n].op, [self.operand(read, inside) for read in self.graph[n].args])
-            body.append(f"    const rn_v v_{self.names[n]} = {value};{self.remark(n)}")
+            body.append(f"    const rn_v v_{self.names[n]} = {bare(value)};{self.remark(n)}")
             if n in kept:
                 body.append(f"    rn_store({self.names[n]} + u, v_{self.names[n]});")
         size = self.graph[group[0]].size
@@ -155,7 +155,7 @@ class RowWriter:
                 self.lines.append(f"*({self.target(n)}) = (int32_t){name};")
             return
         if not node.shape:
-            self.lines.append(f"const rn_v {name} = {self.scalar(n)};{self.remark(n)}")
+            self.lines.append(f"const rn_v {name} = {bare(self.scalar(n))};{self.remark(n)}")
             if n in self.stores:
                 self.lines.append(f"*({self.target(n)}) = {name}[0];")
             self.lines.append(f"const real {name}_at[1] = {{{name}[0]}};")

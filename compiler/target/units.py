@@ -7,7 +7,7 @@ else is loaded from a row pointer at unit u.
 from rnnc.graph.nodes import CONSTANT, Read
 from rnnc.plan.schedule import UnitKernel
 from rnnc.target.access import Access
-from rnnc.target.expressions import number, vector
+from rnnc.target.expressions import bare, number, vector
 from rnnc.target.view import PanelView, RowPointer, UnitView
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
@@ -43,7 +43,7 @@ class UnitWriter:
                 self.local[n] = self.made[text]                 # the same value stands there already
             else:
                 self.local[n] = self.made[text] = self.names[n]
-                values.append(f"const rn_v {self.names[n]} = {text};{self.remark(n)}")
+                values.append(f"const rn_v {self.names[n]} = {bare(text)};{self.remark(n)}")
             if n in kernel.stores:
                 stores.append(n)
         statements = [*gates, *self.loads.values(), *values, *map(self.store, stores)]
