@@ -43,10 +43,6 @@ def gradients(program, places: dict[str, int]) -> None:
         if alone:
             text.prepare += [f"if (!in->accumulate) c->{program.names[n]} = {to};"]
             text.finish += [f"if (in->accumulate) rn_add({to}, c->{program.names[n]}, {size});"]
-        elif graph[n].op == "number" or role[n] == "early":
-            value = f"*{access.constant(n)}" if not graph[n].shape else None
-            source = f"{access.constant(n)}"
-            text.finish.append(f"rn_put({to}, {source}, {size}, in->accumulate);")
         else:
             text.finish.append(f"rn_put({to}, {access.constant(n)}, {size}, in->accumulate);")
 
@@ -63,7 +59,8 @@ def state_gradients(program) -> None:
         lines = [f"if (state_gradient)        /* {graph[n].name} */",
                  f"    for (long j = 0; j < {depth}; j++)",
                  "        for (long b = 0; b < c->B; b++) {",
-                 f"            real *const to = (real *)rn_state_entry(state_gradient, {entry}, c->B) + (j * c->B + b) * {step};",
+                 f"            real *const to = (real *)rn_state_entry(state_gradient, {entry}, c->B)",
+                 f"                             + (j * c->B + b) * {step};",
                  f"            rn_zero(to, {size});"]
         for read in reads:
             k = -read.delay
@@ -165,7 +162,7 @@ def summary(model) -> list[str]:
 
 
 def shape_text(info) -> str:
-    return f"class({info.classes})" if info.kind == "class" else info.kind if info.kind == "flag" else str(list(info.shape))
+    return {"class": f"class({info.classes})", "flag": "flag"}.get(info.kind, str(list(info.shape)))
 
 
 def optimisers(name: str, real: str, wanted: bool) -> dict:
@@ -177,9 +174,13 @@ def optimisers(name: str, real: str, wanted: bool) -> dict:
         plain = " ".join(re.sub(r"\brestrict\b", "", arguments).split())
         names = [a.split()[-1].lstrip("*") for a in plain.split(",")]
         outer = re.sub(r"\breal\b", real, plain)
+        call = f"{function}({', '.join(names)})"
+        if kind == "void":                                      # nothing can go wrong, yet all of a kind return int
+            kind, body = "int", f"{call}; return RN_OK;"
+        else:
+            body = f"return {call};"
         declarations.append(f"{kind} {name}_{short}({outer});")
-        back = "return " if kind != "void" else ""
-        definitions.append(f"{kind} {name}_{short}({plain}) {{ {back}{function}({', '.join(names)}); }}")
+        definitions.append(f"{kind} {name}_{short}({plain}) {{ {body} }}")
     return {"optimiser_declarations": "\n".join(declarations),
             "optimisers": "\n".join(definitions) + ("\n" if definitions else "")}
 
@@ -188,8 +189,8 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
     graph: Graph = model.forward
     return {
         "format": 1, "version": model.version, "name": model.name, "dtype": model.dtype, "program_hash": model.hash,
-        "inputs": [{"name": i.name, "field": member(i.name), "shape": list(i.shape), "kind": i.kind, "classes": i.classes,
-                    "target": i.target, "per": i.per} for i in graph.inputs],
+        "inputs": [{"name": i.name, "field": member(i.name), "shape": list(i.shape), "kind": i.kind,
+                    "classes": i.classes, "target": i.target, "per": i.per} for i in graph.inputs],
         "outputs": [{"name": key, "field": member(key), "shape": list(graph[n].shape), "kind": graph[n].kind}
                     for key, n in graph.outputs.items()],
         "params": [{"name": p.name, "shape": list(p.shape), "trainable": p.trainable, "offset": places[p.name],
