@@ -1,7 +1,7 @@
 /* reduce.h: numbers made from a whole row, and the small products of a stream's own matrix.
  *
  * A row has exactly n numbers; what lies behind them may be anything, NaN too, and is never used. Every sum has one
- * order: lane by lane in steps of RN_VL, the rest of the row as one last vector, and then the lanes, halves upon halves.
+ * order: lane by lane in steps of RN_VL, the rest of the row as one last vector, then the lanes, halves upon halves.
  * NaN inside the row wins, as in NumPy. n = 0 gives the value that changes nothing. */
 
 /* The lanes of one vector together: 0 with 8, 1 with 9, ..., then quarters, and so on. */
@@ -104,8 +104,8 @@ RN_FUNCTION void rn_row_logsoftmax(real *dst, const real *x, long n) {
 }
 
 /* y[i] (+)= sum over j of S[i][j] q[j] for a row-major m by n matrix with rows `stride` apart. */
-RN_FUNCTION void rn_matvec(real *restrict y, const real *restrict S, long stride, const real *restrict q, long m, long n,
-                           int accumulate) {
+RN_FUNCTION void rn_matvec(real *restrict y, const real *restrict S, long stride, const real *restrict q, long m,
+                           long n, int accumulate) {
     for (long i = 0; i < m; i++) {
         real dot = rn_row_dot(S + i * stride, q, n);
         y[i] = accumulate ? y[i] + dot : dot;

@@ -43,7 +43,7 @@ typedef struct {
 RN_INLINE rn_part rn_split(long blocks, long panels, int thread, int threads) {
     rn_part part = {0, blocks, 0, panels};
     if (threads == 1) return part;
-    if (panels >= 8 * threads || (panels >= threads && panels % threads == 0) || (panels >= threads && blocks < threads))
+    if (panels >= 8 * threads || (panels >= threads && (panels % threads == 0 || blocks < threads)))
         rn_share(panels, thread, threads, &part.p0, &part.p1);
     else
         rn_share(blocks, thread, threads, &part.b0, &part.b1);

@@ -1,7 +1,8 @@
 """Where a value is found, as C: the row of a signal at a frame, now, before or ahead; integers as expressions.
 
 A delayed read is a small C function per signal and delay: across a start it points at the initial value, before the
-call at the state, otherwise into the signal's own rows. Kernels take row pointers, so starts need no branch inside them.
+call at the state, otherwise into the signal's own rows. Kernels take row pointers, so starts need no branch inside
+them.
 """
 
 from rnnc.errors import Broken

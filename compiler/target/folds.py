@@ -43,7 +43,8 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, add: str) -> s
                 "for (long r = 0; r < c->R; r++)",
                 f"    rn_scatter_add(table + m0, {access.row(reads[0])} + m0, RN_PAD({rows}), m1 - m0, {columns},",
                 f"                   (long){access.integer(reads[1])});",
-                f"rn_transpose_add(to + m0 * {stride}, {stride}, table + m0, RN_PAD({rows}), {columns}, m1 - m0, {add});"]
+                f"rn_transpose_add(to + m0 * {stride}, {stride}, table + m0, RN_PAD({rows}), {columns}, m1 - m0,",
+                f"                 {add});"]
     elif node.op == "fold_sum":
         size = node.size
         body = [f"real *const to = {to};", "long u0, u1;", "const real *rows[RN_FOLD_MOST];",

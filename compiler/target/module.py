@@ -1,6 +1,7 @@
 """A whole model as C: all its programs over one state, one set of packed constants, one header.
 
-In: the schedules of a model's programs. Out: `Emitted`: the C file, the header, the declarations for cffi, the manifest.
+In: the schedules of a model's programs. Out: `Emitted`: the C file, the header, the declarations for cffi, the
+manifest.
 """
 
 from dataclasses import dataclass

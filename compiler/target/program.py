@@ -122,7 +122,8 @@ class Program:
         title = ", ".join(dict.fromkeys(signals)) or "unnamed values"
         title = title if len(title) < 100 else title[:title.rindex(",", 0, 100)] + ", …"
         if isinstance(kernel, UnitKernel):
-            view = UnitWriter(self.access, kernel, stage, backwards and kernel.ordered).view(name, title, self.lines(kernel))
+            writer = UnitWriter(self.access, kernel, stage, backwards and kernel.ordered)
+            view = writer.view(name, title, self.lines(kernel))
             return render("kernel_units.c.j2", k=view)
         view = RowWriter(self.access, kernel).view(name, title, self.lines(kernel), stage)
         return render("kernel_rows.c.j2", k=view)
@@ -178,7 +179,8 @@ class Program:
             if node.op == "fold_column":
                 rows, columns = node.shape
                 text.fields[f"{self.names[n]}_table"] = "real *"
-                text.layout.append(f"c->{self.names[n]}_table = rn_give(&at, {columns} * RN_PAD({rows}) * sizeof(real));")
+                bytes_ = f"{columns} * RN_PAD({rows}) * sizeof(real)"
+                text.layout.append(f"c->{self.names[n]}_table = rn_give(&at, {bytes_});")
         if any(node.op == "fold_outer" for node in graph.nodes):
             text.fields |= {"scratch": "real *", "folders": "int "}
             text.layout += ["c->folders = rn_folders();",
@@ -233,7 +235,8 @@ class Program:
         text, graph, made = self.text, self.graph, self.made
         for n in graph.state:
             kind = "int32_t" if graph[n].kind == INT else "real"
-            text.prepare.append(f"c->old_{self.names[n]} = (const {kind} *)rn_state_entry(state, {self.entry(n)}, c->B);")
+            entry = f"rn_state_entry(state, {self.entry(n)}, c->B)"
+            text.prepare.append(f"c->old_{self.names[n]} = (const {kind} *){entry};")
             depth, step = graph.state[n], stride(graph, n)
             take = graph[n].size if graph[n].kind != INT else 1
             text.finish += [
