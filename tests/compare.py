@@ -121,18 +121,20 @@ def against(net: Net, graph: Graph, data: Data, answers: dict, dtype: str) -> di
     """None if the data stand on a kink."""
     found: list[tuple[str, object, object, object]] = []
     wanted = answers["run"]
+    fresh = lambda: {"state": net.state(streams=data.streams)}
     state = net.state(streams=data.streams)
     out = net.run(**data.inputs, state=state, starts=data.starts, **frames_of(data)) if graph.outputs else {}
     for name, n in graph.outputs.items():
         found.append((f"output {name}", out[name], wanted.outputs[name], wanted.bounds.outputs[name]))
     if "evaluate" in answers:
-        score = net.evaluate(**data.inputs, **data.targets, starts=data.starts, weight=data.weight, **frames_of(data))
+        score = net.evaluate(**data.inputs, **data.targets, **fresh(), starts=data.starts, weight=data.weight,
+                             **frames_of(data, data.targets, data.weight))
         for name, value in answers["evaluate"].scores.items():
             found.append((f"score {name}", score[name], value, answers["evaluate"].bounds.scores[name]))
     if "backprop" in answers:
         state = net.state(streams=data.streams)
         loss = net.backprop(**data.inputs, **data.targets, state=state, starts=data.starts, weight=data.weight,
-                            **frames_of(data))
+                            **frames_of(data, data.targets, data.weight))
         result = answers["backprop"]
         found.append(("loss", loss, result.scores["loss"], result.bounds.scores["loss"]))
         for name, value in result.gradients.items():
@@ -141,7 +143,7 @@ def against(net: Net, graph: Graph, data: Data, answers: dict, dtype: str) -> di
             found.append((f"state {name}", np.array(state[name]), value, np.abs(value) * 0 + np.inf))
     if "vjp" in answers and data.cotangents:
         result = answers["vjp"]
-        back = net.vjp(data.cotangents, **data.inputs, starts=data.starts, **frames_of(data))
+        back = net.vjp(data.cotangents, **data.inputs, **fresh(), starts=data.starts, **frames_of(data))
         for name, value in result.gradients.items():
             found.append((f"vjp gradient of {name}", np.array(net.gradients[name]), value,
                           result.bounds.gradients[name]))
@@ -153,8 +155,10 @@ def against(net: Net, graph: Graph, data: Data, answers: dict, dtype: str) -> di
                          default=0.0), "checked": [what for what, *_ in found]}
 
 
-def frames_of(data: Data) -> dict:
-    return {} if data.inputs else {"frames": data.frames}
+def frames_of(data: Data, *more) -> dict:
+    """The number of frames, unless an array tells it: inputs, starts, or one of `more`."""
+    told = data.inputs or data.starts is not None or any(m is not None and len(m) for m in more)
+    return {} if told else {"frames": data.frames}
 
 
 def same_bits(net: Net, data: Data, threads=(1, 2, 3, 7)) -> None:
@@ -164,12 +168,13 @@ def same_bits(net: Net, data: Data, threads=(1, 2, 3, 7)) -> None:
         net.threads = count
         bits = []
         if net.outputs:
-            out = net.run(**data.inputs, starts=data.starts, **frames_of(data))
+            state = net.state(streams=data.streams)
+            out = net.run(**data.inputs, state=state, starts=data.starts, **frames_of(data))
             bits += [np.ascontiguousarray(out[name]).tobytes() for name in sorted(out)]
         if "backprop" in net.manifest["functions"]:
             state = net.state(streams=data.streams)
             loss = net.backprop(**data.inputs, **data.targets, starts=data.starts, weight=data.weight, state=state,
-                                **frames_of(data))
+                                **frames_of(data, data.targets, data.weight))
             bits += [np.float64(loss).tobytes(), net.gradient.tobytes()]
             bits += [np.ascontiguousarray(state[s["name"]]).tobytes() for s in net.manifest["state"]]
         if first is None:
@@ -185,7 +190,7 @@ def cut_equals_whole(net: Net, graph: Graph, data: Data, dtype: str, cut: int, w
     state = net.state(streams=data.streams)
     part = lambda a, b: {k: v[a:b] for k, v in data.inputs.items()}
     starts = lambda a, b: None if data.starts is None else data.starts[a:b]
-    count = lambda n: {} if data.inputs else {"frames": n}
+    count = lambda n: {"frames": n} if frames_of(data) else {}
     one = net.run(**part(0, cut), starts=starts(0, cut), state=state, **count(cut))
     two = net.run(**part(cut, None), starts=starts(cut, None), state=state, **count(data.frames - cut))
     for name in graph.outputs:
