@@ -1,7 +1,7 @@
 """Random well-formed programs, forward and gradient, against the oracle; the same bits for any number of threads.
 
-RNNC_RANDOM=n draws n programs (CI: 100), half from a fixed seed and half from a fresh one that is printed. The table of
-what occurred is printed at the end (run pytest with -rP or -s to see it).
+RNNC_RANDOM=n draws n programs (24; where CI is set 100), half from a fixed seed and half from a fresh one, which is
+printed with a table of what occurred.
 """
 
 import os
@@ -9,23 +9,25 @@ import random
 from collections import Counter
 
 import pytest
-from compare import call, compare, cut_equals_whole, same_bits
+from compare import call, compare, continued, cut_equals_whole, same_bits
 from random_programs import draw
 from rnnc import pipeline
 from rnnc.errors import Source
 
-COUNT = int(os.environ.get("RNNC_RANDOM", "24"))
+COUNT = int(os.environ.get("RNNC_RANDOM", "100" if os.environ.get("CI") else "24"))
 FRESH = int(os.environ.get("RNNC_SEED", random.SystemRandom().randrange(10 ** 6, 10 ** 9)))
 SEEDS = [*range(COUNT - COUNT // 2), *range(FRESH, FRESH + COUNT // 2)]
 SEEN: Counter = Counter()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def table():
+def table(request):
     yield
-    print(f"\nrandom programs: {COUNT}, fresh seed {FRESH} (RNNC_SEED={FRESH} repeats it)")
-    for feature, count in sorted(SEEN.items()):
-        print(f"  {count:5d}  {feature}")
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\nrandom programs: {COUNT}, fresh seed {FRESH} (RNNC_SEED={FRESH} repeats it)")
+        for feature, count in sorted(SEEN.items()):
+            print(f"  {count:5d}  {feature}")
 
 
 @pytest.fixture(autouse=True)
@@ -44,5 +46,6 @@ def test_program(seed):
     same_bits(net, data)
     if net.manifest["lookahead"] is None:
         cut_equals_whole(net, graph, data, dtype, data.frames // 2 or 1, call(graph, data, dtype))
+    continued(net, graph, dtype, seed)
     SEEN.update(program.features)
     SEEN.update([dtype, "starts" if data.starts is not None else "no starts", f"{outcome['attempts']} attempts"])
