@@ -196,3 +196,64 @@ def cut_equals_whole(net: Net, graph: Graph, data: Data, dtype: str, cut: int, w
     for name in graph.outputs:
         close(f"cut output {name}", np.concatenate([one[name], two[name]]), wanted.outputs[name],
               wanted.bounds.outputs[name], dtype)
+
+
+def continued(net: Net, graph: Graph, dtype: str, seed: int, frames: int = 5, streams: int = 3) -> bool:
+    """A call that goes on from a state, with a cotangent for the state it leaves: run, backprop and vjp against the
+    oracle. False if every draw of data stood on a kink."""
+    for attempt in range(10):
+        first = draw_data(graph, 2000 * seed + 2 * attempt, dtype, 1 + seed % 7, streams)
+        data = draw_data(graph, 2000 * seed + 2 * attempt + 1, dtype, frames, streams)
+        data.params = first.params
+        set_params(net, data)
+        given = call(scores(graph), first, dtype).state
+        given.signals = {n: v if v.dtype.kind in "iu" else v.astype(dtype).astype(np.float64)
+                         for n, v in given.signals.items()}
+        if continued_from(net, graph, data, given, dtype, seed):
+            return True
+    return False
+
+
+def continued_from(net: Net, graph: Graph, data: Data, given: oracle.State, dtype: str, seed: int) -> bool:
+    r = np.random.default_rng(seed)
+
+    def before():
+        state = net.state(streams=data.streams)
+        for name, value in given.signals.items():
+            state[name][...] = value
+        state.since[...] = given.since
+        return state
+
+    seeds = {graph[n].name: r.standard_normal((k, data.streams, *graph[n].shape)).astype(dtype)
+             for n, k in graph.state.items() if graph[n].kind != INT}
+    found = []                                 # what, C, oracle, bound: the oracle sees kinks only in what was asked
+    if graph.outputs:
+        result = call(graph, data, dtype, given)
+        out = net.run(**data.inputs, state=before(), starts=data.starts, **frames_of(data))
+        found += [(result, "output", name, out[name], result.outputs, result.bounds.outputs) for name in graph.outputs]
+    if graph.losses:
+        result, state = call(gradient(graph), data, dtype, given), before()
+        net.backprop(**data.inputs, **data.targets, state=state, starts=data.starts, weight=data.weight,
+                     **frames_of(data, data.targets, data.weight))
+        found += [(result, "gradient", name, np.array(net.gradients[name]), result.gradients, result.bounds.gradients)
+                  for name in result.gradients]
+        for name, value in result.state.signals.items():
+            some = np.abs(value).max(initial=1) * (1e-3 if dtype == "float32" else 1e-9)
+            assert result.kinks or np.allclose(state[name], value, rtol=0, atol=some), f"state {name}"
+        assert np.array_equal(state.since, result.state.since)
+    if graph.outputs:
+        result = call(vjp(graph), data, dtype, given, cotangents=data.cotangents, state_cotangents=seeds)
+        back = net.vjp({**data.cotangents, "state": seeds}, **data.inputs, state=before(), starts=data.starts,
+                       **frames_of(data))
+        found += [(result, "vjp", name, np.array(net.gradients[name]), result.gradients, result.bounds.gradients)
+                  for name in result.gradients]
+        found += [(result, "vjp", name, back[name], result.input_gradients, result.bounds.input_gradients)
+                  for name in result.input_gradients]
+        found += [(result, "vjp of the state", name, back["state"][name], result.state_gradients,
+                   result.bounds.state_gradients) for name in result.state_gradients if name in seeds]
+    pairs = [(f"{what} {name}", value, wanted[name], bound[name]) for _, what, name, value, wanted, bound in found]
+    if any(result.kinks for result, *_ in found):
+        return False
+    for what, value, wanted, bound in pairs:
+        close(what, value, wanted, bound + np.abs(wanted) * EPS[dtype], dtype)
+    return True
