@@ -25,7 +25,7 @@ def disagree(w, rows) -> list[str]:
 def shown(w, rate: float) -> str:
     if w.kind == "stream":
         return f"{1e6 / rate:.3g} us"
-    return f"{rate / 1e3:.2f}k" if rate < 1e5 else f"{rate / 1e3:.0f}k"
+    return f"{rate / 1e3:.2f}k" if rate < 99_995 else f"{rate / 1e3:.0f}k"
 
 
 def line(w, rows, limits, threads: int) -> str:
