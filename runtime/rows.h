@@ -69,6 +69,12 @@ RN_INLINE rn_part rn_split_units(long blocks, long panels, int thread, int threa
 /* Panels of `spread` blocks of RN_VL units that cover n units. */
 #define RN_PANELS(n, spread) (((n) + (spread) * RN_VL - 1) / ((spread) * RN_VL))
 
+/* Frames of a chunk: about `rows` rows, a multiple of `frames`; a function of the streams alone. */
+RN_INLINE long rn_chunk(long streams, long rows, long frames) {
+    const long whole = RN_MAX(1, rows / streams);
+    return (whole + frames - 1) / frames * frames;
+}
+
 /* ------------------------------------------------------------------------------------------------ frames and starts */
 
 /* Frames since the start of each stream's sequence; `count` goes on from the state, a start sets it to 0. */

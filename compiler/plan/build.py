@@ -7,12 +7,13 @@ from rnnc.graph.loops import loops
 from rnnc.graph.nodes import Graph, Read
 from rnnc.plan.advance import advance
 from rnnc.plan.phases import Conflict, Slot, in_time_order, needs_meeting, slots
-from rnnc.plan.place import place
+from rnnc.plan.place import place, stage_nodes
 from rnnc.plan.recompute import recompute
 from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.roles import Roles, roles
-from rnnc.plan.schedule import Fold, Map, Once, Panel, Phase, RowKernel, Schedule, Stage, Step, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Map, Once, Panel, Phase, RowKernel, Schedule, Stage, Sweep, UnitKernel
 from rnnc.plan.stages import Clusters, Draft, drafts
+from rnnc.plan.waves import steps
 
 VECTORS = 4                                    # a panel is at most this many vectors wide (kernels.md, micro-kernels)
 LANES = 16                                     # the vector width that spreading is chosen for
@@ -28,8 +29,7 @@ def schedule(graph: Graph, program: str, checked=lambda graph: graph) -> Schedul
     clusters = drafts(graph, found, role)
     kernels = Kernels(graph, role, clusters)
     stages = tuple(kernels.stage(draft) for draft in clusters.drafts)
-    steps = tuple(Step(number) for number in range(len(stages)))
-    made = Schedule(program, graph, stages, steps, role=role)
+    made = Schedule(program, graph, stages, steps(graph, role, stages, stage_nodes), role=role)
     return place(made, role, found)
 
 

@@ -44,9 +44,31 @@ def check(made: Schedule) -> None:
     outside = wanted_outside(made)
     for n in outside:
         there_at_the_end(made, seen, n)
-    if [step.stage for step in made.steps if step.first == 0] != list(range(len(made.stages))):
+    if [number for step in made.steps for number in step.stages] != list(range(len(made.stages))):
         raise Broken("the steps do not run every stage once, in order")
+    for step in made.steps:
+        chunks_hold(made, where, step)
     slots_hold(made, where, outside)
+
+
+def chunks_hold(made: Schedule, where, step) -> None:
+    """Stages that go chunk by chunk read nothing of one another that a later chunk makes."""
+    if len(step.stages) > 1 and not step.rows:
+        raise Broken(f"stages {step.stages} stand in one step, but go in one piece")
+    inside = [n for n, place in where.items() if place[0] in step.stages]
+    for n in inside:
+        for read, _ in real_reads(made, n):
+            if read.node not in inside or where[read.node][0] == where[n][0] or len(step.stages) == 1:
+                continue
+            if read.delay * step.direction < 0:
+                raise Broken(f"node {n} reads node {read.node} at delay {read.delay}, a later chunk of the same step")
+            if isinstance(made.stages[where[read.node][0]], Fold):
+                raise Broken(f"node {n} reads the sum {read.node} before its last chunk")
+    for number in step.stages:
+        stage = made.stages[number]
+        if isinstance(stage, Sweep) and len(step.stages) > 1:
+            if stage.direction != step.direction or step.frames % stage.frames:
+                raise Broken(f"stage {number} does not fit the chunks of its step")
 
 
 def positions(made: Schedule) -> dict[int, tuple]:
@@ -135,7 +157,9 @@ def found_in_memory(made: Schedule, seen: Seen, n: int, read: Read, moved: bool)
     text = f"node {m} ({made.graph[m].op}), which node {n} reads at delay {read.delay},"
     if m not in made.buffers or m not in seen.stored:
         raise Broken(f"{text} is not written to memory")
-    ring = made.buffers[m].ring
+    ring, near = made.buffers[m].ring, made.buffers[m].near
+    if near is not None and (s not in made.steps[near].stages or abs(read.delay) > made.steps[near].margin):
+        raise Broken(f"{text} is kept for a chunk of another step, or for too few frames before it")
     if ring is None:
         return
     stage = made.stages[s]
@@ -169,26 +193,30 @@ def there_at_the_end(made: Schedule, seen: Seen, n: int) -> None:
         return
     if n not in made.buffers or n not in seen.stored:
         raise Broken(f"node {n} ({graph[n].op}) is wanted outside and not written to memory")
-    ring = made.buffers[n].ring
-    if ring is not None and (n not in graph.state or ring < graph.state[n]):
+    ring, near = made.buffers[n].ring, made.buffers[n].near
+    if near is not None and (n not in graph.state or made.steps[near].margin < graph.state[n]):
+        raise Broken(f"node {n} ({graph[n].op}) is wanted outside longer than its chunk")
+    loop = made.stages[seen.where[n][0]]
+    if ring is not None and (n not in graph.state or ring < graph.state[n] or loop.direction < 0):
         raise Broken(f"node {n} ({graph[n].op}) is wanted outside longer than it is kept")
 
 
 def slots_hold(made: Schedule, where: dict[int, tuple], outside: set[int]) -> None:
-    """No value is overwritten by another one before its last reader's stage is over."""
-    last_read = {n: place[0] for n, place in where.items()}
+    """No value is overwritten by another one before its last reader's step is over."""
+    step = {stage: i for i, s in enumerate(made.steps) for stage in s.stages}
+    last_read = {n: step[place[0]] for n, place in where.items()}
     for m in where:
         for read, _ in real_reads(made, m):
             if read.node in where:
-                last_read[read.node] = max(last_read[read.node], where[m][0])
+                last_read[read.node] = max(last_read[read.node], step[where[m][0]])
     tenants: dict[int, list[tuple[int, int, int]]] = {}
     for n, buffer in made.buffers.items():
         if buffer.slot is None or n not in where:
             continue
         last = last_read[n]
         if n in outside:
-            last = len(made.stages)
-        tenants.setdefault(buffer.slot, []).append((where[n][0], last, n))
+            last = len(made.steps)
+        tenants.setdefault(buffer.slot, []).append((step[where[n][0]], last, n))
         kind, size = made.slots[buffer.slot]
         if size < made.graph[n].size:
             raise Broken(f"slot {buffer.slot} has {size} numbers a row, node {n} needs {made.graph[n].size}")

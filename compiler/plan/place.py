@@ -1,6 +1,6 @@
 """Where values live: the caller's arrays, views of other values, or a slot of the workspace shared by lifetime.
 
-In: a schedule without memory. Out: the same with buffers, slots and views. A buffer's lifetime is the stretch of stages
+In: a schedule without memory. Out: the same with buffers, slots and views. A buffer's lifetime is the stretch of steps
 from its first write to its last read; two buffers share a slot when their stretches do not touch.
 """
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from rnnc.graph.nodes import INT, Graph
 from rnnc.graph.ops import OPS
 from rnnc.plan.roles import Roles
+from rnnc.plan.reads import behind
 from rnnc.plan.schedule import Buffer, Fold, Map, Once, Schedule, Stage, Sweep
 
 LANES = 16                                     # widest vector a target has, in numbers: what padding is judged by
@@ -22,13 +23,15 @@ def place(made: Schedule, role: Roles, found) -> Schedule:
     first, last = _lifetimes(made, role, stored)
     wanted = {node: name for name, node in reversed(graph.outputs.items())}
     buffers: dict[int, Buffer] = {}
-    slots: list[tuple[str, int, int]] = []                     # class, size, last stage of the present tenant
+    slots: list[tuple[str, int, int]] = []                     # class, size, last step of the present tenant
     rings = _rings(made, role, stored, found)
+    near, margins = _near(made, role, stored - set(rings))
+    made = replace(made, steps=tuple(replace(s, margin=margins.get(i, 0)) for i, s in enumerate(made.steps)))
     for n in sorted(stored, key=lambda n: (first[n], n)):
-        kind = slot_class(graph, n)
         ring = rings.get(n)
+        kind = "ring" if ring is not None else "near" if n in near else slot_class(graph, n)
         slot = None
-        if ring is None and n not in wanted:
+        if kind not in ("ring", "near") and n not in wanted:
             for i, (k, size, until) in enumerate(slots):
                 if k == kind and until < first[n]:
                     slot = i
@@ -36,16 +39,16 @@ def place(made: Schedule, role: Roles, found) -> Schedule:
                     break
         if slot is None:
             slot = len(slots)
-            until = len(made.stages) + 1 if ring is not None or n in wanted else last[n]
-            slots.append((kind if ring is None else "ring", graph[n].size, until))
+            until = len(made.steps) + 1 if kind in ("ring", "near") or n in wanted else last[n]
+            slots.append((kind, graph[n].size, until))
         place_ = "output" if n in wanted else "work"
-        buffers[n] = Buffer(n, graph[n].name or f"v{n}", place_, slot, ring)
+        buffers[n] = Buffer(n, graph[n].name or f"v{n}", place_, slot, ring, near.get(n))
     for n, node in enumerate(graph.nodes):
         if role[n] == "leaf":
             where = "input"
             if _needs_import(graph, role, n):
                 where = "import"
-                slots.append((slot_class(graph, n), node.size, len(made.stages) + 1))
+                slots.append((slot_class(graph, n), node.size, len(made.steps) + 1))
             buffers[n] = Buffer(n, node.name or str(node.attr("name", node.op)), where,
                                 len(slots) - 1 if where == "import" else None)
     return replace(made, buffers=buffers, slots=tuple((k, s) for k, s, _ in slots))
@@ -101,11 +104,13 @@ def stage_nodes(stage: Stage) -> list[int]:
 
 
 def _lifetimes(made: Schedule, role: Roles, stored: set[int]) -> tuple[dict[int, int], dict[int, int]]:
-    graph, end = made.graph, len(made.stages)
+    """Of each stored value, the steps in which it is written first and read last. (Stages of one step take turns chunk
+    by chunk: their values are all wanted until the step is over.)"""
+    graph, end = made.graph, len(made.steps)
     first = dict.fromkeys(stored, end)
     last = dict.fromkeys(stored, -1)
-    for number, stage in enumerate(made.stages):
-        for n in stage_nodes(stage):
+    for number, n_stages in enumerate(step.stages for step in made.steps):
+        for n in (n for s in n_stages for n in stage_nodes(made.stages[s])):
             for base in touched(graph, role, n) & stored:
                 last[base] = max(last[base], number)
             if n in stored:
@@ -123,10 +128,7 @@ def _lifetimes(made: Schedule, role: Roles, stored: set[int]) -> tuple[dict[int,
 def _rings(made: Schedule, role: Roles, stored: set[int], found) -> dict[int, int]:
     """Values that only their own loop reads, and never from far: a few frames are kept, a power of two."""
     graph = made.graph
-    outside = set(graph.outputs.values()) | set(graph.input_gradients.values())
-    outside |= {read.node for reads in graph.state_gradients.values() for read in reads}
-    for n in list(outside):
-        outside |= touched(graph, role, n) if role[n] in ("view", "index") else set()
+    outside = _outside(graph, role)
     rings = {}
     for stage in made.stages:
         if not isinstance(stage, Sweep):
@@ -136,6 +138,8 @@ def _rings(made: Schedule, role: Roles, stored: set[int], found) -> dict[int, in
                    for n in (*[g.node for g in getattr(k, "gates", ())], *k.body)}
         spread = max(offsets.values(), default=0)
         for n in mine & stored - outside:
+            if stage.direction < 0 and n in graph.state:        # the state wants the call's last frames, made first
+                continue
             readers = {r for r, _ in graph.uses[n]}
             for r in list(readers):                             # a gate's products, a view's readers
                 if role[r] in ("inner", "view", "index"):
@@ -147,6 +151,37 @@ def _rings(made: Schedule, role: Roles, stored: set[int], found) -> dict[int, in
             frames = stage.frames + furthest + spread
             rings[n] = 1 << (frames - 1).bit_length()
     return rings
+
+
+def _outside(graph: Graph, role: Roles) -> set[int]:
+    """Values that are looked at after the last stage, every frame of them."""
+    outside = set(graph.outputs.values()) | set(graph.input_gradients.values())
+    outside |= {read.node for reads in graph.state_gradients.values() for read in reads}
+    for n in list(outside):
+        outside |= touched(graph, role, n) if role[n] in ("view", "index") else set()
+    return outside
+
+
+def _near(made: Schedule, role: Roles, stored: set[int]) -> tuple[dict[int, int], dict[int, int]]:
+    """Values that only their own step reads: a chunk of them is kept, and as many frames before it as reads look back
+    (and the state takes). The step of each such value, and the frames to keep of each step."""
+    graph = made.graph
+    step_of = {n: i for i, step in enumerate(made.steps) if step.rows for s in step.stages
+               for n in stage_nodes(made.stages[s])}
+    near = {n: step_of[n] for n in stored - _outside(graph, role) if n in step_of}
+    margins: dict[int, int] = {}
+    readers = [(n, i) for i, step in enumerate(made.steps) for s in step.stages for n in stage_nodes(made.stages[s])]
+    back: dict[int, int] = {n: graph.state.get(n, 0) for n in near}
+    for n, step in readers:
+        for read in behind(graph, role, n):
+            if read.node in near:
+                if near[read.node] != step:
+                    del near[read.node]
+                else:
+                    back[read.node] = max(back[read.node], abs(read.delay))
+    for n, step in near.items():
+        margins[step] = max(margins.get(step, 0), back[n])
+    return near, margins
 
 
 def _behind(graph: Graph, role: Roles, number: int) -> set[int]:

@@ -119,13 +119,15 @@ Stage = Map | Sweep | Fold | Once
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of the plan: `stage`, over chunks [first, last) of `chunk` frames (0: the whole call), by `team`
-    (None: all threads), after the progress counters in `waits` (stage, chunks that must be done)."""
+    """One entry of the plan: `stages` go through the call together in `direction`, in chunks of about `rows` rows and a
+    multiple of `frames` frames (rows 0: in one piece), by `team` (None: all threads), after the progress counters in
+    `waits` (stage, chunks that must be done)."""
 
-    stage: int
-    chunk: int = 0
-    first: int = 0
-    last: int | None = None
+    stages: tuple[int, ...]
+    direction: int = 1
+    rows: int = 0
+    frames: int = 1
+    margin: int = 0                            # frames before a chunk that values kept for one chunk still hold
     team: int | None = None
     waits: tuple[tuple[int, int], ...] = ()
 
@@ -141,7 +143,8 @@ class Buffer:
     name: str
     place: str                                 # "work" | "input" | "import" | "output"
     slot: int | None = None
-    ring: int | None = None                    # frames kept (a power of two); None: every frame of the call
+    ring: int | None = None                    # frames kept (a power of two); None: see near
+    near: int | None = None                    # kept for a chunk of this step; None: every frame of the call
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,10 @@ def show(made: Schedule) -> str:
                 lines.append(f"stage {number}: sums over frames: {listed(graph, nodes)}")
             case Once(kernel=kernel):
                 lines.append(f"stage {number}: once: {listed(graph, kernel.body)}")
-    plain = all(s.chunk == 0 and s.team is None and not s.waits for s in made.steps)
-    lines.append("steps: every stage over all frames by all threads, in this order" if plain else
-                 "steps: " + "; ".join(f"stage {s.stage} chunks {s.first}..{s.last} of {s.chunk} by {s.team}"
-                                       for s in made.steps))
+    for step in made.steps:
+        if step.rows:
+            way = "forwards" if step.direction > 0 else "backwards"
+            lines.append(f"together {way}, some {step.rows} rows at a time: stages {', '.join(map(str, step.stages))}")
     return "\n".join(lines) + "\n"
 
 
@@ -73,6 +73,8 @@ def show_memory(made: Schedule) -> str:
     for n, buffer in sorted(made.buffers.items()):
         where = f"slot {buffer.slot}" if buffer.slot is not None else "the caller's array"
         ring = f", the last {buffer.ring} frames" if buffer.ring else ""
+        if buffer.near is not None:
+            ring = f", a chunk and {made.steps[buffer.near].margin} frames"
         lines.append(f"  {label(graph, n):24} {str(list(graph[n].shape)):12} {buffer.place}: {where}{ring}")
     for n, (base, start) in made.views.items():
         delay = f"[t{-base.delay:+d}]" if base.delay else ""

@@ -48,6 +48,8 @@ class Access:
         buffer = self.made.buffers[n]
         if buffer.ring is not None:
             row = f"rn_ring({row}, {buffer.ring} * c->B)"
+        elif buffer.near is not None:
+            row = f"rn_ring({row}, c->near_{buffer.near} * c->B)"
         step = self.stride(n)
         if step == "1":
             return f"{self.field(n)} + {row}" if row != "0" else self.field(n)

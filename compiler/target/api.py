@@ -102,7 +102,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                 seen.add(f)
                 functions.append(f)
         programs.append({"name": t.name, "number": {"run": 0, "evaluate": 1, "backprop": 2, "vjp": 3}[t.name],
-                         "functions": functions, "layout": t.layout, "stages": t.stages, "ahead": t.ahead,
+                         "functions": functions, "layout": t.layout, "steps": t.steps, "ahead": t.ahead,
                          "prepare": t.prepare, "finish": t.finish, "work": float(t.work), "unused": unused(t)})
     widest = max(t.widest for t in texts)
     return {

@@ -8,14 +8,16 @@ from rnnc.errors import Broken
 from rnnc.target.access import Access
 
 
-def fold(access: Access, n: int, name: str, to: str, stride: str, add: str) -> str:
-    """`to`: where the sum goes; `stride`: from one row of it to the next; `add`: C, whether to add to what is there."""
+def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, last: str) -> str:
+    """`to`: where the sum goes; `stride`: from one row of it to the next; `first`, `last`: C, whether the frames
+    [t0, t1) are the first that are summed, and the last."""
     graph = access.graph
     node = graph[n]
     reads = node.args
     title = node.name or access.names[n]
     head = [f"/* {title}: {describe(access, n)} */",
-            f"static void {name}(const rn_call *c, const rn_team *team, int thread)", "{"]
+            f"static void {name}(const rn_call *c, const rn_team *team, int thread, long t0, long t1)", "{",
+            "    const long begin = t0 * c->B, end = t1 * c->B;"]
     if node.op == "fold_outer":
         rows, columns = node.shape
         body = ["const int folders = RN_MIN(team->threads, c->folders);",
@@ -24,39 +26,40 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, add: str) -> s
                 f"real *const to = {to};",
                 "real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;",
                 "const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];",
-                "RN_COUNT_PRODUCT({stage}, mine.m1 - mine.m0, mine.k1 - mine.k0, c->R);",
-                "for (long first = 0; first < c->R; first += RN_FOLD_MOST) {",
-                "    const long rows = RN_MIN(RN_FOLD_MOST, c->R - first);",
+                "RN_COUNT_PRODUCT({stage}, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);",
+                "for (long first = begin; first < end; first += RN_FOLD_MOST) {",
+                "    const long rows = RN_MIN(RN_FOLD_MOST, end - first);",
                 "    for (long i = 0; i < rows; i++) {",
                 "        const long r = first + i;",
                 f"        a_rows[i] = {access.row(reads[0])};",
                 f"        x_rows[i] = {access.row(reads[1])};",
                 "    }",
-                f"    rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, scratch, first > 0 || {add});",
+                f"    rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, scratch, first > begin || !({first}));",
                 "}"]
     elif node.op == "fold_column":
         rows, columns = node.shape
         body = ["long m0, m1;", f"real *const to = {to}, *const table = {to}_table;",
                 f"rn_share(RN_PANELS({rows}, 1), thread, team->threads, &m0, &m1);",
                 f"m0 = RN_MIN(m0 * RN_VL, {rows}), m1 = RN_MIN(m1 * RN_VL, {rows});",
-                f"for (long k = 0; k < {columns}; k++) rn_zero(table + k * RN_PAD({rows}) + m0, m1 - m0);",
-                "for (long r = 0; r < c->R; r++)",
+                f"for (long k = 0; {first} && k < {columns}; k++) rn_zero(table + k * RN_PAD({rows}) + m0, m1 - m0);",
+                "for (long r = begin; r < end; r++)",
                 f"    rn_scatter_add(table + m0, {access.row(reads[0])} + m0, RN_PAD({rows}), m1 - m0, {columns},",
                 f"                   (long){access.integer(reads[1])});",
-                f"rn_transpose_add(to + m0 * {stride}, {stride}, table + m0, RN_PAD({rows}), {columns}, m1 - m0,",
-                f"                 {add});"]
+                f"if ({last})",
+                f"    rn_transpose_add(to + m0 * {stride}, {stride}, table + m0, RN_PAD({rows}), {columns},",
+                "                     m1 - m0, 0);"]
     elif node.op == "fold_sum":
         size = node.size
         body = [f"real *const to = {to};", "long u0, u1;", "const real *rows[RN_FOLD_MOST];",
                 f"rn_share({size}, thread, team->threads, &u0, &u1);",
-                "for (long first = 0; first < c->R; first += RN_FOLD_MOST) {",
-                "    const long count = RN_MIN(RN_FOLD_MOST, c->R - first);",
+                "for (long first = begin; first < end; first += RN_FOLD_MOST) {",
+                "    const long count = RN_MIN(RN_FOLD_MOST, end - first);",
                 "    for (long i = 0; i < count; i++) {",
                 "        const long r = first + i;",
                 f"        rows[i] = {access.row(reads[0])};",
                 "    }",
                 "    const rn_rows of = {NULL, 0, rows, u0};",
-                f"    rn_fold_sum(to + u0, u1 - u0, &of, count, first > 0 || {add});",
+                f"    rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !({first}));",
                 "}"]
     else:
         raise Broken(f"no C for the fold {node.op}")

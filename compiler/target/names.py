@@ -8,8 +8,8 @@ C_WORDS = """auto break case char const continue default do double else enum ext
 register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main errno
 int32_t int64_t uint8_t uint32_t size_t NULL"""
 # What the templates and the fixed C call their own variables and members, where a signal's name may stand beside them.
-OURS = """real c r u p q t j n panels first rows part group group_end block from to sums T B R since left packed zeros flags ones
-scratch folders team thread"""
+OURS = """real c r u p q t t0 t1 j n panels frames k low high first rows part group group_end block from to sums
+T B R since left packed zeros flags ones scratch folders team thread"""
 RESERVED = frozenset(f"{C_WORDS} {OURS}".split())
 SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
                     ".*_(before|after)_[0-9]+")

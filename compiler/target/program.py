@@ -15,14 +15,14 @@ from rnnc.target.pool import Pool
 from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 from rnnc.target.units import UnitWriter
-from rnnc.target.view import Call, StageView
+from rnnc.target.view import Call, StageView, StepView
 
 
 @dataclass
 class ProgramText:
     name: str
     functions: list[str] = field(default_factory=list)          # row finders, kernels, folds, stages, in order
-    stages: list[str] = field(default_factory=list)             # names of stage functions
+    steps: list[StepView] = field(default_factory=list)         # which stage functions run when
     fields: dict[str, str] = field(default_factory=dict)        # field of rn_call -> C type
     layout: list[str] = field(default_factory=list)             # statements that give out the workspace
     prepare: list[str] = field(default_factory=list)            # before the threads start
@@ -44,12 +44,14 @@ class Program:
         self.text = ProgramText(made.program)
 
     def write(self) -> ProgramText:
-        text, kernels, stages = self.text, [], []
+        text, kernels, stages, names = self.text, [], [], []
         for number, stage in enumerate(self.made.stages):
             made, view = self.stage(stage, number)
             kernels += made
             stages.append(render("stage.c.j2", s=view))
-            text.stages.append(view.name)
+            names.append(view.name)
+        text.steps = [StepView(tuple(names[i] for i in step.stages), step.direction, step.rows, step.frames)
+                      for step in self.made.steps]
         self.memory()
         self.call()
         finders = list(self.access.functions.values())
@@ -67,8 +69,8 @@ class Program:
             calls = []
             for n in stage.nodes:
                 function = f"{name}_{self.names[n]}"
-                made.append(self.fold(n, function).replace("{stage}", str(number)))
-                calls.append(f"{function}(c, team, thread);")
+                made.append(self.fold(n, function, number).replace("{stage}", str(number)))
+                calls.append(f"{function}(c, team, thread, t0, t1);")
             return made, StageView(name, "Sums over frames and streams: every piece has one owner.", "fold", 0, 1, 0,
                                    (), tuple(calls), number)
         if isinstance(stage, Map):
@@ -87,7 +89,8 @@ class Program:
                 function = f"{name}_{kernel.number}"
                 made.append(self.kernel(kernel, function, number, direction < 0))
                 blocks, panels = self.work(kernel)
-                row.append(Call(function, offset, blocks, panels, number, getattr(kernel, "ordered", False)))
+                split = "rn_split_units" if getattr(kernel, "ordered", False) else "rn_split"
+                row.append(Call(function, offset, blocks, panels, number, split))
             calls.append(tuple(row))
         reach = max((c.offset for phase in calls for c in phase), default=0)
         title = self.stage_title(stage, phases, why)
@@ -146,10 +149,12 @@ class Program:
             parts += [f"{source}:{a}" if a == b else f"{source}:{a}-{b}" for a, b in runs]
         return ", ".join(parts)
 
-    def fold(self, n: int, function: str) -> str:
+    def fold(self, n: int, function: str, stage: int) -> str:
         node = self.graph[n]
         columns = node.shape[-1] if len(node.shape) == 2 else node.size
-        return fold(self.access, n, function, f"c->{self.names[n]}", str(columns), "0")
+        backwards = any(stage in step.stages and step.direction < 0 for step in self.made.steps)
+        first, last = ("t1 == c->T", "t0 == 0") if backwards else ("t0 == 0", "t1 == c->T")
+        return fold(self.access, n, function, f"c->{self.names[n]}", str(columns), first, last)
 
     # -------------------------------------------------------------------------------------------- memory
 
@@ -157,11 +162,17 @@ class Program:
         """Fields of the call and the statements that give out the workspace."""
         text, made, graph = self.text, self.made, self.graph
         size = {"rows": "R * RN_PAD({})", "scalar": "R", "int": "R"}
+        for number in sorted({b.near for b in made.buffers.values() if b.near is not None}):
+            step = made.steps[number]
+            text.fields[f"near_{number}"] = "long "
+            kept = f"rn_chunk(B, {step.rows}, {step.frames}) + {step.margin}"
+            text.layout.append(f"c->near_{number} = RN_MIN(T, {kept});    /* frames kept of values of one step */")
         for number, (kind, width) in enumerate(made.slots):
-            if kind == "ring":
-                ring = next(b for b in made.buffers.values() if b.slot == number)
-                numbers = f"{ring.ring} * B * {stride(graph, ring.node)}"
-                kind = "int" if graph[ring.node].kind == INT else "rows"
+            if kind in ("ring", "near"):
+                kept = next(b for b in made.buffers.values() if b.slot == number)
+                frames = kept.ring if kind == "ring" else f"c->near_{kept.near}"
+                numbers = f"{frames} * B * {stride(graph, kept.node)}"
+                kind = "int" if graph[kept.node].kind == INT else "rows"
             else:
                 numbers = size[kind].format(width)
             unit = "int32_t" if kind == "int" else "real"

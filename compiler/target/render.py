@@ -1,4 +1,4 @@
-"""The jinja environment: views in, C text out. A name that a template does not know is an error, never an empty text."""
+"""The jinja environment: views in, C text out. A name that a template does not know is an error."""
 
 from functools import lru_cache
 from importlib.resources import files

@@ -4,6 +4,8 @@ In: a `UnitKernel`. Out: its `UnitView`. A value made in the kernel is a local v
 else is loaded from a row pointer at unit u.
 """
 
+import re
+
 from rnnc.graph.nodes import CONSTANT, Read
 from rnnc.plan.schedule import UnitKernel
 from rnnc.target.access import Access
@@ -24,6 +26,7 @@ class UnitWriter:
         self.made: dict[str, str] = {}                          # expression -> the vector that holds it
         self.loads: dict[str, str] = {}                         # vector read from memory -> its declaration
         self.pointers: dict[Read, RowPointer] = {}
+        self.targets: dict[int, RowPointer] = {}
         self.constants: dict[str, str] = {}
         self.scalars: dict[Read, str] = {}
         self.scalar_lines: list[str] = []
@@ -49,9 +52,11 @@ class UnitWriter:
         statements = [*gates, *self.loads.values(), *values, *map(self.store, stores)]
         widest = max((p.vectors for p in panels), default=1)
         bytes_ = max(4 * sum(p.inner * p.vectors * 16 for p in panels), 1)
+        by_number = any(re.search(r"\br\b", line) for line in (*self.scalar_lines, *statements))
         return UnitView(name, title, lines, self.width, widest, kernel.spread,
                         max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
-                        tuple(self.pointers.values()), sums, tuple(self.constants.values()),
+                        tuple(self.pointers.values()), tuple(self.targets.values()),
+                        by_number, sums, tuple(self.constants.values()),
                         tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels))
 
     # -------------------------------------------------------------------------------------------- products
@@ -118,7 +123,7 @@ class UnitWriter:
                 self.scalars[read] = name = f"at_{self.names[n]}{self.suffix(read)}"
                 self.scalar_lines.append(f"const rn_v {name} = rn_all(*({self.access.row(read)}));")
             return self.scalars[read]
-        if read.delay == 0 and self.access.role[n] != "view":
+        if read.delay == 0 and self.access.role[n] != "view" and not self.kept(n):
             return self.load(f"{self.names[n]}_u", f"{self.access.at(n, 'r')} + u")
         if read not in self.pointers:
             name = f"{self.names[n]}{self.suffix(read)}"
@@ -142,7 +147,16 @@ class UnitWriter:
         return "" if read.delay == 0 else f"_past{read.delay}" if read.delay > 0 else f"_next{-read.delay}"
 
     def store(self, n: int) -> str:
-        return f"rn_store({self.access.at(n, 'r')} + u, {self.local[n]});"
+        if not self.kept(n):
+            return f"rn_store({self.access.at(n, 'r')} + u, {self.local[n]});"
+        name = f"{self.names[n]}_row"
+        self.targets.setdefault(n, RowPointer(name, "real", self.access.at(n, "r")))
+        return f"rn_store({name}{'[j]' if self.kernel.panels else ''} + u, {self.local[n]});"
+
+    def kept(self, n: int) -> bool:
+        """Whether only the last frames are in memory: then a row is looked for once, not for every vector of it."""
+        buffer = self.access.made.buffers.get(n)
+        return buffer is not None and (buffer.ring is not None or buffer.near is not None)
 
     def remark(self, n: int) -> str:
         node = self.graph[n]

@@ -38,6 +38,8 @@ class UnitView:
     panels: tuple[PanelView, ...]
     operands: tuple[RowPointer, ...]           # rows of products
     pointers: tuple[RowPointer, ...]           # rows of elementwise operands
+    targets: tuple[RowPointer, ...]            # rows that are written
+    rows_by_number: bool                       # some statement finds its row by number
     sums: tuple[tuple[str, int], ...]          # buffers of sums and their vectors
     constants: tuple[str, ...]                 # statements before any row
     scalars: tuple[str, ...]                   # statements of a row
@@ -66,7 +68,7 @@ class Call:
     blocks: str                                # number of row blocks as C, given `rows`
     panels: str                                # number of unit panels as C
     stage: int
-    ordered: bool = False                      # rows are not dealt out
+    split: str = "rn_split"                    # how: rn_split_units where rows are not dealt out
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,10 @@ class StageView:
 
 
 @dataclass(frozen=True)
-class ProgramView:
-    name: str
-    title: str
-    stages: tuple[str, ...]                    # functions in order
-    number: int
+class StepView:
+    """Stage functions that go through the call together, in chunks of about `rows` rows (0: in one piece)."""
+
+    stages: tuple[str, ...]
+    direction: int
+    rows: int
+    frames: int                                # a chunk is a multiple of this many

@@ -1,0 +1,18 @@
+"""What a node really reads: computed values and their delays, with views, integers and products looked through."""
+
+from rnnc.graph.nodes import Graph, Read
+from rnnc.plan.roles import Roles
+
+
+def behind(graph: Graph, role: Roles, number: int) -> list[Read]:
+    """The computed values that a node reads, at their delays, views and integers looked through."""
+    gate = role.gates.get(number)
+    stack = [t.operand for t in gate.terms] if gate else list(graph[number].args)
+    found = []
+    while stack:
+        read = stack.pop()
+        if role[read.node] in ("view", "index", "inner"):
+            stack += [Read(r.node, r.delay + read.delay) for r in graph[read.node].args]
+        else:
+            found.append(read)
+    return found
