@@ -192,3 +192,13 @@ def test_names_of_a_library():
     survey(Source("lib.rnn", "fn half(x) = x / 2\ncell c(n)(x) { return half(dense(n)(x)) }"))
     with pytest.raises(CompileError, match="nothing here is called y"):
         survey(Source("lib.rnn", "fn half(x) = y / 2"))
+
+
+def test_what_counts_from_whole_numbers_is_real_beside_whole_ones_too():
+    """`h` is nothing but 1s added up: real, since nothing says otherwise, also where it meets the integer t."""
+    for rest in ("k = t * h", "k = h + t", "k = where(h < t, 1, t)", "k = max(t, h)"):
+        graph = graph_of("model m { h = h[t-1] + 1  " + rest + "  output h, k }")
+        assert graph[graph.outputs["h"]].kind == "real"
+        check(graph)
+    out, _, _ = run("model m { k = t * h  h = h[t-1] + 1  output k }")
+    assert out["k"][:, 0].tolist() == [0, 2, 6, 12, 20, 30]

@@ -78,14 +78,15 @@ class Emitter:
                 self.domain_of[ref.draft] == FRAME for d in drafts for ref in self.reads[d])
             for d in drafts:
                 self.domain_of[d] = FRAME if frame else CONSTANT
-        moved = True
         self.kind_of = dict.fromkeys(live)
-        while moved:
-            moved = False
-            for d in live:
-                kind = self.kind(d)
-                if kind != self.kind_of[d]:
-                    self.kind_of[d], moved = kind, True
+        for otherwise in (None, REAL):      # what fits either is real to its readers too: h = h[t-1] + 1, k = t * h
+            moved = True
+            while moved:
+                moved = False
+                for d in live:
+                    kind = self.kind(d) or (None if d.op == "number" else otherwise)
+                    if kind != self.kind_of[d]:
+                        self.kind_of[d], moved = kind, True
 
     def kind(self, d: Draft) -> str | None:
         """REAL, INT, or None for a number that fits either (and for what is not known yet)."""
