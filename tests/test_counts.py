@@ -4,6 +4,7 @@ A product that several threads share is logged as their pieces. Theory speaks of
 together again: inside a loop by the meetings that separate its steps, outside by their area, rows times columns.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from math import ceil
 
@@ -12,9 +13,13 @@ from compare import compare, draw_data, net_of, set_params
 
 from rnnc import pipeline
 from rnnc.errors import Source
+from rnnc.plan import waves
 from rnnc.plan.schedule import Fold, Map, Sweep
+from rnnc.target import build
 
 BETWEEN = 1023                                 # RN_BETWEEN of runtime/base.h
+T, B = 7, 5
+CUTS = {512: "whole", 10: "chunks"}            # rows of a chunk: all of a call, or two frames
 
 
 def between(made, frames: int, streams: int) -> int:
@@ -27,7 +32,6 @@ def between(made, frames: int, streams: int) -> int:
         else:
             total += number < len(made.steps) - 1
     return total
-T, B = 7, 5
 
 
 @dataclass
@@ -40,6 +44,10 @@ class Piece:
     @property
     def area(self) -> int:
         return self.rows * self.columns
+
+    @property
+    def volume(self) -> int:
+        return self.area * self.inner
 
 
 @dataclass
@@ -80,9 +88,9 @@ def kernels_of(sweep: Sweep) -> list[tuple]:
 
 
 class Counted:
-    def __init__(self, text: str, dtype: str = "float32"):
+    def __init__(self, text: str):
         graph = pipeline.elaborated(Source("counted.rnn", text))
-        self.net, self.graph = net_of(graph, dtype, counting=True), graph
+        self.net, self.graph = net_of(graph, counting=True), graph
         self.schedules = {name: pipeline.planned_and_checked(program, name) for name, program
                           in pipeline.programs(pipeline.forward(graph), "parameters").items()}
 
@@ -140,26 +148,39 @@ model counted(n = 20) {
 
 
 @pytest.fixture(scope="module")
-def counted():
-    """Nets by name, each built once."""
-    made: dict[str, Counted] = {}
+def nets():
+    return {}
+
+
+@pytest.fixture(params=[(1, 512), (2, 512), (3, 512), (1, 10), (2, 10)], ids=lambda p: f"{p[0]}threads-{CUTS[p[1]]}")
+def setting(request):
+    return request.param
+
+
+@pytest.fixture
+def threads(setting):
+    return setting[0]
+
+
+@pytest.fixture
+def whole(setting):
+    """Whether a call of T frames is done in one chunk."""
+    return setting[1] == 512
+
+
+@pytest.fixture
+def counted(nets, setting, monkeypatch):
+    """Nets by name, each built once for each way of cutting."""
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+    monkeypatch.setattr(waves, "ROWS", setting[1])
+    monkeypatch.setattr(build, "FLAGS", tuple("-O1" if f == build.LEVEL else f for f in build.FLAGS))    # sooner built
 
     def get(name: str) -> Counted:
-        if name not in made:
-            made[name] = Counted(FOURTH if name == "fourth" else MODEL.format(layer=LAYERS[name]))
-        return made[name]
+        if (name, setting[1]) not in nets:
+            nets[name, setting[1]] = Counted(FOURTH if name == "fourth" else MODEL.format(layer=LAYERS[name]))
+        return nets[name, setting[1]]
 
     return get
-
-
-@pytest.fixture(autouse=True)
-def any_threads(monkeypatch):
-    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
-
-
-@pytest.fixture(params=[1, 2, 3], ids=lambda n: f"{n}threads")
-def threads(request):
-    return request.param
 
 
 def total(pieces: list[Piece], **sizes) -> int:
@@ -169,7 +190,7 @@ def total(pieces: list[Piece], **sizes) -> int:
 
 # ------------------------------------------------------------------------------------------------ LSTM
 
-def test_lstm_forward(counted, threads):
+def test_lstm_forward(counted, threads, whole):
     log = counted("lstm").log("run", threads)
     loop, = log.kind(Sweep)
     steps = log.steps(loop)
@@ -180,7 +201,10 @@ def test_lstm_forward(counted, threads):
     assert total(log.outside(), inner=20) == T * B * 6         # the dense layer behind
     if threads == 1:
         assert [(p.rows, p.columns) for p in log.of(loop)] == [(B, 80)] * T
-        assert [(p.rows, p.columns) for p in log.outside()] == [(T * B, 80), (T * B, 6)]
+        for inner, columns in ((6, 80), (20, 6)):
+            products = [p for p in log.outside() if p.inner == inner]
+            assert {p.columns for p in products} == {columns} and sum(p.rows for p in products) == T * B
+            assert len(products) == (1 if whole else ceil(T / 2))
 
 
 def test_lstm_backward(counted, threads):
@@ -195,15 +219,21 @@ def test_lstm_backward(counted, threads):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "sru", "both", "late", "fourth"])
-def test_weight_gradients_are_sums_over_all_frames(counted, threads, name):
-    """Outside every loop, each with an inner size of T * B; together they cover every matrix once."""
+def test_weight_gradients_are_sums_over_all_frames(counted, threads, whole, name):
+    """Outside every loop; the inner sizes of each add up to T * B, and together they cover every matrix once."""
     log = counted(name).log("backprop", threads)
     sums = log.of(*log.kind(Fold))
-    assert {p.inner for p in sums if p.area} == {T * B}
     shapes = sorted(p.shape for p in counted(name).graph.params if len(p.shape) == 2)
-    assert total(sums) == sum(rows * columns for rows, columns in shapes)
-    if threads == 1 and name == "lstm":
-        assert sorted((p.rows, p.columns) for p in sums) == shapes
+    assert sum(p.volume for p in sums) == T * B * sum(rows * columns for rows, columns in shapes)
+    if whole:
+        assert {p.inner for p in sums if p.area} == {T * B}
+    if threads == 1:
+        inner = defaultdict(int)
+        for p in sums:
+            inner[p.rows, p.columns] += p.inner
+        assert all(total % (T * B) == 0 for total in inner.values())
+        if name == "lstm":
+            assert inner == {shape: T * B * shapes.count(shape) for shape in shapes}
     assert not any(p.inner == T * B for p in log.inside())
 
 
