@@ -39,6 +39,7 @@
 #define RN_FUNCTION static __attribute__((noipa, unused))   /* as it stands: not once more for each constant size */
 #endif
 #define RN_UNUSED __attribute__((unused))
+#define RN_FLATTEN __attribute__((flatten))   /* whatever it calls is inlined, and that which those call (gcc) */
 
 #define RN_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define RN_UNLIKELY(condition) __builtin_expect(!!(condition), 0)

@@ -28,6 +28,10 @@
  * on R alone, never on threads, so that every sum is formed in the same way whoever forms it. */
 RN_INLINE long rn_cuts(long R, long most) { return (R + most - 1) / most; }
 RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
+    if (R <= most) {                          /* one block: no divisions */
+        *first = 0, *last = R;
+        return;
+    }
     long cuts = rn_cuts(R, most);
     *first = R * i / cuts;
     *last = R * (i + 1) / cuts;
@@ -49,10 +53,11 @@ RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
  * A chain of additions into one register waits for itself; with few rows the inner index is dealt to F chains, which
  * are added at the end in this order: 0 + 1 + 2 + ..., then what acc held. Bounds are literals, since clang unrolls too
  * late when they are constant arguments. One real function for each shape: compiled once, and those never called cost
- * nothing. `zero` hides its value, or clang would make a memset of the first loop and keep the sums in memory. */
+ * nothing; the sums of one row are inlined everywhere. `zero` hides its value, or clang would make a memset of the first
+ * loop and keep the sums in memory. */
 #define RN_TILE(M, N, F)                                                                                              \
-    RN_FUNCTION void rn_tile_##M##_##N(const real *restrict panel, long K, const real *const *rows,                   \
-                                       real *restrict acc, int accumulate) {                                          \
+    RN_INLINE void rn_sums_##M##_##N(const real *restrict panel, long K, const real *const *rows,                     \
+                                     real *restrict acc, int accumulate) {                                            \
         rn_v sum[F][N][M], column[M], zero = {0};                                                                     \
         const real *row[N];                                                                                           \
         long k = 0;                                                                                                   \
@@ -87,8 +92,17 @@ RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
                 if (accumulate) total += rn_load(acc + (j * M + v) * RN_VL);                                          \
                 rn_store(acc + (j * M + v) * RN_VL, total);                                                           \
             }                                                                                                         \
+    }                                                                                                                 \
+    RN_FUNCTION void rn_tile_##M##_##N(const real *restrict panel, long K, const real *const *rows,                   \
+                                       real *restrict acc, int accumulate) {                                          \
+        rn_sums_##M##_##N(panel, K, rows, acc, accumulate);                                                           \
     }
 #define RN_TILE_CASE(M, N) case N: rn_tile_##M##_##N(panel, K, rows, acc, accumulate); break;
+#define RN_TILE_ONE(M)                                                                                              \
+    if (nrows == 1) {                                                                                               \
+        rn_sums_##M##_1(panel, K, rows, acc, accumulate);                                                           \
+        return;                                                                                                     \
+    }
 #define RN_TILE_HEAD(M)                                                                                             \
     RN_INLINE void rn_tile_##M(const real *restrict panel, long K, const real *const *rows, int nrows,             \
                                real *restrict acc, int accumulate)
@@ -96,6 +110,7 @@ RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
 RN_TILE(1, 1, 8) RN_TILE(1, 2, 4) RN_TILE(1, 3, 4) RN_TILE(1, 4, 2) RN_TILE(1, 5, 2) RN_TILE(1, 6, 2)
 RN_TILE(1, 7, 1) RN_TILE(1, 8, 1) RN_TILE(1, 9, 1) RN_TILE(1, 10, 1) RN_TILE(1, 11, 1) RN_TILE(1, 12, 1)
 RN_TILE_HEAD(1) {
+    RN_TILE_ONE(1)
     switch (nrows) {
         RN_TILE_CASE(1, 1) RN_TILE_CASE(1, 2) RN_TILE_CASE(1, 3) RN_TILE_CASE(1, 4) RN_TILE_CASE(1, 5)
         RN_TILE_CASE(1, 6) RN_TILE_CASE(1, 7) RN_TILE_CASE(1, 8) RN_TILE_CASE(1, 9) RN_TILE_CASE(1, 10)
@@ -110,6 +125,7 @@ RN_TILE(3, 1, 4) RN_TILE(3, 2, 2) RN_TILE(3, 3, 1) RN_TILE(3, 4, 1)
 RN_TILE(3, 5, 1) RN_TILE(3, 6, 1) RN_TILE(3, 7, 1) RN_TILE(3, 8, 1)
 RN_TILE(4, 1, 4) RN_TILE(4, 2, 2) RN_TILE(4, 3, 1) RN_TILE(4, 4, 1) RN_TILE(4, 5, 1) RN_TILE(4, 6, 1)
 RN_TILE_HEAD(2) {
+    RN_TILE_ONE(2)
     switch (nrows) {
         RN_TILE_CASE(2, 1) RN_TILE_CASE(2, 2) RN_TILE_CASE(2, 3) RN_TILE_CASE(2, 4) RN_TILE_CASE(2, 5)
         RN_TILE_CASE(2, 6) RN_TILE_CASE(2, 7) RN_TILE_CASE(2, 8) RN_TILE_CASE(2, 9) RN_TILE_CASE(2, 10)
@@ -117,12 +133,14 @@ RN_TILE_HEAD(2) {
     }
 }
 RN_TILE_HEAD(3) {
+    RN_TILE_ONE(3)
     switch (nrows) {
         RN_TILE_CASE(3, 1) RN_TILE_CASE(3, 2) RN_TILE_CASE(3, 3) RN_TILE_CASE(3, 4)
         RN_TILE_CASE(3, 5) RN_TILE_CASE(3, 6) RN_TILE_CASE(3, 7) RN_TILE_CASE(3, 8)
     }
 }
 RN_TILE_HEAD(4) {
+    RN_TILE_ONE(4)
     switch (nrows) {
         RN_TILE_CASE(4, 1) RN_TILE_CASE(4, 2) RN_TILE_CASE(4, 3)
         RN_TILE_CASE(4, 4) RN_TILE_CASE(4, 5) RN_TILE_CASE(4, 6)
@@ -133,15 +151,18 @@ RN_TILE(2, 1, 4) RN_TILE(2, 2, 2) RN_TILE(2, 3, 1) RN_TILE(2, 4, 1) RN_TILE(2, 5
 RN_TILE(3, 1, 2) RN_TILE(3, 2, 1) RN_TILE(3, 3, 1) RN_TILE(3, 4, 1)
 RN_TILE(4, 1, 2) RN_TILE(4, 2, 1)
 RN_TILE_HEAD(2) {
+    RN_TILE_ONE(2)
     switch (nrows) {
         RN_TILE_CASE(2, 1) RN_TILE_CASE(2, 2) RN_TILE_CASE(2, 3)
         RN_TILE_CASE(2, 4) RN_TILE_CASE(2, 5) RN_TILE_CASE(2, 6)
     }
 }
 RN_TILE_HEAD(3) {
+    RN_TILE_ONE(3)
     switch (nrows) { RN_TILE_CASE(3, 1) RN_TILE_CASE(3, 2) RN_TILE_CASE(3, 3) RN_TILE_CASE(3, 4) }
 }
 RN_TILE_HEAD(4) {
+    RN_TILE_ONE(4)
     switch (nrows) { RN_TILE_CASE(4, 1) RN_TILE_CASE(4, 2) }
 }
 #endif

@@ -78,7 +78,7 @@ RN_INLINE long rn_chunk(long streams, long rows, long frames) {
 /* ------------------------------------------------------------------------------------------------ frames and starts */
 
 /* Frames since the start of each stream's sequence; `count` goes on from the state, a start sets it to 0. */
-RN_FUNCTION void rn_fill_since(int64_t *since, const int64_t *count, const uint8_t *starts, long T, long B) {
+RN_INLINE void rn_fill_since(int64_t *since, const int64_t *count, const uint8_t *starts, long T, long B) {
     for (long t = 0; t < T; t++)
         for (long b = 0; b < B; b++)
             since[t * B + b] = starts && starts[t * B + b] ? 0 : t ? since[(t - 1) * B + b] + 1 : count[b];

@@ -117,7 +117,8 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "input_gradients": [{"declaration": f"{real} *{member(i.name)}"} for i in graph.inputs
                             if i.kind == "real" and not i.target],
         "has_evaluate": "evaluate" in made, "has_backprop": "backprop" in made, "has_vjp": "vjp" in made,
-        "programs": programs, "entries": entries, "last_entry": start, "tables": pack["tables"], "pack": pack["text"],
+        "programs": programs, "step": straight(next(t for t in texts if t.name == "run")),
+        "entries": entries, "last_entry": start, "tables": pack["tables"], "pack": pack["text"],
         "integers": ", ".join(map(str, pool.integers)), "widest": widest,
         "fields": [f"{kind}{key}" for key, kind in fields.items()],
         "states": [{"name": graph[n].name, "depth": k,
@@ -126,6 +127,12 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "hash": "0x" + model.hash, "abi": 1, "counting": model.counting,
         "summary": summary(model), "optimisers": "", "optimiser_declarations": "",
     } | optimisers(name, real, "backprop" in made or "vjp" in made)
+
+
+def straight(run) -> dict:
+    """Whether a step of one stream gets code of its own: where calls and loops over one row are felt (beyond 20 us of
+    products they are not), and the code stays small."""
+    return {"work": float(run.work), "straight": run.work < 1e6 and len(run.functions) <= 64}
 
 
 def size(shape) -> int:
