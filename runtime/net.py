@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnc.errors import InputError, RnncError
 from rnnc.runtime import ragged
+from rnnc.runtime.again import again, forked, remember
 from rnnc.runtime.arrays import Signal, aligned
 from rnnc.runtime.call import Border, Call
 from rnnc.runtime.module import Module
@@ -16,7 +17,6 @@ from rnnc.runtime.state import State
 from rnnc.runtime.words import place, unknown
 
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")           # as P_workspace_size_of numbers them
-forked: list[bool] = []                        # in a forked child OpenMP's threads are gone: one thread there
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: forked.append(True))
 
@@ -135,6 +135,10 @@ class Net:
         `probe` names inner signals to return as well."""
         if probe:
             return self._variant(probe, inputs).run(state=state, starts=starts, out=out, **inputs)
+        if starts is None and type(state) is State:
+            made = again(self, "run", state, inputs, out)
+            if made is not None:
+                return made
         if ragged.is_ragged(self._border, inputs):
             self._no_state(state, out)
             packed = ragged.pack(self._border, inputs, starts)
@@ -142,10 +146,17 @@ class Net:
             return {name: packed.unpack(array) for name, array in found.items()}
         call = self._call(inputs, state, starts=starts)
         made, struct = self._border.results(call, out)
-        return self._watched("run", call, state, starts, lambda s: self._run(call, s, struct), lambda: made)
+        self._watched("run", call, state, starts, lambda s: self._run(call, s, struct), lambda: made)
+        if state is not None:
+            remember(self, "run", state, call, starts)
+        return made
 
     def step(self, state: State, *, starts=None, out: dict | None = None, **inputs) -> dict:
         """One frame: arrays [B, ...], or [...] with one stream."""
+        if starts is None and type(state) is State:
+            made = again(self, "step", state, inputs, out)
+            if made is not None:
+                return made
         if not isinstance(state, State):
             raise InputError("state: step wants a state to advance; net.state(streams) makes one")
         ahead = self.manifest.get("lookahead")
@@ -156,10 +167,12 @@ class Net:
         made, struct = self._border.results(call, out)
 
         def compute(s: State) -> None:
-            work = self._workspace("run", 1, call.streams)
+            work = self._workspace(("run", 1, call.streams))
             self._check(self._function("step")(self._pack(), s._pointer, call.struct, struct, call.streams, work,
                                                self._threads()), "step")
-        return self._watched("step", call, state, starts, compute, lambda: made)
+        self._watched("step", call, state, starts, compute, lambda: made)
+        remember(self, "step", state, call, starts)
+        return made
 
     def evaluate(self, *, state: State | None = None, starts=None, weight=None, **inputs) -> dict:
         """Loss and metrics, and `frames`: how many counted (their weight is not 0)."""
@@ -174,7 +187,7 @@ class Net:
         pointer = self.module.ffi.from_buffer(f"{self.module.real}[]", scores)
 
         def compute(s: State) -> None:
-            work = self._workspace("evaluate", call.frames, call.streams)
+            work = self._workspace(("evaluate", call.frames, call.streams))
             self._check(function(self._pack(), s._pointer, call.struct, call.frames, call.streams, work,
                                  self._threads(), pointer), "evaluate")
         counted = call.frames * call.streams if call.weight is None else int(np.count_nonzero(call.weight))
@@ -195,7 +208,7 @@ class Net:
             self._weights.gradient.fill(0)
 
         def compute(s: State) -> None:
-            work = self._workspace("backprop", call.frames, call.streams)
+            work = self._workspace(("backprop", call.frames, call.streams))
             with self._weights.lock:
                 self._check(function(self._pack(), s._pointer, call.struct, self.module.ffi.NULL, call.frames,
                                      call.streams, work, self._threads(), self._vector(self.gradient), loss),
@@ -243,7 +256,7 @@ class Net:
         return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
 
     def _run(self, call: Call, state: State, struct) -> None:
-        work = self._workspace("run", call.frames, call.streams)
+        work = self._workspace(("run", call.frames, call.streams))
         self._check(self._function("run")(self._pack(), state._pointer, call.struct, struct, call.frames, call.streams,
                                           work, self._threads()), "run")
 
@@ -293,11 +306,12 @@ class Net:
             state.reset()
         return state
 
-    def _workspace(self, program: str, frames: int, streams: int):
-        """Memory for one call, kept by each thread and grown on demand."""
-        asked, local = (program, frames, streams), self._local
+    def _workspace(self, asked: tuple[str, int, int]):
+        """Memory for one call (program, frames, streams), kept by each thread and grown on demand."""
+        local = self._local
         if getattr(local, "asked", None) == asked:
             return local.work
+        program, frames, streams = asked
         size = self.module.function("workspace_size_of")(PROGRAMS.index(program), frames, streams)
         if getattr(local, "size", -1) < size:
             local.work = local.asked = None    # let go of the old one first

@@ -31,7 +31,7 @@ def vjp(net, cotangents: dict, state, starts, accumulate: bool, inputs: dict) ->
     code = _locked(net, used, lambda: function(
         net._pack(), used._pointer, call.struct, net._border.point(call, seeds),
         net.module.ffi.NULL if after is None else after._pointer, call.frames, call.streams,
-        net._workspace("vjp", call.frames, call.streams), net._threads(), net._vector(net.gradient), gradients,
+        net._workspace(("vjp", call.frames, call.streams)), net._threads(), net._vector(net.gradient), gradients,
         before._pointer))
     net._check(code, "vjp")
     return {**found, "state": before}

@@ -26,6 +26,7 @@ class State:
         self._memory = aligned(module.function("state_size")(streams), np.uint8)
         self._pointer = module.ffi.from_buffer(self._memory)
         self._busy = threading.Lock()
+        self._like = {}                        # "run", "step" -> what the last such call looked like
         if fresh:
             self.reset()
 

@@ -1,0 +1,143 @@
+"""Calls like the one before them take a short way: the same results, and the same refusals as on the long way."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import rnnc
+from rnnc.errors import InputError
+from rnnc.runtime import again
+
+PROGRAM = """model m(n = 6) {
+    input x : [3]
+    input k : class(4)
+    h = rnn(n)(x) + embed(n)(k)
+    output h, best = argmax(h)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def net():
+    return rnnc.compile(PROGRAM, gradient=None)
+
+
+def arrays(lead, seed=0):
+    random = np.random.default_rng(seed)
+    return {"x": random.normal(size=(*lead, 3)).astype(np.float32),
+            "k": random.integers(0, 4, lead).astype(np.int32).reshape(lead)}
+
+
+def room(lead):
+    return {"h": np.zeros((*lead, 6), np.float32), "best": np.zeros(lead, np.int32)}
+
+
+def call(net, what, state, **more):
+    return net.step(state, **more) if what == "step" else net.run(state=state, **more)
+
+
+@pytest.mark.parametrize("what, lead", [("step", ()), ("step", (1,)), ("step", (2,)), ("run", (5,)), ("run", (5, 2))])
+@pytest.mark.parametrize("given", [True, False])
+def test_same_results(net, what, lead, given):
+    streams = 2 if lead and lead[-1] == 2 else 1
+    short, long = net.state(streams), net.state(streams)
+    for seed in range(4):
+        out, data = room(lead) if given else None, arrays(lead, seed)
+        found = call(net, what, short, **data, out=out)
+        assert out is None or all(found[n] is out[n] for n in out)
+        assert again.again(net, what, short.copy(), data, out) is None           # a new state has no call before it
+        long._like.clear()
+        wanted = call(net, what, long, **data)
+        assert all(found[n].tobytes() == wanted[n].tobytes() and found[n].shape == wanted[n].shape for n in wanted)
+    assert short._memory[64:].tobytes() == long._memory[64:].tobytes()
+
+
+def test_the_short_way_is_taken(net, monkeypatch):
+    state, data = net.state(), arrays(())
+    net.step(state, **data)
+    monkeypatch.setattr(net, "_call", None)
+    assert net.step(state, **data, out=room(()))["h"].shape == (6,)
+    net.parameters["h.rnn.b"] = np.full(6, 2.0)                                  # packed anew on this way, too
+    changed = net.step(state, **data)["h"]
+    net.parameters["h.rnn.b"] = np.zeros(6)
+    assert (changed > net.step(state, **data)["h"]).all()
+
+
+def spoilt():
+    x, k, out = arrays(())["x"], arrays(())["k"], room(())
+    yield {"x": x}
+    yield {"x": x, "k": k, "z": x}
+    yield {"x": x[:2], "k": k}
+    yield {"x": x.astype(complex), "k": k}
+    yield {"x": x, "k": np.array(4, np.int32)}
+    yield {"x": x, "k": np.array(-1, np.int32)}
+    yield {"x": x, "k": np.array(0.5)}
+    yield {"x": x, "k": k, "out": out | {"h": out["h"][:3]}}
+    yield {"x": x, "k": k, "out": out | {"h": out["h"].astype(float)}}
+    yield {"x": x, "k": k, "out": out | {"h": np.zeros(12, np.float32)[::2]}}
+    yield {"x": x, "k": k, "out": out | {"g": x}}
+    yield {"x": x, "k": k, "out": [1]}
+    locked = np.zeros(6, np.float32)
+    locked.flags.writeable = False
+    yield {"x": x, "k": k, "out": out | {"h": locked}}
+    shared = np.zeros(8, np.float32)
+    yield {"x": shared[:3], "k": k, "out": out | {"h": shared[2:]}}
+    yield {"x": x, "k": k, "out": {"h": shared[:6], "best": shared[5:6].view(np.int32).reshape(())}}
+
+
+@pytest.mark.parametrize("number, arguments", list(enumerate(spoilt())))
+def test_same_refusals(net, number, arguments):
+    refusals = []
+    for first in (True, False):
+        state = net.state()
+        if first:
+            net.step(state, **arrays(()), out=room(()))
+        before = state._memory.tobytes()
+        state._like = dict(state._like)
+        with pytest.raises(InputError) as caught:
+            net.step(state, **arguments)
+        refusals.append(str(caught.value))
+        assert state._memory.tobytes() == before and not state._busy.locked()
+    assert refusals[0] == refusals[1]
+
+
+def test_labels_of_many_frames(net):
+    state, data = net.state(2), arrays((5, 2))
+    net.run(state=state, **data)
+    data["k"][3, 1] = -1
+    with pytest.raises(InputError, match="label -1"):
+        net.run(state=state, **data)
+
+
+def test_other_shapes_types_and_orders_in_between(net):
+    state, data = net.state(), arrays((1,))
+    wanted = [net.run(state=state, x=data["x"], k=data["k"])["h"] for _ in range(3)]
+    state.reset()
+    forms = [data, {"x": data["x"].astype(float), "k": data["k"].astype(np.int64)},
+             {"x": data["x"].tolist(), "k": np.ma.array(data["k"])}]
+    for form, expected in zip(forms, wanted):
+        assert (net.run(state=state, **form)["h"] == expected).all()
+
+
+def test_a_state_in_use_is_refused(net):
+    state, data = net.state(), arrays(())
+    net.step(state, **data)
+    with state._busy, pytest.raises(InputError, match="another thread"):
+        net.step(state, **data)
+
+
+def test_two_threads_with_two_states(net):
+    found = {}
+
+    def work(seed):
+        state, frames = net.state(), [arrays((), seed * 100 + i) for i in range(200)]
+        found[seed] = [net.step(state, **f)["h"].tobytes() for f in frames]
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in (1, 2)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    for seed in (1, 2):
+        state = net.state()
+        for i, expected in enumerate(found[seed]):
+            state._like.clear()
+            assert net.step(state, **arrays((), seed * 100 + i))["h"].tobytes() == expected
