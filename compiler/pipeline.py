@@ -130,7 +130,8 @@ def compile_net(source: str, model: str | None = None, options: Options | None =
     place = built(source, model, options, sizes)
     return Net(load_module(place), seed=options.seed, threads=options.threads, check_numbers=options.check_numbers,
                variant=lambda probe: load_module(built(source, model, replace(options, probe=tuple(probe)), sizes)),
-               graph=lambda: Picture(elaborated(as_source(source), model, sizes)))
+               graph=lambda: Picture(elaborated(as_source(source), model, sizes)),
+               explain=lambda *call: explained(as_source(source), *call, options=options, sizes=sizes, model=model))
 
 
 def as_source(given: str) -> Source:
@@ -155,6 +156,25 @@ def built(source: str, model: str | None, options: Options, sizes: dict):
     if options.cache:
         cache.store(key, [s.name for s in program.sources if os.path.isfile(s.name)], place)
     return place
+
+
+# ---------------------------------------------------------------------------------------------- reasons
+
+def explained(source: Source, frames: int, streams: int, threads: int, options: Options | None = None,
+              sizes: dict | None = None, model: str | None = None, machine=None) -> str:
+    """The plan of a program in words, with predicted times on `machine` (None: this one, measured once)."""
+    from rnnc.explain import explain
+    from rnnc.target.measure import machine as this_machine
+    options = options or Options()
+    planned = schedules(source, options, sizes, model)
+    wanted = [planned[name] for name in ("run", "backprop", "vjp") if name in planned]
+    return explain(wanted, frames, streams, threads, machine or this_machine(), 8 if options.dtype == "float64" else 4)
+
+
+def schedules(source: Source, options: Options, sizes: dict | None = None, model: str | None = None) -> dict:
+    """The schedule of every function of the module."""
+    made = programs(forward(elaborated(source, model, sizes)), options.gradient)
+    return {name: planned_and_checked(program, name) for name, program in made.items()}
 
 
 # ---------------------------------------------------------------------------------------------- results

@@ -21,15 +21,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: forked.append(True))
 
 
+class Report(str):
+    """A text that shows itself as it is, also at the prompt and in a notebook."""
+
+    __repr__ = str.__str__
+
+
 class Net:
     """Made by `rnnc.compile`. `variant(probe)` builds the same program with inner signals as further outputs."""
 
     def __init__(self, module: Module, *, seed: int = 0, threads: int | None = None, check_numbers: bool = False,
-                 variant=None, graph=None, weights: Weights | None = None):
+                 variant=None, graph=None, explain=None,
+                 weights: Weights | None = None):
         self._probing = weights is not None    # a variant, which shows inner signals of its original
         self.module, self.manifest = module, module.manifest
         self.threads, self.check_numbers, self.seed = threads, check_numbers, seed
-        self._make_variant, self._make_graph = variant, graph
+        self._make_variant, self._make_graph, self._explain = variant, graph, explain
         self._weights = Weights(self.manifest, seed) if weights is None else weights
         self._border = Border(module)
         self._dtype = np.dtype(self.manifest["dtype"])
@@ -112,6 +119,16 @@ class Net:
         if self._graph is None and self._make_graph is not None:
             self._graph = self._make_graph()
         return self._graph
+
+    def explain(self, streams: int = 16, frames: int = 64, threads: int | None = None) -> "Report":
+        """The plan in words: which loop runs how and why, what it costs, what threads would bring. `print` it."""
+        for name, value in (("streams", streams), ("frames", frames), ("threads", threads)):
+            if not (value is None and name == "threads" or isinstance(value, int) and value > 0):
+                raise InputError(f"explain: {name} is {value!r}; a whole number from 1 is wanted")
+        if self._explain is None:
+            raise InputError("explain: this net was loaded from its module, without its program; "
+                             "`rnnc explain FILE` tells the same")
+        return Report(self._explain(frames, streams, threads or self._threads_asked or cores()))
 
     def touch(self) -> None:
         """Says that theta was written to."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["errors", "grammar", "templates", "samples", "front", "graph", "plan", "target", "draw", "pipeline", "cli",
-          "__main__"]                                                                                # low to high
+LAYERS = ["errors", "grammar", "templates", "samples", "front", "graph", "plan", "target", "draw", "explain",
+          "pipeline", "cli", "__main__"]                                                             # low to high
 SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 HOME = {name: ROOT / folder for name, folder in SETUP["package-dir"].items()}
 SOURCES = sorted(p for home in HOME.values() for p in home.rglob("*.py"))

@@ -3,8 +3,6 @@
 from rnnc.cli.console import Usage
 
 COMING = {
-    "explain": "tells which loop runs how and why, with predicted times",
-    "bench": "measures frames per second and the share of the machine's limits",
     "import": "brings weights and standard networks from other frameworks",
 }
 

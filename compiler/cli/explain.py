@@ -1,0 +1,152 @@
+"""`rnnc explain` and `rnnc bench`: what the plan is and should cost, and what it does cost here."""
+
+import argparse
+import json
+import statistics
+import time
+
+from rnnc.cli.console import Usage, note, patience
+from rnnc.cli.sources import add_program, find
+
+TURNS, SHORTEST = 7, 0.05                      # turns of a median; seconds that one lasts at least
+
+
+def add(commands) -> None:
+    command = commands.add_parser("explain", help="which loop runs how and why, with predicted times")
+    add_program(command)
+    add_call(command, positive, 16, None)
+    command.set_defaults(run=explain)
+
+    command = commands.add_parser("bench", help="frames a second, and the share of the machine's limits")
+    add_program(command)
+    add_call(command, several, [1, 16], None)
+    command.add_argument("--json", action="store_true", help="for machines")
+    command.set_defaults(run=bench)
+
+
+def add_call(command, number, streams, threads) -> None:
+    more = "" if number is positive else ", or several: 1,16"
+    command.add_argument("--streams", type=number, default=streams, metavar="B", help=f"sequences side by side{more}")
+    command.add_argument("--frames", type=positive, default=64, metavar="T", help="frames of a call (default: 64)")
+    command.add_argument("--threads", type=number, default=threads, metavar="N",
+                         help=f"default: every core that this process may use{more}")
+    command.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    command.add_argument("--inference", action="store_true", help="without gradients")
+
+
+def positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def several(text: str) -> list[int]:
+    return [positive(part) for part in text.split(",")]
+
+
+def wanted(options):
+    from rnnc import pipeline
+    return pipeline.Options(dtype=options.dtype, gradient=None if options.inference else "parameters")
+
+
+def explain(options) -> int:
+    from rnnc import pipeline
+    from rnnc.runtime.net import cores
+    program = find(options.file)
+    with patience(f"planning {program.stem}", options.progress):
+        text = pipeline.explained(program.source, options.frames, options.streams, options.threads or cores(),
+                                  wanted(options), dict(options.sizes), options.model)
+    print(text.rstrip("\n"))
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ bench
+
+def bench(options) -> int:
+    from rnnc import pipeline
+    from rnnc.plan.cost import cost
+    from rnnc.runtime.net import cores
+    from rnnc.target.measure import machine as this_machine
+    program, chosen, sizes = find(options.file), wanted(options), dict(options.sizes)
+    if program.path is None:
+        raise Usage("`rnnc bench` wants a file, not stdin")
+    with patience(f"compiling {program.stem}", options.progress):
+        net = pipeline.compile_net(str(program.path), options.model, chosen, sizes)
+        planned = pipeline.schedules(program.source, chosen, sizes, options.model)
+        machine = this_machine()
+    rows = []
+    for threads in options.threads or [cores()]:
+        if threads > cores():
+            note(f"{threads} threads asked for; this process may use {cores()}")
+            continue
+        net.threads = threads
+        for streams in options.streams:
+            calls = jobs(net, options.frames, streams)
+            for name, call in calls.items():
+                with patience(f"{name}, {streams} streams, {threads} threads", options.progress):
+                    seconds = median(call)
+                told = cost(planned[name], options.frames, streams, threads, machine, net.dtype.itemsize)
+                rows.append(row(name, options.frames, streams, threads, seconds, told, machine, net.dtype.itemsize))
+    if options.json:
+        print(json.dumps({"program": program.stem, "machine": machine.name, "dtype": options.dtype, "rows": rows},
+                         indent=2))
+    else:
+        print(f"{program.stem}, {options.frames} frames a call, {options.dtype}; {machine.name}")
+        print("\n".join(lines(rows)))
+    return 0
+
+
+def jobs(net, frames: int, streams: int) -> dict:
+    """One call of each function, on random inputs."""
+    import numpy as np
+    numbers = np.random.default_rng(1)
+    given = {name: values(signal, frames, streams, net.dtype, numbers) for name, signal in net.inputs.items()}
+    sought = {name: values(signal, frames, streams, net.dtype, numbers) for name, signal in net.targets.items()}
+    fresh, made = net.state(streams=streams), {}
+    if not given:                                               # nothing tells such a net how long a call is
+        given = {"frames": frames} if net.outputs else given
+    made["run"] = lambda: net.run(**given, state=fresh)
+    if "backprop" in net.manifest["functions"]:
+        made["backprop"] = lambda: net.backprop(**given, **sought, state=fresh)
+    return made
+
+
+def values(signal, frames: int, streams: int, dtype, numbers):
+    shape = (frames, streams, *signal.shape)
+    if signal.kind == "class":
+        return numbers.integers(0, signal.classes, shape).astype("int32")
+    if signal.kind == "flag":
+        return numbers.integers(0, 2, shape).astype("uint8")
+    return numbers.standard_normal(shape).astype(dtype)
+
+
+def median(call) -> float:
+    """Seconds of one call: the median of some turns, each of several calls if they are short."""
+    call()
+    start = time.perf_counter()
+    call()
+    times = max(1, int(SHORTEST / max(1e-9, time.perf_counter() - start)))
+    turns = []
+    for _ in range(TURNS):
+        start = time.perf_counter()
+        for _ in range(times):
+            call()
+        turns.append((time.perf_counter() - start) / times)
+    return statistics.median(turns)
+
+
+def row(name, frames, streams, threads, seconds, told, machine, number) -> dict:
+    products = told.total("products")
+    return {"function": name, "frames": frames, "streams": streams, "threads": threads, "seconds": seconds,
+            "frames_per_second": frames * streams / seconds, "flops_per_second": products / seconds,
+            "share_of_product_peak": products / seconds / (machine.peak * 4 / number * threads),
+            "share_of_prediction": told.seconds / seconds, "predicted_seconds": told.seconds}
+
+
+def lines(rows: list[dict]) -> list[str]:
+    made = [f"{'function':10}{'streams':>8}{'threads':>8}{'frames/s':>12}{'GFLOP/s':>9}{'of peak':>9}{'predicted':>11}"]
+    for r in rows:
+        made.append(f"{r['function']:10}{r['streams']:8}{r['threads']:8}{r['frames_per_second']:12,.0f}"
+                    f"{r['flops_per_second'] / 1e9:9.1f}{100 * r['share_of_product_peak']:8.0f}%"
+                    f"{r['frames'] * r['streams'] / r['predicted_seconds']:11,.0f}")
+    return made

@@ -1,0 +1,314 @@
+"""What a schedule costs: operations, bytes, meetings, and the time they take on a machine, for a T, B and threads.
+
+In: a schedule, a shape of call, a `Machine`. Out: `Cost`, stage by stage. The one idea: follow the slowest thread. It
+gets whole panels or whole row blocks (as `rn_split` deals them); a tile takes as long as its arithmetic or as reading
+its panel, whichever is longer; equations add their own time; whoever is done waits at the meeting.
+"""
+
+from dataclasses import dataclass, replace
+from math import ceil, inf, log2
+
+from rnnc.graph.nodes import FRAME, Graph
+from rnnc.plan.machine import Machine
+from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Sweep, UnitKernel
+
+# Elementwise operators that cost as much as a tanh; those that cost some additions; the others cost one.
+FUNCTIONS = frozenset("exp log sigmoid tanh softplus erf sin cos pow softmax logsoftmax logsumexp".split())
+SLOW = {"div": 6, "sqrt": 6, "mod": 8, "floor": 2, "where": 2}
+FREE = frozenset("slice reshape column broadcast identity stop_gradient real".split())
+GROUP = 384 << 10                              # bytes of panels that meet all row blocks before the next ones do
+LOOSE = 0.15                                   # share of a tile's speed that products of a row kernel reach
+ENDLESS = 1 << 20                              # as many threads as could be of any use
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """One stage over the whole call. Operations and bytes are of all threads together, seconds of the slowest."""
+
+    stage: int
+    steps: int                                 # that must follow one another
+    meetings: int
+    products: float                            # operations of matrix products (a multiply-add is two)
+    equations: float                           # numbers made by equations, times their operators
+    functions: float                           # of these, the ones made by tanh and its kin
+    weights: float                             # bytes of matrices that one step reads
+    values: float                              # bytes of signals read and written
+    seconds: float
+    arithmetic: float                          # parts of `seconds`: tiles bound by arithmetic,
+    reading: float                             # tiles bound by reading their matrix,
+    elementwise: float                         # equations,
+    waiting: float                             # meetings and the work around a kernel
+    level: str                                 # which memory holds a thread's share of the matrices
+
+    @property
+    def limit(self) -> str:
+        parts = {"arithmetic": self.arithmetic, f"reading matrices from {self.level}": self.reading,
+                 "equations": self.elementwise, "meetings and overhead": self.waiting}
+        return max(parts, key=parts.get)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one call."""
+
+    frames: int
+    streams: int
+    threads: int
+    stages: tuple[StageCost, ...]
+    overhead: float                            # seconds of the call itself
+
+    @property
+    def seconds(self) -> float:
+        return self.overhead + sum(s.seconds for s in self.stages)
+
+    def total(self, what: str) -> float:
+        return sum(getattr(s, what) for s in self.stages)
+
+
+@dataclass
+class Work:
+    """Of one kernel over some rows: all threads' operations and bytes, the slowest thread's seconds."""
+
+    products: float = 0
+    equations: float = 0
+    functions: float = 0
+    weights: float = 0
+    values: float = 0
+    arithmetic: float = 0
+    reading: float = 0
+    elementwise: float = 0
+    waiting: float = 0
+
+    def add(self, other: "Work", times: float = 1) -> None:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value * times)
+
+
+def cost(made: Schedule, frames: int, streams: int, threads: int, machine: Machine, number: int = 4) -> Cost:
+    """`number`: bytes of a number. No packing of weights: it is paid once, after they change."""
+    return Costs(made, frames, streams, threads, machine, number).all()
+
+
+def least(made: Schedule, frames: int, streams: int, machine: Machine, number: int = 4) -> Cost:
+    """The critical path: as many threads as could be of use, that meet for free and hold their matrices in L1."""
+    free = replace(machine, meeting=0.0, region=0.0, call=0.0, begin=0.0, row=0.0, memory=inf)
+    return cost(made, frames, streams, ENDLESS, free, number)
+
+
+class Costs:
+    """The run of one question."""
+
+    def __init__(self, made: Schedule, frames: int, streams: int, threads: int, machine: Machine, number: int):
+        self.made, self.graph = made, made.graph
+        self.frames, self.streams, self.threads, self.machine = frames, streams, threads, machine
+        self.number = number
+        self.lanes = max(1, machine.lanes * 4 // number)
+        self.slow = number / 4                                  # float64 goes at half the speed
+        self.step_of = {s: step for step in made.steps for s in step.stages}
+
+    def all(self) -> Cost:
+        found = tuple(self.stage(i, stage) for i, stage in enumerate(self.made.stages))
+        region = self.machine.region if self.threads > 1 else 0.0
+        return Cost(self.frames, self.streams, self.threads, found, region)
+
+    # -------------------------------------------------------------------------------------------- stages
+
+    def stage(self, number: int, stage) -> StageCost:
+        rows = self.frames * self.streams
+        step = self.step_of.get(number)
+        chunk = min(rows, step.rows) if step and step.rows else rows
+        chunks = ceil(rows / max(1, chunk))
+        work, steps, meetings, resident = Work(), 1, chunks, 0.0
+        match stage:
+            case Map(kernels=kernels):
+                resident = sum(self.share(k, chunk) * self.bytes_of(k) for k in kernels)
+                for kernel in kernels:
+                    work.add(self.kernel(kernel, chunk, resident, chunk, False), rows / chunk)
+            case Sweep(frames=block, phases=phases, meets=meets):
+                kernels = [pair for phase in phases for pair in phase.kernels]
+                reach = max((offset for _, offset in kernels), default=0)
+                steps = ceil((self.frames + reach) / block)
+                at_once = min(block, self.frames) * self.streams
+                resident = sum(self.share(k, at_once) * self.bytes_of(k) for k, _ in kernels)
+                for kernel, _ in kernels:
+                    if meets:
+                        work.add(self.kernel(kernel, at_once, resident, chunk, True), rows / at_once)
+                    else:
+                        work.add(self.alone(kernel, chunk), self.frames)
+                meetings = steps * len(phases) + chunks if meets else chunks
+                steps *= len(phases)
+            case Fold(nodes=nodes):
+                for n in nodes:
+                    work.add(self.fold(n, rows, chunk, chunks))
+            case Once(kernel=kernel):
+                work.add(self.numbers(kernel.body, 1, 1, 0, kernel.stores))
+        meet = self.machine.meeting * ceil(log2(self.threads)) if self.threads > 1 else 0.0
+        work.waiting += meetings * meet
+        weights = sum(self.bytes_of(k) for k in kernels_of(stage))
+        seconds = work.arithmetic + work.reading + work.elementwise + work.waiting
+        return StageCost(number, steps, meetings if self.threads > 1 else 0, work.products, work.equations,
+                         work.functions, weights, work.values, seconds, work.arithmetic, work.reading,
+                         work.elementwise, work.waiting, self.machine.level(resident, self.used(resident)))
+
+    def used(self, _: float = 0) -> int:
+        """Cores that share what is shared: no more than any machine has."""
+        return min(self.threads, 256)
+
+    # -------------------------------------------------------------------------------------------- kernels
+
+    def bytes_of(self, kernel: Kernel) -> float:
+        """A kernel's packed matrices."""
+        if isinstance(kernel, RowKernel):
+            return 0.0
+        blocks = ceil(kernel.width / self.lanes)
+        return float(sum(p.inner * len(p.gates) * blocks * self.lanes * self.number for p in kernel.panels))
+
+    def tiles(self, kernel: UnitKernel, rows: int) -> tuple[int, int, int]:
+        """Row blocks and panels of a kernel, and the rows that a block may have."""
+        widest = max((len(p.gates) for p in kernel.panels), default=1) * kernel.spread
+        most = self.machine.most_rows(widest) if kernel.panels else 1
+        blocks = 1 if kernel.ordered else ceil(rows / most)
+        return blocks, ceil(kernel.width / (self.lanes * kernel.spread)), most
+
+    def dealt(self, kernel: UnitKernel, rows: int) -> tuple[int, int]:
+        """Row blocks and panels of the thread that has most: the rule of rn_split."""
+        blocks, panels, _ = self.tiles(kernel, rows)
+        n = self.threads
+        if n == 1:
+            return blocks, panels
+        if n == ENDLESS and kernel.panels:
+            return 1, 1
+        if panels >= 8 * n or panels >= n and (panels % n == 0 or blocks < n) or panels >= blocks and blocks < n:
+            return blocks, ceil(panels / n)
+        return ceil(blocks / n), panels
+
+    def share(self, kernel: Kernel, rows: int) -> float:
+        """The part of a kernel's matrices that one thread reads."""
+        if isinstance(kernel, RowKernel):
+            return 0.0
+        return self.dealt(kernel, rows)[1] / self.tiles(kernel, rows)[1]
+
+    def kernel(self, kernel: Kernel, rows: int, resident: float, chunk: int, in_loop: bool) -> Work:
+        """One run of a kernel over `rows` rows; its values are shared with a chunk of `chunk` rows."""
+        if isinstance(kernel, RowKernel):
+            return self.numbers(kernel.body, rows, ceil(rows / min(self.threads, rows)), chunk, kernel.stores)
+        blocks, panels, _ = self.tiles(kernel, rows)
+        my_blocks, my_panels = self.dealt(kernel, rows)
+        per_block = rows / blocks
+        mine = max(1.0, rows * my_blocks / blocks) * min(kernel.width, my_panels * self.lanes * kernel.spread)
+        done = self.numbers(kernel.body, rows, mine / kernel.width, chunk, kernel.stores, kernel)
+        for panel in kernel.panels:
+            vectors = len(panel.gates) * kernel.spread
+            size = panel.inner * vectors * self.lanes * self.number
+            operations = 2.0 * panel.inner * vectors * self.lanes * per_block
+            compute = operations / self.machine.tile(vectors, per_block) * self.slow
+            first = size / self.machine.rate(resident, self.used())
+            again = size / self.machine.rate(min(resident, max(size, GROUP)), self.used())
+            for seconds, times in ((first, my_panels), (again, my_panels * (my_blocks - 1))):
+                if seconds > compute:
+                    done.reading += times * seconds
+                else:
+                    done.arithmetic += times * compute
+            done.waiting += self.machine.begin * my_panels * my_blocks
+            done.products += 2.0 * panel.inner * len(panel.gates) * kernel.width * rows
+            done.weights += size * blocks * panels
+        pointers = len(kernel.stores) + len(kernel.panels) + 2
+        largest = max((p.inner * len(p.gates) * kernel.spread * self.lanes * self.number for p in kernel.panels),
+                      default=GROUP)
+        groups = ceil(my_panels / max(1, GROUP // largest))     # rows are found anew for each group of panels
+        done.waiting += self.machine.call + self.machine.row * pointers * my_blocks * per_block * groups
+        return done
+
+    def alone(self, kernel: Kernel, chunk: int) -> Work:
+        """One frame of a loop whose threads never meet."""
+        if isinstance(kernel, RowKernel):
+            mine = ceil(self.streams / min(self.threads, self.streams))
+            return self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores)
+        done = self.kernel(kernel, self.streams, 0.0, chunk, True)
+        return done
+
+    # -------------------------------------------------------------------------------------------- equations
+
+    def numbers(self, body, rows: float, mine: float, chunk: int, stores, kernel=None) -> Work:
+        """Equations over `rows` rows, of which the slowest thread has `mine`."""
+        graph, done = self.graph, Work()
+        loaded = set()
+        here = set(body) | ({g.node for g in kernel.gates} if kernel else set())
+        seconds = 0.0
+        for n in body:
+            node = graph[n]
+            if node.op in FREE:
+                continue
+            size = node.size
+            if node.op in ("matmul", "outer"):
+                inner = self.inner(n)
+                done.products += 2.0 * inner * size * rows
+                seconds += 2.0 * inner * size / (self.machine.tile(1, 4) * LOOSE) * self.slow
+                continue
+            size = max([size, *(graph[r.node].size for r in node.args if graph[r.node].domain == FRAME)])
+            padded = ceil(size / self.lanes) * self.lanes if size > 1 else 1
+            if node.op in FUNCTIONS:
+                done.functions += size * rows
+                seconds += padded * self.machine.function * self.slow
+            else:
+                seconds += padded * self.machine.plain * SLOW.get(node.op, 1) * self.slow
+            done.equations += size * rows
+            loaded |= {r for r in node.args if graph[r.node].domain == FRAME and r.node not in here or r.delay}
+        moved = sum(graph[r.node].size for r in loaded) + sum(graph[n].size for n in stores)
+        done.values = moved * rows * self.number
+        rate = self.machine.rate(moved * self.number * chunk * mine / max(rows, 1), self.used())
+        done.elementwise = mine * (seconds + moved * self.number / rate)
+        return done
+
+    def inner(self, n: int) -> int:
+        node = self.graph[n]
+        if node.op == "outer":
+            return 1
+        total = 1.0
+        for read in node.args:
+            total *= self.graph[read.node].size
+        return max(1, round(total / node.size) if len(self.graph[node.args[1].node].shape) == 1
+                   else round((total / node.size) ** 0.5))
+
+    def fold(self, n: int, rows: int, chunk: int, chunks: int) -> Work:
+        """A sum over frames: threads own pieces of the result."""
+        graph, node, done = self.graph, self.graph[n], Work()
+        sizes = [graph[r.node].size for r in node.args]
+        done.values = float(sum(sizes) * rows * self.number)
+        near = self.machine.rate(min(rows, chunk) * sum(sizes) * self.number, self.used())
+        if node.op == "fold_outer":
+            pieces = ceil(sizes[0] / (self.lanes * 4))
+            part = ceil(pieces / self.threads) / pieces
+            done.products = 2.0 * sizes[0] * sizes[1] * rows
+            speed = self.machine.tile(4, self.machine.most_rows(4)) * min(1.0, sizes[0] / (pieces * self.lanes * 4))
+            done.arithmetic = done.products * part / speed * self.slow
+            kept = float(node.size * self.number)
+            done.reading = 2 * kept * part * chunks / self.machine.rate(kept * part, self.used())
+            # The deltas are packed first, and every strip of the other operand is read for each piece.
+            done.elementwise = (3 * sizes[0] * part + sizes[1]) * rows * self.number / near
+        else:
+            part = 1 / min(self.threads, max(1, ceil(sizes[0] / self.lanes)))
+            done.equations = float(sizes[0] * rows)
+            done.elementwise = part * (done.values / near + sizes[0] * rows * self.machine.plain * self.slow)
+        return done
+
+
+def kernels_of(stage) -> list[Kernel]:
+    match stage:
+        case Map(kernels=kernels):
+            return list(kernels)
+        case Sweep(phases=phases):
+            return [k for phase in phases for k, _ in phase.kernels]
+        case Once(kernel=kernel):
+            return [kernel]
+    return []
+
+
+def nodes_of(graph: Graph, stage) -> set[int]:
+    """What a stage computes, products and what they absorbed included."""
+    found = set(stage.nodes) if isinstance(stage, Fold) else set()
+    for kernel in kernels_of(stage):
+        found |= set(kernel.body)
+        for gate in getattr(kernel, "gates", ()):
+            found |= {gate.node, *gate.absorbed}
+    return found
