@@ -4,9 +4,10 @@ The error of each number may be 50 times the first-order running bound that the 
 that stands on a kink (a comparison, relu, max … nearer to its switching point than its bound) is drawn again.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
+
 from rnnc import pipeline
 from rnnc.graph import oracle
 from rnnc.graph.gradient import gradient, vjp
@@ -124,7 +125,7 @@ def against(net: Net, graph: Graph, data: Data, answers: dict, dtype: str) -> di
     fresh = lambda: {"state": net.state(streams=data.streams)}
     state = net.state(streams=data.streams)
     out = net.run(**data.inputs, state=state, starts=data.starts, **frames_of(data)) if graph.outputs else {}
-    for name, n in graph.outputs.items():
+    for name in graph.outputs:
         found.append((f"output {name}", out[name], wanted.outputs[name], wanted.bounds.outputs[name]))
     if "evaluate" in answers:
         score = net.evaluate(**data.inputs, **data.targets, **fresh(), starts=data.starts, weight=data.weight,
@@ -135,6 +136,11 @@ def against(net: Net, graph: Graph, data: Data, answers: dict, dtype: str) -> di
         state = net.state(streams=data.streams)
         loss = net.backprop(**data.inputs, **data.targets, state=state, starts=data.starts, weight=data.weight,
                             **frames_of(data, data.targets, data.weight))
+        once = net.gradient.copy()
+        net.backprop(**data.inputs, **data.targets, state=net.state(streams=data.streams), starts=data.starts,
+                     weight=data.weight, accumulate=True, **frames_of(data, data.targets, data.weight))
+        assert np.array_equal(net.gradient, 2 * once, equal_nan=True), "a gradient added to itself is not twice it"
+        net.gradient[...] = once
         result = answers["backprop"]
         found.append(("loss", loss, result.scores["loss"], result.bounds.scores["loss"]))
         for name, value in result.gradients.items():

@@ -11,9 +11,9 @@ int32_t int64_t uint8_t uint32_t size_t NULL"""
 OURS = """real c r u p q t t0 t1 j n panels frames k low high first rows part group group_end block from to sums
 T B R since left packed zeros flags ones scratch folders team thread"""
 RESERVED = frozenset(f"{C_WORDS} {OURS}".split())
-SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
+SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums|near)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
                     ".*_(before|after)_[0-9]+")
-MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|i|(past|next)[0-9]+)")
+MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|i|u|(past|next)[0-9]+)")
 
 
 def flat(path: str) -> str:
