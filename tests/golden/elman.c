@@ -1,4 +1,4 @@
- elman */
+/* ================================================================================================ elman */
 typedef struct elman_weights {
     float values[42];
 } elman_weights;
