@@ -101,13 +101,22 @@ class Net:
 
     @property
     def theta(self) -> np.ndarray:
-        """All parameters, trainable ones first; call `touch()` after writing."""
+        """All parameters, trainable ones first; call `touch()` after writing into it. Assignment copies and touches."""
         return self._weights.theta
+
+    @theta.setter
+    def theta(self, value) -> None:
+        self._weights.assign(self._weights.theta, value, "theta")
+        self._weights.touch()
 
     @property
     def gradient(self) -> np.ndarray:
         """As long as theta; the part of frozen parameters stays zero."""
         return self._weights.gradient
+
+    @gradient.setter
+    def gradient(self, value) -> None:
+        self._weights.assign(self._weights.gradient, value, "gradient")
 
     @property
     def trainable(self) -> int:
@@ -143,7 +152,7 @@ class Net:
 
     def state(self, streams: int = 1) -> State:
         """A fresh state."""
-        if not isinstance(streams, (int, np.integer)) or streams < 1:
+        if not isinstance(streams, (int, np.integer)) or not 1 <= streams < 2**31:
             raise InputError(f"streams: {streams!r} is not a number of streams")
         return State(self.module, int(streams))
 

@@ -40,15 +40,22 @@ class Weights:
 
     def fitting(self, name: str, value) -> np.ndarray:
         """`value` as it would be stored under `name`, or a refusal."""
-        piece = self.piece(self.theta, name)
+        return self.like(self.piece(self.theta, name), value, f"parameters[{name!r}]")
+
+    def assign(self, vector: np.ndarray, value, what: str) -> None:
+        """A whole flat vector at once, copied; also what `net.theta *= 2` ends with."""
+        vector[...] = self.like(vector, value, what)
+
+    def like(self, piece: np.ndarray, value, what: str) -> np.ndarray:
+        """`value` with the number type of a net, if it has the shape of `piece`."""
         try:
             array = np.asarray(value)
         except (ValueError, TypeError, RuntimeError):
-            raise InputError(f"parameters[{name!r}]: this is not an array") from None
+            raise InputError(f"{what}: this is not an array") from None
         if array.dtype.kind not in "fiub":
-            raise InputError(f"parameters[{name!r}]: real numbers are wanted, not {array.dtype}")
+            raise InputError(f"{what}: real numbers are wanted, not {array.dtype}")
         if array.shape != piece.shape:
-            raise InputError(f"parameters[{name!r}]: got shape {list(array.shape)}, wanted {list(piece.shape)}")
+            raise InputError(f"{what}: got shape {list(array.shape)}, wanted {list(piece.shape)}")
         return array.astype(self.dtype, copy=False)
 
 

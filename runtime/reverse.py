@@ -75,8 +75,11 @@ def _after(net, given, streams: int) -> State | None:
         if given.streams != streams:
             raise InputError(f"cotangent of the state: it has {given.streams} streams, wanted {streams}")
         return given
+    if not isinstance(given, dict):
+        raise InputError(f"cotangent of the state: a state, or a dict from signal to array, is wanted, not "
+                         f"{type(given).__name__}")
     made = State(net.module, streams)
-    for name, value in dict(given).items():
+    for name, value in given.items():
         view, array = made[name], arrays.real(value, f"cotangent of the state, {name}", net.dtype)
         if view.dtype != net.dtype:
             raise InputError(f"cotangent of the state, {name}: labels have no gradient")

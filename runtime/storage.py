@@ -23,9 +23,11 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as fault:
         with contextlib.suppress(OSError):
             os.unlink(name)
+        if isinstance(fault, OSError) and fault.filename is None:       # a full disk does not say which
+            fault.filename = str(path)
         raise
     with contextlib.suppress(OSError):         # the rename itself
         folder = os.open(path.parent, os.O_RDONLY)
@@ -67,6 +69,8 @@ def load(net, path, strict: bool, rename: dict) -> None:
 def read(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays and metadata of a safetensors file."""
     from safetensors import SafetensorError, safe_open
+    if os.path.isdir(path):
+        raise InputError(f"{path} is a folder; a safetensors file is wanted")
     try:
         with safe_open(os.fspath(path), framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})

@@ -297,12 +297,40 @@ def test_parameters(net):
     assert "c" not in net.gradients and list(net.gradients) == ["W", "E", "U", "V"]
 
 
+def test_flat_vectors_may_be_assigned():
+    net = tiny(seed=5)
+    before = net.run(**without(inputs(2, 1), "y"))["p"]
+    net.theta *= 0.5                           # in place, then assigned: packed weights are stale without touch()
+    assert not np.array_equal(net.run(**without(inputs(2, 1), "y"))["p"], before)
+    place = net.theta.ctypes.data
+    net.theta = (net.theta * 2).tolist()
+    assert np.allclose(net.run(**without(inputs(2, 1), "y"))["p"], before) and net.theta.ctypes.data == place
+    net.gradient = np.ones(net.gradient.size)
+    net.gradient *= 3
+    assert (net.gradient == 3).all()
+    for value, message in [(np.zeros(3), "theta: got shape"), ("x", "theta: real numbers"), (2.0, "theta: got shape")]:
+        with pytest.raises(InputError, match=message):
+            net.theta = value
+
+
 def test_first_values_depend_on_seed_and_path_only():
     a, b, c = tiny(seed=1), tiny(seed=1), tiny(seed=2)
     assert (a.theta == b.theta).all() and not np.allclose(a.parameters["W"], c.parameters["W"])
     u = a.parameters["U"]
     assert np.allclose(u @ u.T, np.eye(3)) and (a.parameters["c"] == 0.5).all()
     assert np.allclose(tiny("float32", seed=1).theta, a.theta, atol=1e-6)
+
+
+def test_faults_of_files_name_the_file(net, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+    with monkeypatch.context() as disk:
+        disk.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left on device: .*m.safetensors"):
+            net.save(tmp_path / "m.safetensors")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="is a folder"):
+        net.load(tmp_path)
 
 
 def test_save_and_load(net, tmp_path):

@@ -4,6 +4,7 @@ Every file is written whole beside its place and renamed. The list of files writ
 """
 
 import argparse
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -43,9 +44,17 @@ def add(commands) -> None:
     command.add_argument("--inference", action="store_true", help="without training")
     command.add_argument("--weights", metavar="FILE", type=Path, help="parameters (.safetensors) to deliver with it")
     command.add_argument("--embed-weights", action="store_true", help="weights as C, packed, instead of a file")
-    command.add_argument("--prefix", metavar="NAME", help="of every name in the C (the model's name)")
+    command.add_argument("--prefix", metavar="NAME", type=identifier,
+                         help="of every name in the C (the model's name)")
     command.add_argument("--no-openmp", action="store_true", help="one thread, or threads of the host")
     command.set_defaults(run=build)
+
+
+def identifier(text: str) -> str:
+    """An argument type: what a name in C may begin with."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot begin a name in C: a letter, then letters, digits and _")
+    return text
 
 
 def kinds(text: str) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
     widest = max(t.widest for t in texts)
     return {
         "name": name, "file": name, "upper": name.upper(), "guard": f"RNNC_{name.upper()}_H", "version": model.version,
-        "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flags + " -lm",
+        "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flags,
         "total": total, "trainable": trainable, "weights_length": max(1, total),
         "params": [{"name": member(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
                     "offset": places[p.name]} for p in sorted(graph.params, key=lambda p: places[p.name])],

@@ -102,6 +102,8 @@ def size(expr: tree.Expr, at: At, owner: str) -> Size:
     value = whole(expr, at, "a positive integer")
     if value < 1:
         raise Stop("E0309", f"a size must be at least 1, not {value}", expr.span)
+    if value >= 2**31:
+        raise Stop("E0309", f"a size of {value} is more than the C can count", expr.span)
     return Size(value, *origin(expr, at, owner))
 
 
