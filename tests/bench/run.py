@@ -56,6 +56,7 @@ def main() -> int:
     ask.add_argument("--quick", action="store_true", help="three short turns each, for a first look")
     ask.add_argument("--rounds", type=int, help="turns of each (9)")
     ask.add_argument("--seconds", type=float, help="of a turn (0.2)")
+    ask.add_argument("--patience", type=float, default=2, help="seconds to wait for a quiet machine, each turn (2)")
     ask.add_argument("--out", type=Path, help="folder of bench.json and bench.md (none)")
     args = ask.parse_args()
     rounds, least = args.rounds or (3 if args.quick else 9), args.seconds or (0.05 if args.quick else 0.2)
@@ -80,7 +81,8 @@ def main() -> int:
                     for name in names:
                         if name not in alive:
                             alive[name] = Peer(name, threads, switch, log)
-                    found = compete(w, [alive[n] for n in names if alive[n].alive], rounds, least, tell)
+                    found = compete(w, [alive[n] for n in names if alive[n].alive], rounds, least,
+                                    args.patience, tell)
                     print(table.line(w, found, limits, threads), file=sys.stderr, flush=True)
                     rows += found
             finally:

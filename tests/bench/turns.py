@@ -2,7 +2,8 @@
 that no waiting thread takes a core. Noise of the machine then hits all alike.
 
 A turn's seconds are wall time per call; of one thread, processor time, which other programs cannot lengthen much. A
-turn of several threads says what share of the machine others used meanwhile, and a disturbed one is repeated.
+turn of several threads waits a while for the machine to be quiet, says what share of it others used meanwhile, and is
+repeated if that was much.
 """
 
 import json
@@ -106,7 +107,19 @@ def busy() -> float:
     return sum(int(fields[i]) for i in (0, 1, 2, 5, 6, 7)) / os.sysconf("SC_CLK_TCK")
 
 
-def turn(peer: Peer, least: float) -> dict:
+def settle(patience: float, look: float = 0.1) -> None:
+    """Waits until nobody else works, but not for ever; all peers are stopped now."""
+    end = time.perf_counter() + patience
+    while time.perf_counter() < end:
+        before = busy()
+        time.sleep(look)
+        if busy() - before <= look * QUIET * (os.cpu_count() or 1) + 0.01:
+            return
+
+
+def turn(peer: Peer, least: float, patience: float) -> dict:
+    if peer.threads > 1:
+        settle(patience)
     before, start = busy(), time.perf_counter()
     found = peer.ask("time", least)
     wall = time.perf_counter() - start
@@ -117,7 +130,7 @@ def turn(peer: Peer, least: float) -> dict:
     return found
 
 
-def compete(workload, peers: list[Peer], rounds: int, least: float, tell) -> list[Row]:
+def compete(workload, peers: list[Peer], rounds: int, least: float, patience: float, tell) -> list[Row]:
     """All peers that can do the workload, in turns; who starts moves on from round to round."""
     rows: list[tuple[Peer, Row]] = []
     for peer in peers:
@@ -132,10 +145,10 @@ def compete(workload, peers: list[Peer], rounds: int, least: float, tell) -> lis
         shift = count % max(1, len(rows))
         for peer, row in [*rows[shift:], *rows[:shift]]:
             try:
-                found = turn(peer, least)
+                found = turn(peer, least, patience)
                 if peer.threads > 1 and found["others"] > QUIET:     # once more; both are kept, the quiet ones count
                     row.turns.append(found)
-                    found = turn(peer, least)
+                    found = turn(peer, least, patience)
                 row.turns.append(found)
             except Fault as fault:
                 tell(f"{workload.id} {peer.name}: {fault}")
