@@ -27,15 +27,8 @@ def plan(text: str, program: str = "backprop", gradient: str = "parameters") -> 
 
 def layer(equations: str, inputs: str = "input x : [6]", size: str = "[n]") -> str:
     """A model of 20 units with a loss, whose last signal is h."""
-    return f"""
-model m(n = 20) {{
-    {inputs}
-    target y : {size}
-    {equations}
-    output h
-    loss   mse(h, y)
-}}
-"""
+    body = f"{inputs}\ntarget y : {size}\n{equations}\noutput h\nloss mse(h, y)"
+    return f"model m(n = 20) {{\n{body}\n}}\n"
 
 
 LSTM = layer("h = lstm(n)(x)")
