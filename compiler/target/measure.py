@@ -46,7 +46,7 @@ def machine(again: bool = False) -> Machine:
 
 def source() -> str:
     pasted = [(files("rnnc.runtime") / name).read_text() for name in FIXED]
-    probe = (files("rnnc.target") / "limits.c").read_text()
+    probe = (files("rnnc.runtime") / "limits.c").read_text()
     return "\n".join(["#define RN_DOUBLE 0", *pasted, probe])
 
 
