@@ -314,6 +314,12 @@ static void threads_of_the_host(void) {
     free(one);
 }
 
+static void threads_of_its_own_choice(void) {
+    const charlm_tuning slow = {NULL, NULL, 1e3};             /* a machine on which every thread would pay */
+    const float loss = backprop(NULL, 1, 0);
+    CHECK(backprop(NULL, 0, 0) == loss && backprop(&slow, 0, 0) == loss && backprop(NULL, 100, 0) == loss);
+}
+
 /* Two callers at once, each with a state and a workspace of its own, on the same weights. */
 static void *caller(void *argument) {
     float *to = argument;
@@ -340,6 +346,7 @@ int main(int count, char **arguments) {
     prepare();
     threads_of_the_host();
     callers_at_once();
+    threads_of_its_own_choice();
     if (count < 2 || strcmp(arguments[1], "hosted")) {
         probabilities_add_up();
         steps_equal_a_run();
