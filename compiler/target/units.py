@@ -52,7 +52,8 @@ class UnitWriter:
         statements = [*gates, *self.loads.values(), *values, *map(self.store, stores)]
         widest = max((p.vectors for p in panels), default=1)
         bytes_ = max(4 * sum(p.inner * p.vectors * 16 for p in panels), 1)
-        by_number = any(re.search(r"\br\b", line) for line in (*self.scalar_lines, *statements))
+        by_number = any(re.search(r"\br\b", re.sub(r"/\*.*?\*/", "", line))      # a remark may name a signal r
+                        for line in (*self.scalar_lines, *statements))
         return UnitView(name, title, lines, self.width, widest, kernel.spread,
                         max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
                         tuple(self.pointers.values()), tuple(self.targets.values()),
