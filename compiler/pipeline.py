@@ -201,7 +201,8 @@ def emit_graph(graph: Graph, options: Options, source: str = ""):
     for name, program in programs(simple, options.gradient).items():
         planned.append(planned_and_checked(program, name))
     named = Model(options.prefix or graph.name, simple, options.dtype, rnnc.__version__, hash_,
-                  os.path.basename(source), options.counting, lookahead(graph), probes(graph))
+                  os.path.basename(source), options.counting, lookahead(graph), probes(graph),
+                  options.target, options.openmp)
     return emit_c(named, planned)
 
 

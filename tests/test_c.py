@@ -119,6 +119,11 @@ def test_gcc_is_silent_at_the_documented_line(emitted, tmp_path, name):
     command(have("gcc"), *flags, *STRICT, "-c", written(tmp_path, made), "-o", tmp_path / "m.o")
 
 
+def test_the_line_is_that_of_the_target(emitted):
+    line = documented(emitted("moving_average", target="x86-64-v3", openmp=False))
+    assert "-march=x86-64-v3" in line and "-fopenmp" not in line
+
+
 LINES = [("-O2", "-march=native", "-fopenmp"), ("-O2", "-march=native"), ("-O2", "-march=x86-64-v2", "-fopenmp"),
          ("-O3", "-march=x86-64-v3"), ("-O2", "-march=x86-64-v4")]
 

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from rnnc.graph.nodes import INT, Graph, Read
 from rnnc.target.access import stride
+from rnnc.target.build import FLAGS
 from rnnc.target.names import member
 from rnnc.target.pool import Pool
 
@@ -92,7 +93,6 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
     for t in texts:
         for key, kind in t.fields.items():
             fields[key] = kind
-    flags = "-std=c11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp"
     programs = []
     seen: set[str] = set()
     for t in texts:
@@ -107,7 +107,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
     widest = max(t.widest for t in texts)
     return {
         "name": name, "file": name, "upper": name.upper(), "guard": f"RNNC_{name.upper()}_H", "version": model.version,
-        "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flags,
+        "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flag_line(model),
         "total": total, "trainable": trainable, "weights_length": max(1, total),
         "params": [{"name": member(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
                     "offset": places[p.name]} for p in sorted(graph.params, key=lambda p: places[p.name])],
@@ -133,6 +133,12 @@ def straight(run) -> dict:
     """Whether a step of one stream gets code of its own: where calls and loops over one row are felt (beyond 20 us of
     products they are not), and the code stays small."""
     return {"work": float(run.work), "straight": run.work < 1e6 and len(run.functions) <= 64}
+
+
+def flag_line(model) -> str:
+    """What the header tells to compile with. `native` is what every compiler for x86 understands."""
+    machine = {"native": "native", "aarch64": "armv8-a"}.get(model.target, model.target)
+    return " ".join([*FLAGS, f"-march={machine}", *["-fopenmp"] * model.openmp])
 
 
 def size(shape) -> int:

@@ -42,6 +42,8 @@ class Model:
     counting: bool = False
     lookahead: dict | None = None
     probes: tuple[dict, ...] = ()              # every named signal of the program, as written
+    target: str = "native"                     # the processor, and whether with OpenMP: for the header's flag line
+    openmp: bool = True
 
 
 def offsets(graph: Graph) -> dict[str, int]:
