@@ -78,13 +78,14 @@ def forward(graph: Graph) -> Graph:
 
 def programs(graph: Graph, gradient: str | None) -> dict[str, Graph]:
     """The forward graph becomes one graph per function of the module, each with only what that function needs."""
-    from rnnc.graph.gradient import gradient as differentiate, vjp
+    from rnnc.graph.gradient import gradient as differentiate, only_values, vjp
     from rnnc.graph.scores import scores
     from rnnc.graph.simplify import simplify
     from rnnc.plan.regroup import compact
-    made = {"run": runnable(graph)}
+    plain = only_values(graph)
+    made = {"run": runnable(plain)}
     if graph.losses or graph.metrics:
-        made["evaluate"] = compact(replace(scores(graph), outputs={}, losses={}, metrics={}))
+        made["evaluate"] = compact(replace(scores(plain), outputs={}, losses={}, metrics={}))
     if graph.losses and gradient is not None:
         joint = differentiate(graph)
         made["backprop"] = compact(replace(joint, losses={}, metrics={}))

@@ -108,6 +108,12 @@ RN_INLINE rn_v rn_floor(rn_v x) {
     return rn_select(RN_MASK(size < whole), near, x);
 }
 
+/* The multiple of `step` next to x, halves away from zero, of at most `most` steps either way. */
+RN_INLINE rn_v rn_quantize(rn_v x, rn_v step, rn_v most) {
+    rn_v steps = x / step;
+    return rn_copysign(rn_min(rn_floor(rn_abs(steps) + (real)0.5), most), steps) * step;
+}
+
 /* Comparisons and logic give 1 or 0; any number but 0 is true. */
 RN_INLINE rn_v rn_truth(rn_i mask) { return (rn_v)(mask & rn_bits_of(1)); }
 RN_INLINE rn_v rn_lt(rn_v a, rn_v b) { return rn_truth(RN_MASK(a < b)); }

@@ -29,6 +29,10 @@ EACH(exp) EACH(log) EACH(sigmoid) EACH(tanh) EACH(softplus) EACH(relu) EACH(sin)
 EACH(abs) EACH(sign) EACH(floor) EACH(not)
 EACH2(mod) EACH2(pow) EACH2(min) EACH2(max) EACH2(lt) EACH2(le) EACH2(gt) EACH2(ge) EACH2(eq) EACH2(ne) EACH2(and)
 EACH2(or)
+void v_quantize(const real *x, const real *step, real *y, long n) {
+    for (long i = 0; i < n; i += RN_VL)
+        rn_store_part(y + i, rn_quantize(rn_load_part(x + i, n - i), rn_load_part(step + i, n - i), rn_all(7)), n - i);
+}
 
 /* ---- products, packing, folds ---- */
 void tile(int mv, const real *panel, long K, const real *const *rows, int nrows, real *acc, int accumulate) {

@@ -5,6 +5,8 @@ Operators with kinks get an odd constant, so that no kink lies exactly on a star
 
 from random_leaves import LIMIT, Leaves, Value
 
+from rnnc.graph.ops.declared import SURROGATES
+
 
 class Expressions(Leaves):
     """Draws expressions within one body: one method for each form, which may decline by None."""
@@ -14,7 +16,7 @@ class Expressions(Leaves):
         if deep <= 0:
             return self.tame(self.leaf(shape))
         forms = [self.unary, self.unary, self.binary, self.binary, self.choice, self.extreme, self.later, self.helped,
-                 self.halted, self.leafy]
+                 self.halted, self.declared, self.leafy]
         if len(shape) == 1:
             forms += [self.applied, self.applied, self.applied, self.joined, self.part, self.softmaxed, self.lined,
                       self.along, self.repeated, self.state_product, self.row, self.normalised]
@@ -129,6 +131,22 @@ class Expressions(Leaves):
         self.note("stop_gradient")
         a = self.value(shape, deep)
         return Value(f"stop_gradient({a.text})", shape, a.bound, True)
+
+    def declared(self, shape, deep) -> Value:
+        """A value whose derivative is declared."""
+        form = self.chance.choice(["spike", "quantize", "quantize", "straight_through"])
+        self.note(form)
+        a = self.value(shape, deep)
+        if form == "spike":
+            surrogate = self.chance.choice(["", *(f", surrogate = {name}" for name in SURROGATES)])
+            slope = self.chance.choice(["", f", slope = {self.number(0.5, 3)}"])
+            return Value(f"spike({a.operand} - 0.161{surrogate}{slope})", shape, 1.0, True)
+        if form == "quantize":
+            step = self.number(0.1, 0.9) if self.maybe(0.7) else f"({self.param(())} ^ 2 + 0.2)"
+            bits = self.chance.choice([2, 3, 4, 8])
+            return Value(f"quantize({a.text}, {bits}, {step})", shape, a.bound + 1, True)
+        b = self.value(shape if self.maybe(0.8) else (), deep)
+        return Value(f"straight_through(sign({a.operand} + 0.157), {b.text})", shape, 1.0, True)
 
     def softmaxed(self, shape, deep) -> Value:
         name = self.chance.choice(["softmax", "softmax", "logsoftmax"])

@@ -109,6 +109,13 @@ def test_a_lane_minds_its_own_business(k, name):
         np.testing.assert_array_equal(k.map(f"v_{name}", mixed)[::2], alone[::2])
 
 
+def test_quantize(k):
+    x, step = k.array(random.uniform(-3, 3, 999)), k.array(random.uniform(0.1, 0.4, 999))
+    x[:8], step[:8] = [0.5, -0.5, 0.25, -0.25, 3.74, 99, -99, 0], 0.5
+    steps = np.minimum(np.floor(np.abs(x / step) + k.type.type(0.5)), 7)
+    np.testing.assert_array_equal(k.map("v_quantize", x, step), np.sign(x) * steps * step)
+
+
 def test_maths_of_two(k):
     a, b = k.array(random.uniform(-9, 9, 999)), k.array(random.uniform(-3, 3, 999))
     a[:8], b[:8] = [np.nan, 1, 0, 2, -6, 6, -6, 5], [1, np.nan, 0, 2, 3, -3, -4, 4]

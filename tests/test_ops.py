@@ -1,6 +1,8 @@
 """Every row of the operator table: its derivative against a complex step and against central differences, through
 the oracle, and its shape rule on what does not fit. An operator without a case here fails the first test."""
 
+import math
+
 import numpy as np
 import pytest
 from graphs import STEP, Sketch, along
@@ -8,13 +10,14 @@ from graphs import STEP, Sketch, along
 from rnnc.errors import Broken
 from rnnc.graph import oracle
 from rnnc.graph.check import check
-from rnnc.graph.gradient import vjp
+from rnnc.graph.gradient import only_values, vjp
 from rnnc.graph.nodes import REAL
 from rnnc.graph.ops import OPS
+from rnnc.graph.ops.declared import SURROGATES
 from rnnc.graph.simplify import simplify
 
 V, M, S, LABEL = (3,), (2, 3), (), "label"
-POSITIVE = {"log", "sqrt", "pow"}
+POSITIVE = {"log", "sqrt", "pow", "quantize"}
 CASES = {                                      # operator -> arguments, attributes (and wanted shape)
     **{name: [((V,), {})] for name in ["neg", "exp", "log", "sqrt", "abs", "sign", "floor", "sin", "cos", "erf",
                                        "sigmoid", "tanh", "relu", "softplus", "not", "identity"]},
@@ -22,6 +25,10 @@ CASES = {                                      # operator -> arguments, attribut
        ["add", "sub", "mul", "div", "pow", "mod", "minimum", "maximum", "lt", "le", "gt", "ge", "eq", "ne", "and",
         "or"]},
     "where": [((V, V, V), {}), ((S, M, S), {}), ((M, S, S), {})],
+    "straight_through": [((V, V), {}), ((S, M), {}), ((M, S), {})],
+    "spike": [((V,), {"surrogate": name, "slope": 1.3}) for name in SURROGATES] + [
+        ((S,), {"surrogate": "atan", "slope": 2.0})],
+    "quantize": [((V, V, S), {}), ((M, S, S), {}), ((S, S, S), {})],
     "real": [((LABEL,), {})],
     "matmul": [((M, V), {}), (((3, 2), V), {"ta": True}), ((M, (3, 4)), {}), (((3, 2), (3, 4)), {"ta": True}),
                ((M, (4, 3)), {"tb": True}), (((3, 2), (4, 3)), {"ta": True, "tb": True})],
@@ -45,6 +52,7 @@ CASES = {                                      # operator -> arguments, attribut
 }
 LEAVES = {"number", "table", "param", "input", "frame_index", "frames_left", "weight", "cotangent", "state_cotangent"}
 APART = {"stop_gradient"}                      # its derivative is nothing, though its value changes
+DECLARED = {"straight_through", "spike", "quantize"}         # whose derivative is not that of the value: see below
 ALL = [(op, i) for op, cases in CASES.items() for i in range(len(cases))]
 
 
@@ -93,6 +101,8 @@ def test_derivative(name, index):
     step = {key: a + 1j * STEP * direction[key] if key in direction else a for key, a in inputs.items()}
     assert np.sum(seeds["y"] * oracle.run(graph, step).outputs["y"].imag) / STEP == pytest.approx(
         expected, rel=1e-12, abs=1e-13)
+    if name in DECLARED:
+        return
     ends = []
     for h in (1e-5, -1e-5):
         ends.append(oracle.run(graph, {k: a + h * direction[k] if k in direction else a for k, a in inputs.items()}))
@@ -107,6 +117,50 @@ def test_stop_gradient():
     x = np.random.default_rng(0).normal(size=(2, 1, 3))
     result = oracle.run(vjp(graph), {"x": x}, cotangents={"y": np.ones_like(x)})
     assert np.allclose(result.input_gradients["x"], x)
+
+
+STEPS = {                                      # what each surrogate takes the step for, as its source writes it
+    "atan": lambda v, s: np.arctan(np.pi / 2 * s * v) / np.pi + 0.5,
+    "fast_sigmoid": lambda v, s: v / (1 + s * np.abs(v)),
+    "sigmoid": lambda v, s: 1 / (1 + np.exp(-s * v)),
+    "triangle": lambda v, s: np.where(v < 0, 0, 1) - np.sign(v) * np.maximum(0, 1 - s * np.abs(v)) ** 2 / 2,
+    "box": lambda v, s: np.clip(s * v + 0.5, 0, 1),
+    "gaussian": lambda v, s: np.vectorize(lambda u: 0.5 * (1 + math.erf(u / math.sqrt(2))))(s * v),
+}
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_a_spike_has_the_derivative_of_a_smooth_step(name):
+    graph = case_graph("spike", (V,), {"surrogate": name, "slope": 1.7})
+    v = np.random.default_rng(3).normal(size=(40, 1, 3))
+    assert np.array_equal(oracle.run(graph, {"x0": v}).outputs["y"], v > 0)
+    found = oracle.run(vjp(graph), {"x0": v}, cotangents={"y": np.ones_like(v)}).input_gradients["x0"]
+    smooth = (STEPS[name](v + 1e-6, 1.7) - STEPS[name](v - 1e-6, 1.7)) / 2e-6
+    assert np.allclose(found, smooth, rtol=1e-6, atol=1e-8)
+
+
+def test_quantize_counts_steps_and_lets_gradients_through():
+    """Three bits: -3 to 3 steps, halves away from zero. The step's own derivative is that of Esser et al. 2020."""
+    graph = case_graph("quantize", (V, S, S), {})
+    v, step = np.array([-9.0, -0.7, -0.5, -0.26, -0.24, 0.0, 0.24, 0.25, 0.6, 1.5, 1.74, 1.76]).reshape(4, 1, 3), 0.5
+    inputs = {"x0": v, "x1": np.full((4, 1), step), "x2": np.full((4, 1), 3.0)}
+    want = [-1.5, -0.5, -0.5, -0.5, 0, 0, 0, 0.5, 0.5, 1.5, 1.5, 1.5]
+    assert oracle.run(graph, inputs).outputs["y"].ravel().tolist() == want
+    back = oracle.run(vjp(graph), inputs, cotangents={"y": np.ones_like(v)}).input_gradients
+    assert back["x0"].ravel().tolist() == [0] + 10 * [1] + [0]
+    inside = np.abs(v) < 1.75
+    steps = np.array(want).reshape(v.shape) / step
+    assert np.allclose(back["x1"], np.where(inside, steps - v / step, steps).sum(-1))
+
+
+def test_straight_through_has_the_value_of_one_and_the_gradient_of_the_other():
+    s = Sketch()
+    x = s.input("x", 3)
+    graph = s.graph(outputs={"y": s.op("straight_through", s.op("sign", x), s.op("mul", x, s.op("mul", x, x)))})
+    x = np.random.default_rng(0).normal(size=(2, 1, 3))
+    result = oracle.run(vjp(graph), {"x": x}, cotangents={"y": np.ones_like(x)})
+    assert np.allclose(result.input_gradients["x"], 3 * x ** 2)
+    assert np.array_equal(oracle.run(only_values(graph), {"x": x}).outputs["y"], np.sign(x))
 
 
 @pytest.mark.parametrize("name,index", [case for case in ALL if OPS[case[0]].pull is not None])

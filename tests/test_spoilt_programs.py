@@ -15,7 +15,7 @@ from rnnc.graph.elaborate import elaborate
 
 PROGRAMS = sorted((Path(__file__).parent / "programs" / "good").glob("*.rnn"))
 FUNCTIONS = ("tanh sum transpose dim reversed dense softmax argmax one_hot zeros norm inv floor concat window take mse "
-             "stop_gradient cross_entropy reshape stack embed lstm expm eye").split()
+             "stop_gradient cross_entropy reshape stack embed lstm expm eye spike quantize straight_through").split()
 OPERATORS = ["+", "-", "*", "/", "//", "^", "@", "<", "==", "and"]
 
 

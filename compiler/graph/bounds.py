@@ -23,7 +23,7 @@ STEP = 1e-30                                   # of the complex step: its error 
 MOVES = {"transpose", "reshape", "concat", "slice", "pad", "broadcast", "column", "take", "place"}
 CONDITIONS = {"and", "or", "not"}
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne", "minimum", "maximum"}
-TURNS = {"abs", "relu", "sign", "sqrt"}        # at zero
+TURNS = {"abs", "relu", "sign", "sqrt", "spike"}   # at zero
 
 
 def bound(node: Node, values: list, bounds: list, result, eps: float):
@@ -31,11 +31,11 @@ def bound(node: Node, values: list, bounds: list, result, eps: float):
     if node.kind != REAL:
         return np.zeros(result.shape)
     result = np.abs(real_part(result))
-    if node.op in ("identity", "stop_gradient"):
-        return bounds[0]
+    if node.op in ("identity", "stop_gradient", "straight_through"):
+        return np.broadcast_to(_aligned([bounds[0], result])[0], result.shape)
     if node.op in MOVES:
         return evaluate(node, [v if v.dtype.kind == "i" else b for v, b in zip(values, bounds)])
-    if OPS[node.op].family == ELEMENTWISE:
+    if OPS[node.op].family == ELEMENTWISE and node.op not in _RULES:
         return _through_derivative(node, values, bounds) + eps * result
     if node.op in _RULES:
         return _RULES[node.op](node, values, bounds, result, eps)
@@ -94,7 +94,18 @@ def _logsumexp(node, values, bounds, result, eps):
     return (p * (d + eps * (top - v))).sum(axis=-1) + eps * (np.sqrt(v.shape[-1]) + np.abs(top[..., 0]) + result)
 
 
-_RULES = {"matmul": _product, "outer": _product, "fold_outer": _product, "sum": _sum, "fold_sum": _sum,
+def _quantize(node, values, bounds, result, eps):
+    """The number of steps is exact (or the value stands on a kink); their size is not."""
+    steps = result / _aligned([np.abs(real_part(values[1])), result])[0]
+    return steps * _aligned([bounds[1], result])[0] + eps * result
+
+
+def _exact(node, values, bounds, result, eps):
+    return np.zeros(result.shape)
+
+
+_RULES = {"quantize": _quantize, "spike": _exact,
+          "matmul": _product, "outer": _product, "fold_outer": _product, "sum": _sum, "fold_sum": _sum,
           "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax, "logsoftmax": _softmax,
           "logsumexp": _logsumexp}
 
@@ -112,6 +123,11 @@ def kink(node: Node, values: list, bounds: list) -> bool:
         return near(a - b, da + db)
     if node.op == "floor":
         return near(v[0] - np.round(v[0]), bounds[0])
+    if node.op == "quantize":
+        (a, b, most), (da, db) = _aligned(v), _aligned(bounds)[:2]
+        steps = np.abs(a / b)
+        turning = np.where(steps < most, steps - np.floor(steps) - 0.5, 1)      # at every half step, up to the last
+        return near(turning, (da + steps * db) / np.abs(b))
     if node.op == "mod" and v[0].dtype.kind == "f":
         (a, b), (da, db) = _aligned(v), _aligned(bounds)
         turns = a / b

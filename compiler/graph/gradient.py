@@ -27,7 +27,8 @@ def gradient(graph: Graph) -> Graph:
     adjoints = _Adjoints(graph, builder, wanted, frozenset())
     adjoints.build(seeds)
     found = _by_parameter(graph, builder, adjoints)
-    return replace(graph, nodes=_passing(builder), losses={}, metrics={}, scores={"loss": loss}, gradients=found)
+    return only_values(replace(graph, nodes=tuple(builder.nodes), losses={}, metrics={}, scores={"loss": loss},
+                               gradients=found))
 
 
 def vjp(graph: Graph) -> Graph:
@@ -58,13 +59,26 @@ def vjp(graph: Graph) -> Graph:
     reads = {n: _by_delay(builder, adjoints.state_reads.get(n, [])) for n in signals}
     states = {n: (Read(handed[n]), *reads[n]) for n in graph.state if n in signals}
     found = _by_parameter(graph, builder, adjoints)
-    return replace(graph, nodes=_passing(builder), outputs={}, losses={}, metrics={}, scores={},
-                   gradients=found, input_gradients=by_input, state_gradients=states)
+    return only_values(replace(graph, nodes=tuple(builder.nodes), outputs={}, losses={}, metrics={}, scores={},
+                               gradients=found, input_gradients=by_input, state_gradients=states))
 
 
-def _passing(builder: Builder) -> tuple[Node, ...]:
-    """Once the gradient is taken, stop_gradient is nothing but its argument."""
-    return tuple(replace(node, op="identity") if node.op == "stop_gradient" else node for node in builder.nodes)
+def only_values(graph: Graph) -> Graph:
+    """Before: gradients are taken, or never will be. After: the same values without stop_gradient, straight_through
+    and spike, which differ from plainer operators in their derivatives only."""
+    builder = Builder(graph)
+    for n, node in enumerate(graph.nodes):
+        if node.op == "stop_gradient":
+            builder.nodes[n] = replace(node, op="identity")
+        elif node.op == "spike":
+            zero = make(builder, "number", value=0.0)
+            builder.nodes[n] = replace(node, op="gt", args=(*node.args, Read(zero)), attrs=())
+        elif node.op == "straight_through":
+            first = builder.look(node.args[0].node)
+            args = (node.args[0], Read(_zeros(builder, node.shape, node.domain)))
+            same = (first.shape, first.domain) == (node.shape, node.domain)
+            builder.nodes[n] = replace(node, op="identity" if same else "add", args=args[:1] if same else args)
+    return replace(graph, nodes=tuple(builder.nodes))
 
 
 def _trained(graph: Graph) -> dict[str, tuple]:

@@ -231,7 +231,7 @@ def spread_late(graph: Graph) -> Graph:
         spread = [a for a in args if patch.at(a).op == "broadcast" and _of_scalar(patch, a)]
         if spread and any(a not in spread and patch.nodes[a.node].shape == node.shape for a in args):
             thin = [patch.read(patch.nodes[a.node].args[0]) if a in spread else a for a in args]
-            patch.become(n, node.op, *thin)
+            patch.become(n, node.op, *thin, **dict(node.attrs))
     return patch.finish()
 
 

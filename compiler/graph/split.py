@@ -104,7 +104,7 @@ def move_slices(graph: Graph) -> Graph:
                 parts = [patch.read(r) for r in inner.args]
                 parts = [r if patch.nodes[r.node].shape == () else _cut(patch, r, axis, low, high) for r in parts]
                 if any(patch.nodes[r.node].shape == node.shape for r in parts):
-                    patch.become(n, inner.op, *parts)
+                    patch.become(n, inner.op, *parts, **dict(inner.attrs))
     return patch.finish()
 
 

@@ -11,7 +11,7 @@ VECTOR = {
     "minimum": "rn_min({0}, {1})", "maximum": "rn_max({0}, {1})", "where": "rn_where({0}, {1}, {2})",
     "lt": "rn_lt({0}, {1})", "le": "rn_le({0}, {1})", "gt": "rn_gt({0}, {1})", "ge": "rn_ge({0}, {1})",
     "eq": "rn_eq({0}, {1})", "ne": "rn_ne({0}, {1})", "and": "rn_and({0}, {1})", "or": "rn_or({0}, {1})",
-    "not": "rn_not({0})", "identity": "{0}", "stop_gradient": "{0}",
+    "not": "rn_not({0})", "identity": "{0}", "quantize": "rn_quantize({0}, {1}, {2})",
 }
 
 INTEGER = {

@@ -251,14 +251,6 @@ def _window(expr: tree.Call, at: At) -> Value:
     return together("concat", parts, [inner.span] * frames, at, expr.span)
 
 
-@builtin("stop_gradient")
-def _stop_gradient(expr: tree.Call, at: At) -> Value:
-    (inner,), _ = split(expr, 1, 1)
-    value = operand(inner, at)
-    return value if is_static(value) else make(at, "stop_gradient", [lift(value, at, inner.span)], expr.span,
-                                               rules.same)
-
-
 # ---------------------------------------------------------------------------------------------------------- losses
 
 @builtin("mse", "mae", "huber", "binary_cross_entropy")
@@ -294,7 +286,7 @@ def _labelled(expr: tree.Call, at: At) -> Value:
 # ---------------------------------------------------------------------------------------------------------- not yet
 
 LATER = ("last", "sum_over", "mean_over", "max_over", "softmax_over", "permute_time", "dropout", "noise",
-         "straight_through", "spike", "quantize", "ctc")
+         "ctc")
 
 
 @builtin(*LATER)

@@ -167,6 +167,12 @@ def take(e: Emitter, d: Draft) -> Node:
     return e.node("take", (e.read(values, kind), e.read(index, INT)), e.shape(d), kind, d.span)
 
 
+def spike(e: Emitter, d: Draft) -> Node:
+    (ref,) = e.reads[d]
+    return e.node("spike", (e.read(ref, REAL),), e.shape(d), REAL, d.span, surrogate=d.attrs["surrogate"],
+                  slope=d.attrs["slope"])
+
+
 def stop_gradient(e: Emitter, d: Draft) -> Node:
     kind = e.final_kind(d)
     op = "stop_gradient" if kind == REAL else "identity"
@@ -205,5 +211,6 @@ TABLE = {
     "product": product, "dot": dot, "outer": outer, "transpose": transpose, "sum": reduce, "mean": reduce,
     "max": reduce, "min": reduce, "logsumexp": reduce, "argmax": reduce, "softmax": along, "logsoftmax": along,
     "concat": concat, "pick": pick, "reshape": reshape, "one_hot": one_hot, "take": take,
-    "stop_gradient": stop_gradient, "cross_entropy": cross_entropy, "hinge": hinge, "squared_hinge": hinge,
+    "stop_gradient": stop_gradient, "spike": spike, "cross_entropy": cross_entropy, "hinge": hinge,
+    "squared_hinge": hinge,
 }

@@ -12,6 +12,7 @@ from rnnc.graph.elaborate.applications import MAKERS
 from rnnc.graph.elaborate.builtins import LATER, TABLE
 from rnnc.graph.elaborate.library import Definitions
 from rnnc.graph.elaborate.scope import near
+from rnnc.graph.elaborate.training import WORDS
 
 BUILT_IN = {**TABLE, **MAKERS}
 
@@ -165,7 +166,8 @@ class Body:
                 names = [*self.definitions.callables(), *BUILT_IN, *self.names]
                 self.faults.add("E0203", f"there is no cell or function called {function.id}", function.span,
                                 hint=near(function.id, names))
-        self.all(argument.value for argument in expr.arguments)
+        words = WORDS.get(function.id, {}) if isinstance(function, tree.Name) else {}
+        self.all(argument.value for argument in expr.arguments if argument.name not in words)
 
     def repeat(self, expr: tree.Repeat) -> None:
         if isinstance(expr.over, tree.Steps):

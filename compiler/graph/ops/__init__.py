@@ -3,7 +3,14 @@
 `OPS[name]` is the row, `make(builder, name, *reads, **attrs)` adds a node, `pull` differentiates one.
 """
 
-from rnnc.graph.ops import elementwise, leaves, products, reductions, shapes  # noqa: F401  (they fill the table)
+from rnnc.graph.ops import (  # noqa: F401  (they fill the table)
+    declared,
+    elementwise,
+    leaves,
+    products,
+    reductions,
+    shapes,
+)
 from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, Expr, Op, evaluate, infer, make, pull
 
 __all__ = ["ELEMENTWISE", "FOLD", "LEAF", "MIXING", "OPS", "Expr", "Op", "evaluate", "infer", "make", "pull"]
