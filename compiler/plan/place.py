@@ -168,7 +168,9 @@ def _near(made: Schedule, role: Roles, stored: set[int]) -> tuple[dict[int, int]
     graph = made.graph
     step_of = {n: i for i, step in enumerate(made.steps) if step.rows for s in step.stages
                for n in stage_nodes(made.stages[s])}
-    near = {n: step_of[n] for n in stored - _outside(graph, role) if n in step_of}
+    backwards = {i for i, step in enumerate(made.steps) if step.direction < 0}
+    near = {n: step_of[n] for n in stored - _outside(graph, role)       # backwards, the state's frames are made first
+            if n in step_of and not (n in graph.state and step_of[n] in backwards)}
     margins: dict[int, int] = {}
     readers = [(n, i) for i, step in enumerate(made.steps) for s in step.stages for n in stage_nodes(made.stages[s])]
     back: dict[int, int] = {n: graph.state.get(n, 0) for n in near}

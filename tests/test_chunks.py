@@ -1,0 +1,29 @@
+"""Calls that go through time in chunks, which are long but here of one frame and of a few: the same numbers, outputs,
+gradients and states."""
+
+import pytest
+from compare import compare, continued
+from rnnc import pipeline
+from rnnc.errors import Source
+from rnnc.plan import waves
+
+# A loop backwards whose last frames, which the state takes, are made first and long gone at the end of the call.
+BACKWARDS = """model backwards {
+    input x : [5]
+    target y : [5]
+    param w : [5] = 1
+    b = reversed(rnn(6))(x)
+    later = b[t-2]
+    output z = dense(3)(b)
+    loss mse(w * x, y)
+}"""
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("text", [BACKWARDS], ids=["backwards"])
+def test_chunks(text, rows, monkeypatch):
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+    monkeypatch.setattr(waves, "ROWS", rows)
+    graph = pipeline.elaborated(Source("chunks.rnn", text))
+    net = compare(graph, "float32", 7, frames=9, streams=2)["net"]
+    assert continued(net, graph, "float32", 7)
