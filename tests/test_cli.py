@@ -39,6 +39,11 @@ def test_check_looks_at_every_model_of_a_file():
     assert "nothing" in done.stdout and "naught" in done.stdout
 
 
+def test_check_looks_at_the_names_of_a_library():
+    assert "no faults" in rnnc("check", "-", input="fn half(x) = x / 2\n").stderr
+    assert "<stdin>:1:14: error E0201" in rnnc("check", "-", input="fn half(x) = y / 2\n", code=1).stdout
+
+
 def test_check_takes_sizes_and_samples():
     rnnc("check", "charlm", "-D", "hidden=12")
     rnnc("check", "charlm.rnn")

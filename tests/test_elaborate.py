@@ -1,12 +1,14 @@
 """From tree to graph: a corpus of tricky programs; paths; sizes; what is read. What programs mean is judged in
 test_meaning.py, wrong programs in test_bad_programs.py."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from programs_in_text import B, T, graph_of, run, values, weights
 
+from rnnc import pipeline
 from rnnc.errors import CompileError, Source
 from rnnc.front.parse import parse
 from rnnc.graph import oracle
@@ -202,3 +204,30 @@ def test_what_counts_from_whole_numbers_is_real_beside_whole_ones_too():
         check(graph)
     out, _, _ = run("model m { k = t * h  h = h[t-1] + 1  output k }")
     assert out["k"][:, 0].tolist() == [0, 2, 6, 12, 20, 30]
+
+
+def test_work_grows_with_the_program():
+    """Counted in calls of functions, which no other load disturbs: four times the equations, at most five times the
+    work, and the text is read once."""
+    def program(n: int) -> Source:
+        ring = [f"a{i} = tanh(a{i - 1})" for i in range(1, n)]
+        chain = [f"s{i} = 0.5 * s{i}[t-1] + s{i - 1}" for i in range(1, n)]
+        return Source("long.rnn", "\n".join(["model m { input x", f"a0 = tanh(x + a{n - 1}[t-1])", *ring, "s0 = x",
+                                             *chain, f"output s{n - 1} }}"]))
+
+    def work(source: Source) -> int:
+        calls = 0
+
+        def count(frame, event, argument):
+            nonlocal calls
+            calls += event in ("call", "c_call")
+        sys.setprofile(count)
+        try:
+            pipeline.check(source)
+        finally:
+            sys.setprofile(None)
+        assert parse(source) is parse(source)
+        return calls
+
+    work(program(3))                                            # the parser itself, once
+    assert work(program(400)) < 5 * work(program(100))

@@ -4,6 +4,8 @@ A good text is read once. For a faulty one `recover` finds every fault it can, t
 other, but for definitions that have lost a statement: their other troubles may be the loss.
 """
 
+from functools import lru_cache
+
 import lark
 
 from rnnc.errors import Faults, Source, Span
@@ -14,8 +16,10 @@ from rnnc.front.recover import recover
 from rnnc.front.rules import check
 
 
+@lru_cache(maxsize=8)
 def parse(source: Source) -> tree.File:
-    """Raises CompileError with every fault found, in the order of the text."""
+    """Raises CompileError with every fault found, in the order of the text. A text that was just read is not read
+    again: commands ask for its models first, then for one of them."""
     faults = Faults()
     try:
         read = reader().parse(source.text)
