@@ -54,14 +54,14 @@ def wanted_shape(signal: Signal, bare: bool | None, step: bool) -> str:
 
 def real(value, name: str, dtype: np.dtype) -> np.ndarray:
     """Numbers in the net's type; the caller's own array where it can be used as it is."""
-    array = _array(value, name)
+    array = as_array(value, name)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name}: real numbers are wanted, not {array.dtype}")
     return settled(array, dtype)
 
 
 def labels(value, name: str, classes: int | None) -> np.ndarray:
-    array = _array(value, name)
+    array = as_array(value, name)
     if array.dtype.kind not in "iub":
         raise InputError(f"{name}: integer labels are wanted, not {array.dtype}")
     if classes is not None and array.size:
@@ -78,7 +78,7 @@ def labels(value, name: str, classes: int | None) -> np.ndarray:
 
 def flags(value, name: str) -> np.ndarray:
     """0 or 1 per frame, brought as any type of number."""
-    array = _array(value, name)
+    array = as_array(value, name)
     if array.dtype.kind == "b":
         return settled(array, KINDS["flag"])
     if array.dtype.kind not in "fiu":
@@ -104,7 +104,7 @@ def settled(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array if array.flags.aligned else array.copy()
 
 
-def _array(value, name: str) -> np.ndarray:
+def as_array(value, name: str) -> np.ndarray:
     if isinstance(value, np.ndarray):
         return value
     try:

@@ -1,10 +1,12 @@
 """What a user may ask of `rnnc.compile`: each argument checked before anything is read or compiled."""
 
 import os
+from numbers import Real
 from pathlib import Path
 
 from rnnc.errors import InputError
-from rnnc.runtime.words import unknown
+from rnnc.runtime.wanted import is_whole, mapping, one_of, truth
+from rnnc.runtime.words import said, unknown
 
 DTYPES = ("float32", "float64")
 GRADIENTS = (None, "parameters", "all")
@@ -14,26 +16,23 @@ WEIGHTS = ("float32",)                         # what weights may be stored as; 
 def options(*, dtype, target, threads, gradient, weights, memory_limit, check_numbers, seed, cache) -> dict:
     """The same arguments in plain Python types, or a refusal."""
     name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or dtype
-    if name not in DTYPES:
-        raise InputError(f"dtype: {_said(dtype)}; it may be 'float32' or 'float64'")
+    if not one_of(name, DTYPES):
+        raise InputError(f"dtype: {said(dtype)}; it may be 'float32' or 'float64'")
     if not isinstance(target, str) or not target or not all(c.isalnum() or c in "-_.+" for c in target):
-        raise InputError(f"target: {_said(target)}; it is 'native' or the name of a processor, as in 'x86-64-v3'")
-    if threads is not None and (not _whole(threads) or threads < 1):
-        raise InputError(f"threads: {_said(threads)}; a number of threads, or None for the planner's choice")
-    if gradient not in GRADIENTS:
-        raise InputError(f"gradient: {_said(gradient)}; it may be None, 'parameters' or 'all'")
-    if weights not in WEIGHTS:
-        raise InputError(f"weights: {_said(weights)}; it may be 'float32'")
+        raise InputError(f"target: {said(target)}; it is 'native' or the name of a processor, as in 'x86-64-v3'")
+    if threads is not None and (not is_whole(threads) or threads < 1):
+        raise InputError(f"threads: {said(threads)}; a number of threads, or None for the planner's choice")
+    if not one_of(gradient, GRADIENTS):
+        raise InputError(f"gradient: {said(gradient)}; it may be None, 'parameters' or 'all'")
+    if not one_of(weights, WEIGHTS):
+        raise InputError(f"weights: {said(weights)}; it may be 'float32'")
     if memory_limit is not None:
         raise InputError("memory_limit: this version keeps what the gradient needs and has no limit; leave it None")
-    if not _whole(seed) or not 0 <= seed < 2**63:
-        raise InputError(f"seed: {_said(seed)}; a whole number, 0 or more")
-    for word, value in (("check_numbers", check_numbers), ("cache", cache)):
-        if value not in (True, False):
-            raise InputError(f"{word}: {_said(value)}; it is True or False")
+    if not is_whole(seed) or not 0 <= seed < 2**63:
+        raise InputError(f"seed: {said(seed)}; a whole number, 0 or more")
     return {"dtype": name, "target": target, "threads": None if threads is None else int(threads),
-            "gradient": gradient, "weights": weights, "memory_limit": None, "check_numbers": bool(check_numbers),
-            "seed": int(seed), "cache": bool(cache)}
+            "gradient": gradient, "weights": weights, "memory_limit": None, "seed": int(seed),
+            "check_numbers": truth("check_numbers", check_numbers), "cache": truth("cache", cache)}
 
 
 def source(given) -> str:
@@ -41,7 +40,7 @@ def source(given) -> str:
     if isinstance(given, os.PathLike):
         given = os.fspath(given)
     if not isinstance(given, str):
-        raise InputError(f"source: {_said(given)}; a path or program text is wanted")
+        raise InputError(f"source: {said(given)}; a path or program text is wanted")
     if "\n" in given:
         return given
     path = Path(given)
@@ -61,42 +60,32 @@ def source(given) -> str:
 
 def model(given) -> str | None:
     if given is not None and not isinstance(given, str):
-        raise InputError(f"model: {_said(given)}; the name of a model is wanted")
+        raise InputError(f"model: {said(given)}; the name of a model is wanted")
     return given
 
 
 def sizes(given, named: dict) -> dict:
     """Sizes by name as whole numbers, floats or lists of them. Whether the model has such sizes, the compiler says."""
-    if given is not None and not hasattr(given, "items"):
-        raise InputError(f"sizes: {_said(given)}; a dict from name to size is wanted")
-    merged = dict(given or {})
+    merged = {} if given is None else mapping("sizes", given, "name to size")
     for name, value in named.items():
         if name in merged:
             raise InputError(f"{name}: given twice, also in sizes=")
         merged[name] = value
-    return {str(name): _size(str(name), value) for name, value in merged.items()}
+    return {name: _size(name, value) for name, value in merged.items()}
 
 
 def _size(name: str, value):
     if isinstance(value, (list, tuple)):
         return [_size(name, v) for v in value]
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
-        raise InputError(f"{name}: {_said(value)}; a size is a number or a list of numbers")
-    if _whole(value):
+        raise InputError(f"{name}: {said(value)}; a size is a number or a list of numbers")
+    if is_whole(value):
         return int(value)
-    if isinstance(value, float) or (hasattr(value, "__float__") and not isinstance(value, str)):
+    if isinstance(value, Real):
         return float(value)
     close = ("model", "dtype", "target", "threads", "gradient", "weights", "memory_limit", "check_numbers", "seed",
              "cache", "sizes")
     if isinstance(value, str):
         raise unknown("argument of compile", name, close)
-    raise InputError(f"{name}: {_said(value)}; a size is a number or a list of numbers")
+    raise InputError(f"{name}: {said(value)}; a size is a number or a list of numbers")
 
-
-def _whole(value) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
-
-
-def _said(value) -> str:
-    text = repr(value)
-    return f"got {text if len(text) <= 60 else text[:57] + '...'}"

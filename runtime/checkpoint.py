@@ -16,6 +16,7 @@ import numpy as np
 
 from rnnc.errors import InputError
 from rnnc.runtime.storage import read, write_whole
+from rnnc.runtime.wanted import path as as_path
 
 FORMAT = "1"
 FILE = "checkpoint.safetensors"
@@ -58,7 +59,7 @@ class Checkpoint:
 
 
 def exists(folder: str | os.PathLike) -> bool:
-    return (Path(folder) / FILE).is_file()
+    return (as_path("checkpoint", folder) / FILE).is_file()
 
 
 def load_parameters(net, folder: str | os.PathLike) -> None:

@@ -7,6 +7,7 @@ the state it began with.
 import numpy as np
 
 from rnnc.errors import InputError, NumberError
+from rnnc.runtime.probe import probed
 from rnnc.runtime.words import place
 
 
@@ -47,7 +48,7 @@ def _culprit(net, call, before, starts) -> str:
     names = [p["name"] for p in probes]
     lines = {p["name"]: p.get("line") for p in probes}
     if names and net._make_variant is not None:
-        variant = net._variant(names, call.arrays)
+        variant = probed(net, names, call.arrays)
         framed = lambda n: call.step and net._border.ports[n].signal.per == "frame"
         arrays = {n: a[None] if framed(n) else a for n, a in call.arrays.items()}
         begin = None if starts is None else (np.asarray(starts)[None] if call.step else starts)

@@ -6,20 +6,22 @@ them with weight 0. With window = step (the default: the data's `frames`) nothin
 """
 
 import contextlib
+import json
 import signal
 import threading
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from rnnc.errors import InputError, NumberError
 from rnnc.runtime import checkpoint as files
 from rnnc.runtime.checkpoint import Checkpoint
-from rnnc.runtime.data.batches import positive
+from rnnc.runtime.net import Net
 from rnnc.runtime.progress import Bar, History
 from rnnc.runtime.score import conform, evaluate
+from rnnc.runtime.wanted import asked, mapping, number, path, truth, whole
+from rnnc.runtime.words import said
 
 CURVE = 100                                    # points of the curve per epoch
 
@@ -42,6 +44,7 @@ class Position:
     curve: list = field(default_factory=list)
 
 
+@asked
 def fit(net, data, opt, epochs: int = 1, *, window: int | None = None, step: int | None = None, validate=None,
         checkpoint=None, resume: bool = True, progress: bool | None = None, every: float = 60.0,
         callback=None, notes: dict | None = None) -> History:
@@ -52,9 +55,13 @@ def fit(net, data, opt, epochs: int = 1, *, window: int | None = None, step: int
     resume      continue from the checkpoint if there is one
     callback    called with each epoch's row; notes: facts of yours, kept in the checkpoint
     """
-    positive("epochs", epochs)
-    run = Run(net, data, opt, epochs, window, step, validate, checkpoint, notes or {})
-    if checkpoint is not None and resume and files.exists(checkpoint):
+    run = Run(net, data, opt, epochs, window, step, validate, checkpoint, notes)
+    every = number("every", every, 0)
+    if progress is not None:
+        truth("progress", progress)
+    if callback is not None and not callable(callback):
+        raise InputError(f"callback: {said(callback)}, wanted a function of one row")
+    if truth("resume", resume) and checkpoint is not None and files.exists(checkpoint):
         run.restore(Checkpoint.read(checkpoint))
     with Interrupts() as interrupts:
         return run.all(progress, every, callback, interrupts)
@@ -64,13 +71,25 @@ class Run:
     """One training run."""
 
     def __init__(self, net, data, opt, epochs, window, step, validate, checkpoint, notes):
-        self.net, self.data, self.opt, self.epochs = net, data, opt, int(epochs)
-        self.validate, self.folder, self.notes = validate, checkpoint, notes
+        if not isinstance(net, Net):
+            raise InputError(f"net: {said(net)}; rnnc.compile makes one")
+        if not offers(opt, "step", "state_dict", "load_state_dict"):
+            raise InputError(f"opt: {said(opt)}; an optimiser is wanted, such as rnnc.Adam(net)")
         if getattr(opt, "net", net) is not net:
             raise InputError("opt: it was made for another net")
-        if not hasattr(data, "batch") or not hasattr(data, "carries"):
-            raise InputError("data: rnnc.data makes it (text, arrays, sequences, ...); for arrays of your own "
-                             "rnnc.data.arrays({'x': x, 'y': y}, streams=..., frames=...)")
+        for name, given in (("data", data), ("validate", validate)):
+            if given is None and name == "validate":
+                continue
+            if not offers(given, "batch", "carries", "total"):
+                raise InputError(f"{name}: {said(given)}; rnnc.data makes it (text, arrays, sequences, ...): for "
+                                 "arrays of your own rnnc.data.arrays({'x': x, 'y': y}, streams=..., frames=...)")
+        self.net, self.data, self.opt, self.epochs = net, data, opt, whole("epochs", epochs, 1)
+        self.validate, self.folder = validate, None if checkpoint is None else path("checkpoint", checkpoint)
+        self.notes = mapping("notes", notes, "name to fact") if notes is not None else {}
+        try:
+            json.dumps(self.notes)
+        except (TypeError, ValueError) as fault:
+            raise InputError(f"notes: they are kept as JSON, which cannot hold them ({fault})") from None
         if data.carries:
             self.window, self.step = spans(window, step, data)
             self.per_epoch = -(-data.length // self.step)
@@ -160,7 +179,7 @@ class Run:
             row |= {f"validation {name}": value for name, value in scores.items() if name != "frames"}
             if self.folder is not None and "loss" in scores and (at.best is None or scores["loss"] < at.best):
                 at.best = scores["loss"]
-                self.net.save(Path(self.folder) / "best.safetensors")
+                self.net.save(self.folder / "best.safetensors")
         row |= {"seconds": seconds, "frames per second": frames / seconds if seconds > 0 else 0.0}
         at.rows.append(row)
         at.epoch, at.index, at.epoch_loss, at.epoch_frames = at.epoch + 1, 0, 0.0, 0
@@ -200,13 +219,16 @@ class Run:
             self.state.from_arrays(found.state)
 
 
+def offers(thing, *parts: str) -> bool:
+    """Whether it can be used as training does; a class of its own will do."""
+    return not isinstance(thing, type) and all(hasattr(thing, part) for part in parts)
+
+
 def spans(window: int | None, step: int | None, data) -> tuple[int, int]:
     """Window and step in frames, from what was given and the data's own."""
-    for name, value in (("window", window), ("step", step)):
-        if value is not None:
-            positive(name, value)
-    window = int(window or step or data.frames)
-    step = int(step or window)
+    window, step = (None if n is None else whole(name, n, 1) for name, n in (("window", window), ("step", step)))
+    window = window or step or data.frames
+    step = step or window
     if step > window:
         raise InputError(f"step: {step} new frames do not fit in a window of {window}")
     return window, step

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rnnc.errors import RnncError
+from rnnc.runtime.wanted import path as as_path
 
 FORMAT = 1                                     # of the manifest
 C_REAL = {"float32": "float", "float64": "double"}
@@ -48,7 +49,7 @@ class Module:
 
 def load(path: str | os.PathLike) -> Module:
     """The module in a folder that the compiler built."""
-    path = Path(path)
+    path = as_path("path", path)
     try:
         record = json.loads((path / "build.json").read_text(encoding="utf-8"))
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))

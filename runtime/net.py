@@ -6,25 +6,21 @@ import threading
 
 import numpy as np
 
-from rnnc.errors import InputError, RnncError
+from rnnc.errors import InputError
 from rnnc.runtime import ragged
 from rnnc.runtime.again import again, forked, remember
 from rnnc.runtime.arrays import Signal, aligned
 from rnnc.runtime.call import Border, Call
 from rnnc.runtime.module import Module
 from rnnc.runtime.parameters import Gradients, Parameters, Weights
+from rnnc.runtime.probe import probed
 from rnnc.runtime.state import State
-from rnnc.runtime.words import place, unknown
+from rnnc.runtime.wanted import truth, whole
+from rnnc.runtime.words import Report, place
 
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")           # as P_workspace_size_of numbers them
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: forked.append(True))
-
-
-class Report(str):
-    """A text that shows itself as it is, also at the prompt and in a notebook."""
-
-    __repr__ = str.__str__
 
 
 class Net:
@@ -33,6 +29,8 @@ class Net:
     def __init__(self, module: Module, *, seed: int = 0, threads: int | None = None, check_numbers: bool = False,
                  variant=None, graph=None, explain=None,
                  weights: Weights | None = None):
+        if not isinstance(module, Module):
+            raise InputError("rnnc.compile makes nets, rnnc.load those that were built before")
         self._probing = weights is not None    # a variant, which shows inner signals of its original
         self.module, self.manifest = module, module.manifest
         self.threads, self.check_numbers, self.seed = threads, check_numbers, seed
@@ -59,8 +57,8 @@ class Net:
     @threads.setter
     def threads(self, count: int | None) -> None:
         """Never more than this process may use, unless a test lifts the cap."""
-        self._threads_asked = count
-        capped = not os.environ.get("RNNC_TEST_THREADS")
+        count = None if count is None else whole("threads", count, 1)
+        self._threads_asked, capped = count, not os.environ.get("RNNC_TEST_THREADS")
         self._wanted = 0 if count is None else min(count, cores()) if capped else count
 
     @property
@@ -90,10 +88,7 @@ class Net:
     @parameters.setter
     def parameters(self, values) -> None:
         """All of `values`, a mapping by path, or none if one does not fit."""
-        fitting = {name: self._weights.fitting(name, value) for name, value in dict(values).items()}
-        for name, value in fitting.items():
-            self._weights.piece(self._weights.theta, name)[...] = value
-        self._weights.touch()
+        self.parameters.update(values)
 
     @property
     def gradients(self) -> Gradients:
@@ -131,13 +126,12 @@ class Net:
 
     def explain(self, streams: int = 16, frames: int = 64, threads: int | None = None) -> "Report":
         """The plan in words: which loop runs how and why, what it costs, what threads would bring. `print` it."""
-        for name, value in (("streams", streams), ("frames", frames), ("threads", threads)):
-            if not (value is None and name == "threads" or isinstance(value, int) and value > 0):
-                raise InputError(f"explain: {name} is {value!r}; a whole number from 1 is wanted")
+        streams, frames = whole("streams", streams, 1), whole("frames", frames, 1)
+        threads = whole("threads", threads, 1) if threads is not None else self._threads_asked or cores()
         if self._explain is None:
             raise InputError("explain: this net was loaded from its module, without its program; "
                              "`rnnc explain FILE` tells the same")
-        return Report(self._explain(frames, streams, threads or self._threads_asked or cores()))
+        return Report(self._explain(frames, streams, threads))
 
     def touch(self) -> None:
         """Says that theta was written to."""
@@ -152,15 +146,18 @@ class Net:
 
     def state(self, streams: int = 1) -> State:
         """A fresh state."""
-        if not isinstance(streams, (int, np.integer)) or not 1 <= streams < 2**31:
-            raise InputError(f"streams: {streams!r} is not a number of streams")
+        if whole("streams", streams, 1) >= 2**31:
+            raise InputError(f"streams: {streams} are more than there can be")
         return State(self.module, int(streams))
 
-    def run(self, *, state: State | None = None, starts=None, out: dict | None = None, probe=None, **inputs) -> dict:
+    def run(self, *unnamed, state: State | None = None, starts=None, out: dict | None = None, probe=None,
+            **inputs) -> dict:
         """All frames; returns the outputs by name. `state` advances in place; without one the call starts afresh.
         `probe` names inner signals to return as well."""
-        if probe:
-            return self._variant(probe, inputs).run(state=state, starts=starts, out=out, **inputs)
+        if unnamed:
+            raise self._by_name("run")
+        if probe is not None:
+            return probed(self, probe, inputs).run(state=state, starts=starts, out=out, **inputs)
         if starts is None and type(state) is State:
             made = again(self, "run", state, inputs, out)
             if made is not None:
@@ -177,12 +174,14 @@ class Net:
             remember(self, "run", state, call, starts)
         return made
 
-    def step(self, state: State, *, starts=None, out: dict | None = None, **inputs) -> dict:
+    def step(self, state: State = None, *unnamed, starts=None, out: dict | None = None, **inputs) -> dict:
         """One frame: arrays [B, ...], or [...] with one stream."""
         if starts is None and type(state) is State:
             made = again(self, "step", state, inputs, out)
             if made is not None:
                 return made
+        if unnamed:
+            raise self._by_name("step")
         if not isinstance(state, State):
             raise InputError("state: step wants a state to advance; net.state(streams) makes one")
         ahead = self.manifest.get("lookahead")
@@ -200,8 +199,10 @@ class Net:
         remember(self, "step", state, call, starts)
         return made
 
-    def evaluate(self, *, state: State | None = None, starts=None, weight=None, **inputs) -> dict:
+    def evaluate(self, *unnamed, state: State | None = None, starts=None, weight=None, **inputs) -> dict:
         """Loss and metrics, and `frames`: how many counted (their weight is not 0)."""
+        if unnamed:
+            raise self._by_name("evaluate")
         if ragged.is_ragged(self._border, inputs):
             self._no_state(state)
             packed = ragged.pack(self._border, inputs, starts, weight)
@@ -220,15 +221,18 @@ class Net:
         return self._watched("evaluate", call, state, starts, compute,
                              lambda: {**dict(zip(names, scores.tolist())), "frames": counted})
 
-    def backprop(self, *, state: State | None = None, starts=None, weight=None, accumulate: bool = False,
+    def backprop(self, *unnamed, state: State | None = None, starts=None, weight=None, accumulate: bool = False,
                  **inputs) -> float:
         """The loss; `gradient` is overwritten, or added to. `state` advances."""
+        if unnamed:
+            raise self._by_name("backprop")
         if ragged.is_ragged(self._border, inputs):
             self._no_state(state)
             packed = ragged.pack(self._border, inputs, starts, weight)
             return self.backprop(starts=packed.starts, weight=packed.weight, accumulate=accumulate, **packed.values)
         function = self._function("backprop")
-        call = self._call(inputs, state, starts=starts, weight=weight, targets=True, accumulate=bool(accumulate))
+        call = self._call(inputs, state, starts=starts, weight=weight, targets=True,
+                          accumulate=truth("accumulate", accumulate))
         loss = self.module.ffi.new(f"{self.module.real} *")
         if call.frames == 0 and not accumulate:
             self._weights.gradient.fill(0)
@@ -243,11 +247,13 @@ class Net:
         self.draws += 1
         return value
 
-    def vjp(self, cotangents: dict, *, state: State | None = None, starts=None, accumulate: bool = False,
+    def vjp(self, cotangents: dict = None, *unnamed, state: State | None = None, starts=None, accumulate: bool = False,
             **inputs) -> dict:
         """Gradient of sum(cotangent * output), plus the same for the outgoing state under "state": parameters' in
         `gradient`, real inputs' by name and the incoming state's ("state") in the result. `state` does not advance."""
         from rnnc.runtime.reverse import vjp
+        if unnamed:
+            raise self._by_name("vjp")
         return vjp(self, cotangents, state, starts, accumulate, inputs)
 
     # -------------------------------------------------------------------------------------------- files
@@ -260,9 +266,18 @@ class Net:
     def load(self, path, strict: bool = True, rename: dict | None = None) -> None:
         """Parameters by name. `rename`: name in the file -> name here. Not strict: what both sides have."""
         from rnnc.runtime.storage import load
-        load(self, path, strict, rename or {})
+        load(self, path, truth("strict", strict), rename)
+
+    def __reduce_ex__(self, protocol):
+        raise InputError("a net cannot be pickled or copied: net.save(path) keeps its parameters, and rnnc.compile "
+                         "makes it again in a moment, from the cache")
 
     # -------------------------------------------------------------------------------------------- inside
+
+    def _by_name(self, what: str) -> InputError:
+        first = {"step": "state, ", "vjp": "cotangents, "}.get(what, "")
+        wanted = ", ".join(f"{n}={n}" for n in self._border.ports)
+        return InputError(f"{what}: signals come by name: net.{what}({first}{wanted})")
 
     def _function(self, name: str):
         found = self._functions.get(name) if name in self.manifest["functions"] or name == "step" else None
@@ -363,29 +378,6 @@ class Net:
     def _threads(self) -> int:
         """0 leaves the choice to the planner in C."""
         return 1 if forked else self._wanted
-
-    def _variant(self, probe, inputs: dict) -> "Net":
-        """This net with further outputs: same parameters, same state."""
-        names = (probe,) if isinstance(probe, str) else tuple(probe)
-        known = {p["name"]: p for p in self.manifest.get("probes") or ()}
-        for name in names:
-            if name not in known and name not in self.outputs:
-                raise unknown("signal", name, known)
-            missing = [t for t in self.targets if t not in inputs]
-            if missing and (name in self.targets or known.get(name, {}).get("targets")):
-                raise InputError(f"probe: {name} depends on a target; {', '.join(missing)} is missing")
-        names = tuple(dict.fromkeys(n for n in names if n not in self.outputs))
-        if not names:
-            return self
-        if names not in self._variants:
-            if self._make_variant is None:
-                raise InputError("probe: this net was loaded without its program text")
-            made = self._make_variant(names)
-            module = made.module if isinstance(made, Net) else made
-            if [p["name"] for p in module.manifest["params"]] != [p["name"] for p in self.manifest["params"]]:
-                raise RnncError("the variant for probe= has other parameters")
-            self._variants[names] = Net(module, threads=self.threads, weights=self._weights)
-        return self._variants[names]
 
 
 def cores() -> int:

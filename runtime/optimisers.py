@@ -12,7 +12,9 @@ import numpy as np
 
 from rnnc.errors import InputError
 from rnnc.runtime.arrays import size, zeros
-from rnnc.runtime.words import listed
+from rnnc.runtime.net import Net
+from rnnc.runtime.wanted import asked, mapping, number, truth, whole
+from rnnc.runtime.words import listed, said
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,16 @@ class Optimiser:
     slots: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()               # slots that these settings do without
 
+    def __init_subclass__(cls) -> None:
+        if "__init__" in vars(cls):
+            cls.__init__ = asked(cls.__init__)
+
     def __init__(self, net, learning_rate, clip_norm: float | None, weight_decay: float, **settings):
+        if not isinstance(net, Net):
+            raise InputError(f"{type(self).__name__}: {said(net)}; the net that is to learn is wanted, as "
+                             "rnnc.compile makes it")
         self.net, self.updates = net, 0
-        self.clip_norm = None if clip_norm is None else number("clip_norm", clip_norm, 0, above=True)
+        self.clip_norm = clip_norm
         self.settings = {"weight_decay": number("weight_decay", weight_decay, 0), **settings}
         self.learning_rate = learning_rate
         self.vectors = {slot: zeros(net.trainable, net.dtype) for slot in self.slots if slot not in self.absent}
@@ -50,6 +59,14 @@ class Optimiser:
     def learning_rate(self, value) -> None:
         self._groups = groups(self.net, value)
         self._rate = value
+
+    @property
+    def clip_norm(self) -> float | None:
+        return self._clip_norm
+
+    @clip_norm.setter
+    def clip_norm(self, value) -> None:
+        self._clip_norm = None if value is None else number("clip_norm", value, 0, above=True)
 
     def step(self) -> None:
         """One update of every trainable parameter from `net.gradient`."""
@@ -84,12 +101,16 @@ class Optimiser:
         return {name: v.copy() for name, v in self.vectors.items()}, {"updates": self.updates}
 
     def load_state_dict(self, vectors: dict[str, np.ndarray], numbers: dict) -> None:
+        """What `state_dict` gave, of an optimiser of the same kind on the same network."""
+        vectors, numbers = mapping("vectors", vectors, "name to array"), mapping("numbers", numbers, "name to number")
+        updates = whole("updates", numbers.get("updates"))
+        found = {name: np.asarray(vectors.get(name)) for name in self.vectors}
         for name, mine in self.vectors.items():
-            if name not in vectors or vectors[name].shape != mine.shape or vectors[name].dtype != mine.dtype:
+            if found[name].shape != mine.shape or found[name].dtype != mine.dtype:
                 raise InputError(f"this is not the state of {type(self).__name__} on {self.net.name}: {name}")
         for name, mine in self.vectors.items():
-            mine[...] = vectors[name]
-        self.updates = int(numbers["updates"])
+            mine[...] = found[name]
+        self.updates = updates
 
     def __repr__(self) -> str:
         words = [f"learning_rate={self.learning_rate}"] if not callable(self.learning_rate) else []
@@ -103,9 +124,9 @@ class SGD(Optimiser):
 
     function = "sgd"
 
-    def __new__(cls, net, learning_rate=1e-3, *, momentum: float = 0.0, dampening: float = 0.0, nesterov: bool = False,
-                **more):
-        if not momentum and not nesterov:
+    def __new__(cls, net=None, learning_rate=1e-3, *unnamed, momentum: float = 0.0, dampening: float = 0.0,
+                nesterov: bool = False, **more):
+        if unnamed or not (number("momentum", momentum, 0) or truth("nesterov", nesterov)):
             return super().__new__(cls)
         if nesterov and (not momentum or dampening):
             raise InputError("nesterov: it needs a momentum, and no dampening")
@@ -115,6 +136,7 @@ class SGD(Optimiser):
 
     def __init__(self, net, learning_rate=1e-3, *, momentum: float = 0.0, dampening: float = 0.0,
                  nesterov: bool = False, weight_decay: float = 0.0, clip_norm: float | None = None):
+        number("dampening", dampening)
         super().__init__(net, learning_rate, clip_norm, weight_decay)
 
     def arguments(self, step: int) -> tuple:
@@ -156,9 +178,10 @@ class RMSprop(Optimiser):
 
     def __init__(self, net, learning_rate=1e-2, *, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0,
                  centered: bool = False, weight_decay: float = 0.0, clip_norm: float | None = None):
+        momentum, centered = number("momentum", momentum, 0), truth("centered", centered)
         self.absent = (*(() if centered else ("mean",)), *(() if momentum else ("velocity",)))
         super().__init__(net, learning_rate, clip_norm, weight_decay, alpha=number("alpha", alpha, 0),
-                         eps=number("eps", eps, 0), momentum=number("momentum", momentum, 0), centered=bool(centered))
+                         eps=number("eps", eps, 0), momentum=momentum, centered=centered)
 
     def arguments(self, step: int) -> tuple:
         s = self.settings
@@ -191,7 +214,7 @@ class Adam(Optimiser):
         try:
             first, second = betas
         except (TypeError, ValueError):
-            raise InputError(f"betas: got {betas!r}, wanted two numbers") from None
+            raise InputError(f"betas: {said(betas)}, wanted two numbers") from None
         super().__init__(net, learning_rate, clip_norm, self.decay if weight_decay is None else weight_decay,
                          betas=(beta(first), beta(second)), eps=number("eps", eps, 0))
 
@@ -209,21 +232,10 @@ class AdamW(Adam):
 
 # ------------------------------------------------------------------------------------------------ arguments
 
-def number(name: str, value, least: float | None = None, above: bool = False) -> float:
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: got {value!r}, wanted a number") from None
-    if not np.isfinite(found) or (least is not None and (found < least or above and found == least)):
-        wanted = "" if least is None else f" {'above' if above else 'of at least'} {least}"
-        raise InputError(f"{name}: got {value!r}, wanted a finite number{wanted}")
-    return found
-
-
 def beta(value) -> float:
     found = number("betas", value, 0)
     if found >= 1:
-        raise InputError(f"betas: got {value!r}, wanted numbers below 1")
+        raise InputError(f"betas: {said(value)}, wanted numbers below 1")
     return found
 
 
@@ -232,7 +244,7 @@ def groups(net, rate) -> list[Group]:
     check = lambda r: r if callable(r) else number("learning_rate", r, 0)
     if not isinstance(rate, dict):
         return [Group(0, net.trainable, check(rate))] if net.trainable else []
-    rates = {pattern: check(r) for pattern, r in rate.items()}
+    rates = {pattern: check(r) for pattern, r in mapping("learning_rate", rate, "pattern to rate").items()}
     params = [p for p in net.manifest["params"] if p["trainable"]]
     for pattern in rates:
         if not any(fnmatch.fnmatchcase(p["name"], pattern) for p in params):

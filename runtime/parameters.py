@@ -8,6 +8,7 @@ import numpy as np
 from rnnc.errors import InputError
 from rnnc.runtime.arrays import size, zeros
 from rnnc.runtime.initial import initial
+from rnnc.runtime.wanted import mapping
 from rnnc.runtime.words import unknown
 
 
@@ -29,7 +30,7 @@ class Weights:
 
     def piece(self, vector: np.ndarray, name: str) -> np.ndarray:
         """One parameter's part of a flat vector, in its shape."""
-        p = self.params.get(name)
+        p = self.params.get(name) if isinstance(name, str) else None
         if p is None:
             raise unknown("parameter", name, self.params)
         shape = tuple(p["shape"])
@@ -37,6 +38,10 @@ class Weights:
 
     def touch(self) -> None:
         self.version += 1
+
+    def __reduce_ex__(self, protocol):
+        raise InputError("parameters cannot be pickled or copied where they are: dict(net.parameters) holds them as "
+                         "arrays, net.save(path) keeps them")
 
     def fitting(self, name: str, value) -> np.ndarray:
         """`value` as it would be stored under `name`, or a refusal."""
@@ -78,6 +83,16 @@ class Parameters(MutableMapping):
     def __delitem__(self, name: str) -> None:
         raise InputError("a net's parameters cannot be deleted")
 
+    def get(self, name: str, default=None):
+        return self[name] if name in self else default
+
+    def update(self, values=None, /, **named) -> None:
+        """All of them, or none if one does not fit."""
+        wanted = {**mapping("parameters", {} if values is None else values, "path to array"), **named}
+        fitting = {name: self._weights.fitting(name, value) for name, value in wanted.items()}
+        for name, array in fitting.items():
+            self[name] = array
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights.params)
 
@@ -85,7 +100,7 @@ class Parameters(MutableMapping):
         return len(self._weights.params)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._weights.params
+        return isinstance(name, str) and name in self._weights.params
 
     def __repr__(self) -> str:
         rows = [f"  {name}: {list(p['shape'])}{'' if p['trainable'] else ' frozen'}"
@@ -103,7 +118,8 @@ class Gradients(Parameters):
         return piece
 
     def __setitem__(self, name: str, value) -> None:
-        self[name][...] = value
+        piece = self[name]
+        piece[...] = self._weights.like(piece, value, f"gradients[{name!r}]")
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, p in self._weights.params.items() if p["trainable"])
@@ -112,7 +128,7 @@ class Gradients(Parameters):
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._weights.params and self._weights.params[name]["trainable"]
+        return super().__contains__(name) and self._weights.params[name]["trainable"]
 
     def __repr__(self) -> str:
         return "\n".join(["gradients", *(f"  {name}: {list(self._weights.params[name]['shape'])}" for name in self)])

@@ -74,7 +74,7 @@ def pack(border: Border, values: dict, starts=None, weight=None) -> Packed:
     packed = {n: _lay(n, lists[n], border.ports[n].signal.shape, pieces, T, B) for n in lists if n in border.ports}
     order = [p.index for p in sorted(pieces, key=lambda p: (p.stream, p.first))]
     for name in values.keys() - lists.keys():
-        array = arrays._array(values[name], name)
+        array = arrays.as_array(values[name], name)
         if array.shape[:1] != (len(lengths),):
             raise InputError(f"{name}: got shape {list(array.shape)}, wanted one per sequence, {len(lengths)} of them")
         packed[name] = array[order]
@@ -113,7 +113,7 @@ def place(lengths: list[int]) -> tuple[list[Piece], int, int]:
 def _list(name: str, value) -> list[np.ndarray]:
     if not isinstance(value, (list, tuple)):
         raise InputError(f"{name}: a list of arrays is wanted, one per sequence, as for the other inputs")
-    made = [arrays._array(v, f"{name}[{i}]") for i, v in enumerate(value)]
+    made = [arrays.as_array(v, f"{name}[{i}]") for i, v in enumerate(value)]
     for i, array in enumerate(made):
         if array.ndim == 0:
             raise InputError(f"{name}[{i}]: a sequence is wanted, not a number")

@@ -5,6 +5,7 @@ import numpy as np
 from rnnc.errors import InputError
 from rnnc.runtime import arrays, ragged
 from rnnc.runtime.state import State
+from rnnc.runtime.wanted import mapping, truth
 from rnnc.runtime.words import unknown
 
 
@@ -13,9 +14,8 @@ def vjp(net, cotangents: dict, state, starts, accumulate: bool, inputs: dict) ->
     function = net._function("vjp")
     if ragged.is_ragged(net._border, inputs):
         raise InputError("vjp takes arrays, not lists of sequences; pack them yourself with starts=")
-    if not isinstance(cotangents, dict):
-        raise InputError(f"vjp: a dict from output to cotangent is wanted, not {type(cotangents).__name__}")
-    call = net._call(inputs, state, starts=starts, accumulate=bool(accumulate))
+    cotangents = mapping("cotangents", cotangents, "output to array")
+    call = net._call(inputs, state, starts=starts, accumulate=truth("accumulate", accumulate))
     seeds = _seeds(net, cotangents, call)
     after = _after(net, cotangents.get("state"), call.streams)
     used = net._fresh(call.streams) if state is None else state
@@ -75,11 +75,8 @@ def _after(net, given, streams: int) -> State | None:
         if given.streams != streams:
             raise InputError(f"cotangent of the state: it has {given.streams} streams, wanted {streams}")
         return given
-    if not isinstance(given, dict):
-        raise InputError(f"cotangent of the state: a state, or a dict from signal to array, is wanted, not "
-                         f"{type(given).__name__}")
     made = State(net.module, streams)
-    for name, value in given.items():
+    for name, value in mapping("cotangent of the state", given, "signal to array (or a state)").items():
         view, array = made[name], arrays.real(value, f"cotangent of the state, {name}", net.dtype)
         if view.dtype != net.dtype:
             raise InputError(f"cotangent of the state, {name}: labels have no gradient")

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from rnnc.errors import InputError
+from rnnc.runtime import arrays
 from rnnc.runtime.arrays import KINDS, aligned, size
 from rnnc.runtime.module import Module
-from rnnc.runtime.words import unknown
+from rnnc.runtime.wanted import is_whole, mapping
+from rnnc.runtime.words import said, unknown
 
 
 class State:
@@ -21,6 +23,8 @@ class State:
     """
 
     def __init__(self, module: Module, streams: int, fresh: bool = True):
+        if not isinstance(module, Module):
+            raise InputError("a state belongs to a net: net.state(streams) makes one")
         self._module, self._entries = module, {e["name"]: i for i, e in enumerate(module.manifest["state"])}
         self.streams = streams
         self._memory = aligned(module.function("state_size")(streams), np.uint8)
@@ -41,7 +45,7 @@ class State:
         return self._memory[offset:offset + 8 * self.streams].view(np.int64)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        index = self._entries.get(name)
+        index = self._entries.get(name) if isinstance(name, str) else None
         if index is None:
             raise unknown("signal of the state", name, self._entries)
         entry = self._module.manifest["state"][index]
@@ -55,7 +59,7 @@ class State:
 
     def __setitem__(self, name: str, value) -> None:
         view = self[name]
-        array = np.asarray(value)
+        array = arrays.as_array(value, f"state[{name!r}]")
         if array.dtype.kind not in ("iub" if view.dtype.kind == "i" else "fiub"):
             raise InputError(f"state[{name!r}]: got {array.dtype}, wanted {view.dtype}")
         if array.shape != view.shape:
@@ -66,7 +70,7 @@ class State:
         np.maximum(since, deepest, out=since)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return isinstance(name, str) and name in self._entries
 
     def __iter__(self):
         return iter(self._entries)
@@ -79,7 +83,9 @@ class State:
         if streams is None:
             self._module.function("reset")(self._pointer, self.streams)
             return
-        chosen = [streams] if isinstance(streams, (int, np.integer)) else list(streams)
+        if not is_whole(streams) and not isinstance(streams, Iterable):
+            raise InputError(f"streams: {said(streams)}, wanted the number of a stream, or several")
+        chosen = [streams] if is_whole(streams) else list(streams)
         for stream in chosen:
             self._check(stream)
         for stream in chosen:
@@ -92,20 +98,38 @@ class State:
 
     def assign(self, other: "State") -> None:
         """Becomes equal to another state of as many streams."""
+        self._like_me(other)
         if other.streams != self.streams or other._memory.size != self._memory.size:
             raise InputError(f"a state of {other.streams} streams cannot be assigned to one of {self.streams}")
         self._memory[...] = other._memory
 
     def copy_stream(self, stream: int, other: "State", from_stream: int) -> None:
         """This state's `stream` becomes the other's `from_stream`."""
+        self._like_me(other)
         self._check(stream)
         other._check(from_stream)
         self._module.function("copy_stream")(self._pointer, self.streams, stream, other._pointer, other.streams,
                                              from_stream)
 
     def _check(self, stream) -> None:
-        if not isinstance(stream, (int, np.integer)) or not 0 <= stream < self.streams:
-            raise InputError(f"stream {stream!r} is not in 0..{self.streams - 1}")
+        if not is_whole(stream) or not 0 <= stream < self.streams:
+            raise InputError(f"stream: {said(stream)}, wanted one of 0..{self.streams - 1}")
+
+    def _like_me(self, other) -> None:
+        if not isinstance(other, State):
+            raise InputError(f"state: {said(other)}; net.state(streams) makes one")
+        if other._module is not self._module and other._module.manifest["state"] != self._module.manifest["state"]:
+            raise InputError("state: it belongs to another net")
+
+    def __copy__(self) -> "State":
+        return self.copy()
+
+    def __deepcopy__(self, memo) -> "State":
+        return self.copy()
+
+    def __reduce_ex__(self, protocol):
+        raise InputError("a state cannot be pickled: state.to_arrays() gives it as arrays, state.from_arrays(...) "
+                         "takes them")
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Copies of everything, by name, independent of the layout: for checkpoints."""
@@ -113,9 +137,11 @@ class State:
 
     def from_arrays(self, found: dict[str, np.ndarray]) -> None:
         """The other way; a refusal leaves the state as it was."""
+        found = mapping("arrays", found, "name to array")
         places = {**{name: self[name] for name in self}, "": self.since}
         for name, place in places.items():
-            if name not in found or found[name].shape != place.shape or found[name].dtype != place.dtype:
+            given = np.asarray(found.get(name))
+            if given.shape != place.shape or given.dtype != place.dtype:
                 raise InputError(f"this is no state of {self.streams} streams of this net")
         for name, place in places.items():
             place[...] = found[name]

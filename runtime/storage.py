@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from rnnc.errors import InputError
+from rnnc.runtime.wanted import mapping
+from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed, unknown
 
 
@@ -39,13 +41,20 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
 
 def save(net, path) -> None:
     from safetensors.numpy import save as encode
+    path = as_path("path", path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; the name of a file is wanted")
     metadata = {"format": "rnnc", "version": net.manifest.get("version", ""), "model": net.name,
                 "graph": net.manifest.get("program_hash", "")}
     write_whole(path, encode({n: np.ascontiguousarray(a) for n, a in net.parameters.items()}, metadata))
 
 
-def load(net, path, strict: bool, rename: dict) -> None:
+def load(net, path, strict: bool, rename: dict | None) -> None:
     """All parameters are checked before the first is changed."""
+    rename = {} if rename is None else mapping("rename", rename, "name in the file to name here")
+    for target in rename.values():
+        if target not in net.parameters:
+            raise unknown("parameter", target, net.parameters)
     found = {}
     for name, array in read(path)[0].items():
         target = rename.get(name, name)
@@ -53,8 +62,6 @@ def load(net, path, strict: bool, rename: dict) -> None:
             raise InputError(f"{path}: two arrays would be loaded as {target!r}")
         found[target] = array
     for name, target in rename.items():
-        if target not in net.parameters:
-            raise unknown("parameter", target, net.parameters)
         if target not in found:
             raise InputError(f"rename: {path} holds no {name!r}")
     strange = [n for n in found if n not in net.parameters]
@@ -69,6 +76,7 @@ def load(net, path, strict: bool, rename: dict) -> None:
 def read(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays and metadata of a safetensors file."""
     from safetensors import SafetensorError, safe_open
+    path = as_path("path", path)
     if os.path.isdir(path):
         raise InputError(f"{path} is a folder; a safetensors file is wanted")
     try:

@@ -6,9 +6,17 @@ from collections.abc import Iterable
 from rnnc.errors import InputError
 
 
-def unknown(what: str, name: object, known: Iterable[str]) -> InputError:
-    """`what` has no such name: says so, with the nearest ones or all of them."""
+def said(value) -> str:
+    """What came, in few words: `got 'abc'`."""
+    text = f"an array of shape {list(value.shape)}" if getattr(value, "shape", None) else repr(value)
+    text = " ".join(text.split())
+    return f"got {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def unknown(what: str, name: object, known: Iterable[str], said_as: str | None = None) -> InputError:
+    """`what` has no such name: says so, with the nearest ones or all of them. `said_as`: how the caller wrote it."""
     known = [str(k) for k in known]
+    shown = said(name if said_as is None else said_as)[4:]
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
     if close:
         tail = "; did you mean " + " or ".join(repr(c) for c in close) + "?"
@@ -16,7 +24,7 @@ def unknown(what: str, name: object, known: Iterable[str]) -> InputError:
         tail = "; there is " + listed(known)
     else:
         tail = "; there is none"
-    return InputError(f"no {what} is called {name!r}{tail}")
+    return InputError(f"no {what} is called {shown}{tail}")
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:
@@ -28,3 +36,9 @@ def listed(names: Iterable[str], most: int = 8) -> str:
 def place(line) -> str:
     """Where an equation stands: a line number, or file:line:column."""
     return f" (line {line})" if isinstance(line, int) else f" ({line})" if line else ""
+
+
+class Report(str):
+    """A text that shows itself as it is, also at the prompt and in a notebook."""
+
+    __repr__ = str.__str__

@@ -112,7 +112,7 @@ def test_states_of_others_are_refused(net):
         net.run(**batch, state=net.state(3))
     with pytest.raises(InputError, match="another net"):
         net.run(**batch, state=tiny("float32").state(2))
-    with pytest.raises(InputError, match="streams: 0"):
+    with pytest.raises(InputError, match="streams: got 0, wanted a whole number of at least 1"):
         net.state(0)
     with pytest.raises(InputError, match="no streams"):
         net.run(**without(inputs(3, 0), "y"))

@@ -128,10 +128,10 @@ def test_wav(tmp_path, width, scale):
 
 
 @pytest.mark.parametrize("act,message", [
-    (lambda: rnnc.data.text("a\n", streams=0), "streams: 0 is not a whole number"),
+    (lambda: rnnc.data.text("a\n", streams=0), "streams: got 0, wanted a whole number of at least 1"),
     (lambda: rnnc.data.text("a\n", streams=3), "too short for 3 streams"),
     (lambda: rnnc.data.text("/none"), "/none: No such file.*at least one newline"),
-    (lambda: rnnc.data.text(3), "not int"),
+    (lambda: rnnc.data.text(3), "text: got 3, wanted a path"),
     (lambda: rnnc.data.text(TEXT, held_out=1), "held_out: 1 is not between 0 and 1"),
     (lambda: rnnc.data.arrays({"x": np.zeros(3), "y": np.zeros(4)}), "differ in frames"),
     (lambda: rnnc.data.arrays({"x": np.zeros(3)}, streams=4), "3 frames are too few for 4 streams"),

@@ -177,8 +177,9 @@ def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(tmp_path):
 
 
 @pytest.mark.parametrize("change,message", [
-    ({"data": {"x": 1}}, "data: rnnc.data makes it"), ({"epochs": 0}, "epochs: 0"), ({"step": 9}, None),
-    ({"window": 4, "step": 5}, "step: 5 new frames do not fit in a window of 4"), ({"window": 0}, "window: 0"),
+    ({"data": {"x": 1}}, "data: got {'x': 1}; rnnc.data makes it"), ({"step": 9}, None),
+    ({"epochs": 0}, "epochs: got 0, wanted a whole number"), ({"window": 0}, "window: got 0, wanted a whole number"),
+    ({"window": 4, "step": 5}, "step: 5 new frames do not fit in a window of 4"),
 ])
 def test_refusals(change, message):
     net = tiny()

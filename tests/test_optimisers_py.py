@@ -139,12 +139,22 @@ def test_learning_reaches_the_next_call():
     (lambda n: rnnc.SGD(n, nesterov=True), "nesterov: it needs a momentum"),
     (lambda n: rnnc.SGD(n, {"Q*": 1}), "no trainable parameter matches 'Q.*there is W, E, U, V"),
     (lambda n: rnnc.SGD(n, {"W": 1}), "no pattern matches E; a last entry"),
+    (lambda n: rnnc.SGD(n, {3: 1}), "learning_rate: the key 3 is no name; wanted a dict from pattern to rate"),
+    (lambda n: rnnc.SGD(n, momentm=0.9), "no argument of SGD is called 'momentm'; did you mean 'momentum'"),
+    (lambda n: rnnc.AdamW(n, lr=0.9), "no argument of AdamW is called 'lr'; did you mean 'learning_rate'"),
+    (lambda n: rnnc.Adam(n, zz=1), "no argument of Adam is called 'zz'; there is net, learning_rate, betas"),
+    (lambda n: rnnc.Adam(), "Adam: missing: net"),
+    (lambda n: rnnc.Adam(n, 1, 2), "Adam: 3 arguments without a name; only net, learning_rate may come so"),
+    (lambda n: rnnc.Adam(3), "Adam: got 3; the net that is to learn is wanted, as rnnc.compile makes it"),
+    (lambda n: setattr(rnnc.Adam(n), "clip_norm", "x"), "clip_norm: got 'x', wanted a number"),
+    (lambda n: rnnc.RMSprop(n, centered=2), "centered: got 2, wanted True or False"),
+    (lambda n: rnnc.Adam(n).load_state_dict({}, {}), "updates: got None, wanted a whole number"),
+    (lambda n: rnnc.Adam(n).load_state_dict({}, {"updates": 3}), "this is not the state of Adam on tiny: m"),
+    (lambda n: rnnc.Adam(n).load_state_dict(3, {}), "vectors: got 3, wanted a dict from name to array"),
 ])
 def test_refusals(make, message):
     with pytest.raises(InputError, match=message):
         make(tiny())
-    with pytest.raises(TypeError):
-        rnnc.SGD(tiny(), momentm=0.9)
 
 
 def test_a_broken_schedule_is_refused_before_anything_moves():

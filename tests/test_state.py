@@ -87,13 +87,13 @@ def test_starts_reset_what_came_before(net):
     (lambda s, n: s["g"], "no signal of the state is called 'g'"),
     (lambda s, n: s.__setitem__("h", np.zeros((2, 3))), r"got shape \[2, 3\], wanted \[1, 2, 3\]"),
     (lambda s, n: s.__setitem__("h", "x"), "wanted float64"),
-    (lambda s, n: s.reset(streams=[2]), "stream 2 is not in 0..1"),
-    (lambda s, n: s.reset(streams=-1), "stream -1 is not in 0..1"),
+    (lambda s, n: s.reset(streams=[2]), "stream: got 2, wanted one of 0..1"),
+    (lambda s, n: s.reset(streams=-1), "stream: got -1, wanted one of 0..1"),
     (lambda s, n: s.assign(n.state(3)), "3 streams"),
-    (lambda s, n: n.state(2**33), "8589934592 is not a number of streams"),
+    (lambda s, n: n.state(2**33), "8589934592 are more than there can be"),
     (lambda s, n: n.vjp({"state": np.zeros(3)}, **{k: v for k, v in inputs(1, 2).items() if k != "y"}),
-     "a state, or a dict from signal to array"),
-    (lambda s, n: s.copy_stream(0, n.state(1), 1), "stream 1 is not in 0..0"),
+     r"got an array of shape \[3\], wanted a dict from signal to array \(or a state\)"),
+    (lambda s, n: s.copy_stream(0, n.state(1), 1), "stream: got 1, wanted one of 0..0"),
     (lambda s, n: s.from_arrays({"h": np.zeros(3)}), "no state of 2 streams"),
 ])
 def test_refusals(net, act, message):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from rnnc.errors import InputError
+from rnnc.runtime.wanted import asked, mapping, number, truth, whole
 
 
 class Streams:
@@ -13,11 +14,15 @@ class Streams:
 
     carries = True                             # the state goes on from window to window
 
+    @asked
     def __init__(self, signals: dict[str, np.ndarray], frames: int, starts: np.ndarray | None = None,
                  held: "Streams | None" = None):
-        positive("frames", frames)
-        self.signals, self.starts, self.frames, self.held = dict(signals), starts, int(frames), held
-        shapes = {name: a.shape[:2] for name, a in self.signals.items()}
+        self.frames, self.starts, self.held = whole("frames", frames, 1), starts, held
+        self.signals = mapping("signals", signals, "signal to array")
+        shapes = {name: np.shape(a)[:2] for name, a in self.signals.items()}
+        if not shapes or any(len(shape) < 2 for shape in shapes.values()):
+            raise InputError("signals: arrays [frames, streams, ...] are wanted; rnnc.data.arrays cuts recordings into "
+                             "streams")
         if len(set(shapes.values())) != 1:
             raise InputError(f"signals differ in frames or streams: {shapes}")
         self.length, self.streams = next(iter(shapes.values()))
@@ -30,12 +35,15 @@ class Streams:
 
     def window(self, first: int, last: int) -> dict[str, np.ndarray]:
         """Frames first to last of every stream, as arguments of a call."""
+        first, last = whole("first", first), whole("last", last)
         found = {name: a[first:last] for name, a in self.signals.items()}
         if self.starts is not None:
             found["starts"] = self.starts[first:last]
         return found
 
     def batch(self, epoch: int, index: int) -> dict[str, np.ndarray]:
+        """Update `index` of an epoch; recordings are read in the same order in every one."""
+        index = _index(self, epoch, index)
         return self.window(index * self.frames, min((index + 1) * self.frames, self.length))
 
     @property
@@ -57,12 +65,17 @@ class Sequences:
 
     carries = False
 
+    @asked
     def __init__(self, signals: dict, batch_size: int = 16, shuffle: bool = True, seed: int = 0,
                  held: "Sequences | None" = None):
-        positive("batch", batch_size)
-        self.signals, self.batch_size, self.shuffle, self.seed = dict(signals), int(batch_size), shuffle, seed
-        self.held = held
-        counts = {name: len(values) for name, values in self.signals.items()}
+        self.signals, self.batch_size = mapping("signals", signals, "signal to arrays"), whole("batch", batch_size, 1)
+        self.shuffle, self.seed, self.held = truth("shuffle", shuffle), whole("seed", seed), held
+        if not self.signals:
+            raise InputError("no signals")
+        counts = {name: np.shape(values)[0] if not isinstance(values, list) else len(values)
+                  for name, values in self.signals.items() if isinstance(values, list) or np.ndim(values)}
+        if len(counts) < len(self.signals):
+            raise InputError("signals: a list of arrays [T, ...] each is wanted, or one value per sequence")
         if len(set(counts.values())) != 1:
             raise InputError(f"signals differ in their number of sequences: {counts}")
         self.count = next(iter(counts.values()))
@@ -86,6 +99,7 @@ class Sequences:
         return np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
     def batch(self, epoch: int, index: int) -> dict:
+        index = _index(self, epoch, index)
         chosen = self.order(epoch)[index * self.batch_size:(index + 1) * self.batch_size]
         return {name: [values[i] for i in chosen] if isinstance(values, list) else values[chosen]
                 for name, values in self.signals.items()}
@@ -103,6 +117,14 @@ class Sequences:
         return f"<{', '.join(self.signals)}: {self.count} sequences, {self.total:,} frames, by {self.batch_size}>"
 
 
+def _index(data, epoch, index) -> int:
+    """Which update of an epoch, if there is such a one."""
+    whole("epoch", epoch)
+    if whole("index", index) >= len(data):
+        raise InputError(f"index: an epoch of this data has updates 0..{len(data) - 1}, not {index}")
+    return int(index)
+
+
 def digest(pairs, *numbers) -> str:
     """Tells one set of data from another; a sample of each array is enough."""
     sink = hashlib.sha256(repr(numbers).encode())
@@ -118,7 +140,7 @@ def digest(pairs, *numbers) -> str:
 
 def cut(signals: dict[str, np.ndarray], streams: int) -> dict[str, np.ndarray]:
     """One recording [N, ...] to contiguous parts side by side, [N // streams, streams, ...]; the rest is left out."""
-    positive("streams", streams)
+    streams = whole("streams", streams, 1)
     lengths = {name: len(a) for name, a in signals.items()}
     if len(set(lengths.values())) != 1:
         raise InputError(f"signals differ in frames: {lengths}")
@@ -129,13 +151,8 @@ def cut(signals: dict[str, np.ndarray], streams: int) -> dict[str, np.ndarray]:
             for name, a in signals.items()}
 
 
-def positive(name: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InputError(f"{name}: {value!r} is not a whole number of at least 1")
-
-
 def fraction(value) -> float:
     """How much is held out of training, 0 up to 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+    if not 0 <= number("held_out", value) < 1:
         raise InputError(f"held_out: {value!r} is not between 0 and 1")
     return float(value)

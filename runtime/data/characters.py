@@ -1,17 +1,17 @@
 """Text as labels: each character the number of its place in the vocabulary; the target is the next character."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.data.batches import Streams, fraction, positive
+from rnnc.runtime.data.batches import Streams, fraction
+from rnnc.runtime.wanted import asked, is_whole, path, whole
+from rnnc.runtime.words import said
 
 
 class Text(Streams):
     """A text in parallel streams. `vocabulary` is a string: label i is its i-th character."""
 
+    @asked
     def __init__(self, signals, frames: int, vocabulary: str, held: "Text | None" = None):
         super().__init__(signals, frames, held=held)
         self.vocabulary = vocabulary
@@ -20,18 +20,26 @@ class Text(Streams):
         return encode(text, self.vocabulary)
 
     def decode(self, labels) -> str:
-        return "".join(self.vocabulary[i] for i in np.ravel(labels))
+        """Labels of any shape as one text."""
+        labels = np.ravel(labels)
+        for label in labels:
+            if not is_whole(label) or not 0 <= label < len(self.vocabulary):
+                raise InputError(f"labels: {label!r} is not in 0..{len(self.vocabulary) - 1}")
+        return "".join(self.vocabulary[i] for i in labels)
 
 
+@asked
 def text(source, streams: int = 16, frames: int = 64, *, vocabulary: str | None = None, held_out: float = 0.0,
          input: str = "x", target: str = "y") -> Text:
     """A file, or the text itself (contains a newline). The vocabulary, unless given, is every character of the text
     once, sorted. `held_out`: the share at the end that is kept for validation, as `.held`."""
-    positive("streams", streams)
-    positive("frames", frames)
+    streams, frames = whole("streams", streams, 1), whole("frames", frames, 1)
+    for name, value in (("input", input), ("target", target)):
+        if not isinstance(value, str):
+            raise InputError(f"{name}: {said(value)}, wanted the name of a signal")
     words = read(source)
     vocabulary = "".join(sorted(set(words))) if vocabulary is None else vocabulary
-    if len(set(vocabulary)) != len(vocabulary) or not vocabulary:
+    if not isinstance(vocabulary, str) or len(set(vocabulary)) != len(vocabulary) or not vocabulary:
         raise InputError("vocabulary: a string in which no character comes twice is wanted")
     labels = encode(words, vocabulary)
     split = len(labels) - int(len(labels) * fraction(held_out))
@@ -50,10 +58,8 @@ def text(source, streams: int = 16, frames: int = 64, *, vocabulary: str | None 
 def read(source) -> str:
     if isinstance(source, str) and "\n" in source:
         return source
-    if not isinstance(source, (str, os.PathLike)):
-        raise InputError(f"text: a path or a text is wanted, not {type(source).__name__}")
     try:
-        return Path(source).read_bytes().decode("utf-8-sig")
+        return path("text", source).read_bytes().decode("utf-8-sig")
     except OSError as fault:
         raise InputError(f"{source}: {fault.strerror or fault} (a text itself has at least one newline)") from None
     except UnicodeDecodeError as fault:
@@ -62,6 +68,8 @@ def read(source) -> str:
 
 def encode(text: str, vocabulary: str) -> np.ndarray:
     """int32 labels; a character outside the vocabulary is refused by name."""
+    if not isinstance(text, str):
+        raise InputError(f"text: {said(text)}, wanted a string")
     points = lambda string: np.frombuffer(string.encode("utf-32-le", "surrogatepass"), np.uint32)
     known, codes = points(vocabulary), points(text)
     table = np.full(max(int(known.max(initial=0)), int(codes.max(initial=0))) + 1, -1, np.int32)

@@ -3,18 +3,20 @@
 import csv as tables
 import os
 import wave
-from pathlib import Path
 
 import numpy as np
 
 from rnnc.errors import InputError
 from rnnc.runtime.data.batches import Sequences, Streams, cut, fraction
+from rnnc.runtime.wanted import asked, mapping
+from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed
 
 
+@asked
 def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, held_out: float = 0.0) -> Streams:
     """One recording, arrays [N, ...] by signal, cut into streams. `starts` [N] marks where sequences begin in it."""
-    given = {name: _array(name, value) for name, value in dict(signals).items()}
+    given = {name: _array(name, value) for name, value in mapping("signals", signals, "signal to array").items()}
     if not given:
         raise InputError("no signals")
     if starts is not None:
@@ -35,12 +37,14 @@ def _streams(signals: dict[str, np.ndarray], streams: int, frames: int, held=Non
     return Streams(parts, frames, starts, held)
 
 
+@asked
 def sequences(signals: dict, batch: int = 16, *, shuffle: bool = True, seed: int = 0,
               held_out: float = 0.0) -> Sequences:
     """Lists of arrays [T, ...] by signal; a signal with one value per sequence is an array. The last ones are held
     out."""
+    signals = mapping("signals", signals, "signal to a list of arrays")
     given = {name: [_array(f"{name}[{i}]", v) for i, v in enumerate(value)] if isinstance(value, (list, tuple))
-             else _array(name, value) for name, value in dict(signals).items()}
+             else _array(name, value) for name, value in signals.items()}
     if not given:
         raise InputError("no signals")
     count = len(next(iter(given.values())))
@@ -52,12 +56,13 @@ def sequences(signals: dict, batch: int = 16, *, shuffle: bool = True, seed: int
     return Sequences(given, batch, shuffle, seed, held)
 
 
+@asked
 def npz(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: bool = True, seed: int = 0,
         held_out: float = 0.0) -> Streams | Sequences:
     """One array per signal. With an array `lengths` in it they hold sequences of these lengths end to end (or one value
     for each); without, one recording; `starts` marks where sequences begin in it."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(as_path("path", path), allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None
@@ -84,6 +89,7 @@ def _apart(path, signals: dict[str, np.ndarray], lengths: np.ndarray) -> dict:
     return made
 
 
+@asked
 def csv(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: bool = True, seed: int = 0,
         held_out: float = 0.0) -> Streams | Sequences:
     """A table with names in its first line: `x` is a scalar signal, `x[0]`, `x[1]`, ... are the units of a vector. A
@@ -98,7 +104,7 @@ def csv(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: b
 
 def _table(path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open(as_path("path", path), newline="", encoding="utf-8-sig") as file:
             rows = tables.reader(file)
             header = [name.strip() for name in next(rows, [])]
             lines = [(rows.line_num, row) for row in rows if row]
@@ -140,14 +146,17 @@ def _number(cell: str) -> bool:
     return True
 
 
+@asked
 def wav(paths: dict, streams: int = 1, frames: int = 512, *, held_out: float = 0.0) -> Streams:
     """Sound by signal, `{"x": "dry.wav", "y": "wet.wav"}`: numbers in -1..1, [N, channels]. All end with the
     shortest; rates have to agree."""
     found, rates = {}, {}
-    for name, path in dict(paths).items():
+    for name, path in mapping("paths", paths, "signal to path").items():
         found[name], rates[name] = read_wav(path)
     if len(set(rates.values())) > 1:
         raise InputError(f"the sounds differ in rate: {rates}")
+    if not found:
+        raise InputError("no signals")
     shortest = min(len(a) for a in found.values())
     return arrays({n: a[:shortest] for n, a in found.items()}, streams, frames, held_out=held_out)
 
@@ -155,7 +164,7 @@ def wav(paths: dict, streams: int = 1, frames: int = 512, *, held_out: float = 0
 def read_wav(path) -> tuple[np.ndarray, int]:
     """Samples [N, channels] as float32 in -1..1, and the rate."""
     try:
-        with wave.open(os.fspath(path), "rb") as file:
+        with wave.open(os.fspath(as_path("path", path)), "rb") as file:
             channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
             raw = file.readframes(file.getnframes())
     except OSError as fault:
@@ -177,17 +186,19 @@ def read_wav(path) -> tuple[np.ndarray, int]:
 READERS = {".npz": npz, ".csv": csv}
 
 
+@asked
 def load(source, **options) -> Streams | Sequences:
     """A file by its ending: .npz, .csv. Or a dict from signal to file, each .npy or .wav."""
     if isinstance(source, dict):
-        endings = {Path(p).suffix.lower() for p in source.values()}
+        source = {name: as_path(name, p) for name, p in mapping("source", source, "signal to path").items()}
+        endings = {p.suffix.lower() for p in source.values()}
         if endings == {".wav"}:
             return wav(source, **options)
         if endings <= {".npy", ".wav"}:
-            found = {n: read_wav(p)[0] if Path(p).suffix.lower() == ".wav" else _npy(p) for n, p in source.items()}
+            found = {n: read_wav(p)[0] if p.suffix.lower() == ".wav" else _npy(p) for n, p in source.items()}
             return arrays(found, **options)
         raise InputError(f"signals come from .wav or .npy files, not {listed(sorted(endings - {'.wav', '.npy'}))}")
-    reader = READERS.get(Path(source).suffix.lower())
+    reader = READERS.get(as_path("source", source).suffix.lower())
     if reader is None:
         raise InputError(f"{source}: data comes from .npz or .csv (text: rnnc.data.text; sound: rnnc.data.wav)")
     return reader(source, **options)

@@ -1,0 +1,29 @@
+"""Inner signals on demand: a variant of the net, built from the same program, that has them as outputs too."""
+
+from rnnc.errors import InputError, RnncError
+from rnnc.runtime.words import said, unknown
+
+
+def probed(net, probe, inputs: dict):
+    """`net` with the signals that `probe` names among its outputs: same parameters, same state."""
+    if not isinstance(probe, (str, list, tuple)) or not all(isinstance(name, str) for name in probe):
+        raise InputError(f"probe: {said(probe)}, wanted the name of a signal, or a list of them")
+    names = (probe,) if isinstance(probe, str) else tuple(probe)
+    known = {p["name"]: p for p in net.manifest.get("probes") or ()}
+    for name in names:
+        if name not in known and name not in net.outputs:
+            raise unknown("signal", name, known)
+        missing = [t for t in net.targets if t not in inputs]
+        if missing and (name in net.targets or known.get(name, {}).get("targets")):
+            raise InputError(f"probe: {name} depends on a target; {', '.join(missing)} is missing")
+    names = tuple(dict.fromkeys(n for n in names if n not in net.outputs))
+    if not names:
+        return net
+    if names not in net._variants:
+        if net._make_variant is None:
+            raise InputError("probe: this net was loaded without its program text")
+        module = net._make_variant(names)
+        if [p["name"] for p in module.manifest["params"]] != [p["name"] for p in net.manifest["params"]]:
+            raise RnncError("the variant for probe= has other parameters")
+        net._variants[names] = type(net)(module, threads=net.threads, weights=net._weights)
+    return net._variants[names]

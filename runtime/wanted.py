@@ -1,0 +1,115 @@
+"""What a caller may hand over, checked by name before anything is touched: numbers, paths, mappings, and the names of
+the arguments themselves."""
+
+import functools
+import inspect
+import math
+import operator
+import os
+from pathlib import Path
+
+from rnnc.errors import InputError
+from rnnc.runtime.words import listed, said, unknown
+
+
+def is_whole(value) -> bool:
+    """An integer of any make; True and False are none."""
+    if isinstance(value, bool):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
+
+
+def whole(name: str, value, least: int = 0) -> int:
+    if not is_whole(value) or value < least:
+        raise InputError(f"{name}: {said(value)}, wanted a whole number of at least {least}")
+    return int(value)
+
+
+def number(name: str, value, least: float | None = None, above: bool = False) -> float:
+    """A finite number, at least `least`, or above it."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name}: {said(value)}, wanted a number") from None
+    if not math.isfinite(found) or (least is not None and (found < least or above and found == least)):
+        wanted = "" if least is None else f" {'above' if above else 'of at least'} {least}"
+        raise InputError(f"{name}: {said(value)}, wanted a finite number{wanted}")
+    return found
+
+
+def truth(name: str, value) -> bool:
+    if one_of(value, (True, False)):
+        return bool(value)
+    raise InputError(f"{name}: {said(value)}, wanted True or False")
+
+
+def one_of(value, choices: tuple) -> bool:
+    """Whether a plain value is one of these; an array, which equals in many places or none, is not."""
+    try:
+        return bool(value in choices)
+    except (TypeError, ValueError):
+        return False
+
+
+def path(name: str, value) -> Path:
+    """A place in the file system; nothing is looked for there."""
+    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes) or "\0" in os.fspath(value):
+        raise InputError(f"{name}: {said(value)}, wanted a path")
+    if not os.fspath(value):
+        raise InputError(f"{name}: the path is empty")
+    return Path(value)
+
+
+def mapping(name: str, value, of: str) -> dict:
+    """A dict with strings as keys; `of` tells what it holds, as in "signal to array"."""
+    if not hasattr(value, "keys") or not hasattr(value, "__getitem__") or isinstance(value, type):
+        raise InputError(f"{name}: {said(value)}, wanted a dict from {of}")
+    found = dict(value)
+    for key in found:
+        if not isinstance(key, str):
+            raise InputError(f"{name}: the key {said(key)[4:]} is no name; wanted a dict from {of}")
+    return found
+
+
+def asked(function):
+    """The arguments of a call that are missing, too many or misspelt are refused in the words of the call."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args, **named):
+        try:
+            signature.bind(*args, **named)
+        except TypeError:
+            raise _misfit(function, signature, args, named) from None
+        return function(*args, **named)
+    return checked
+
+
+def _misfit(function, signature, args: tuple, named: dict) -> InputError:
+    parameters = [p for p in signature.parameters.values() if p.name != "self"]
+    called, given = function.__name__, args
+    if "self" in signature.parameters and args:                # a method: a constructor is called by its class
+        called = type(args[0]).__name__ if called == "__init__" else called
+        given = args[1:]
+    names = [p.name for p in parameters]
+    bare = [p.name for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD]
+    for name in named:
+        if name not in names:
+            return unknown(f"argument of {called}", ALIASES.get(name, name), names, said_as=name)
+    if len(given) > len(bare):
+        others = listed(f"{n}=..." for n in names[len(bare):])
+        return InputError(f"{called}: {len(given)} arguments without a name; only {listed(bare)} may come so"
+                          f"{f', others by name, {others}' if others else ''}")
+    twice = [n for n in bare[:len(given)] if n in named]
+    if twice:
+        return InputError(f"{called}: {twice[0]} is given twice")
+    missing = [p.name for p in parameters[len(given):] if p.default is p.empty and p.name not in named]
+    return InputError(f"{called}: missing: {listed(missing)}")
+
+
+# What other libraries call these arguments.
+ALIASES = {"lr": "learning_rate", "max_norm": "clip_norm", "batch_size": "batch", "batch_first": "streams"}

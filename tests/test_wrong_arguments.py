@@ -1,0 +1,181 @@
+"""Whatever a caller hands over, the answer is a value or a message of ours: no other exception leaves a public call.
+The messages name the argument, what came and what was wanted."""
+
+import copy
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rnnc
+from rnnc.errors import InputError, RnncError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from handmade.tiny import inputs, tiny  # noqa: E402
+
+HUGE = 10**30
+ODD = [None, 3, -1, 2.5, float("nan"), HUGE, True, 1j, "abc", "", "a\x00b", b"abc", [], {}, (), [1, 2], {"a": 1},
+       {1: 2}, set(), range(3), object(), print, int, ..., np.float32(2), np.int64(5), np.array(3), np.zeros(0),
+       np.zeros((2, 2)), np.array(["a"]), np.array([object()]), float("inf")]
+
+
+def ours(act, *args, **named) -> None:
+    """Runs, or refuses in our words."""
+    try:
+        act(*args, **named)
+    except RnncError as refusal:
+        assert str(refusal)
+
+
+def calls(net, path: Path):
+    """Public calls of one odd value each; what they do to the net does not matter here."""
+    full, run = inputs(4, 2), {k: v for k, v in inputs(4, 2).items() if k != "y"}
+    state, p = net.state(2), net.parameters
+    for name in (*full, "state", "starts", "weight", "accumulate"):
+        yield f"backprop {name}", lambda v, name=name: net.backprop(**{**full, name: v})
+        yield f"evaluate {name}", lambda v, name=name: net.evaluate(**{**full, name: v})
+    for name in (*run, "state", "starts", "out", "probe", "frames"):
+        yield f"run {name}", lambda v, name=name: net.run(**{**run, name: v})
+    for name in run:
+        yield f"step {name}", lambda v, name=name: net.step(state, **{**{k: w[0] for k, w in run.items()}, name: v})
+    yield "step state", lambda v: net.step(v, **{k: w[0] for k, w in run.items()})
+    for name, call in (("run", net.run), ("step", net.step), ("evaluate", net.evaluate), ("backprop", net.backprop),
+                       ("vjp", net.vjp)):
+        yield f"{name} by place", lambda v, call=call: call(v, v)
+    yield "vjp", lambda v: net.vjp(v, **run)
+    yield "vjp p", lambda v: net.vjp({"p": v}, **run)
+    yield "vjp state", lambda v: net.vjp({"state": v}, **run)
+    yield "vjp state h", lambda v: net.vjp({"state": {"h": v}}, **run)
+    yield "ragged", lambda v: net.run(**{k: [v, v] for k in run})
+    yield "probe list", lambda v: net.run(**run, probe=[v])
+    yield "state", net.state
+    for name, act in (("read", lambda v: state[v]), ("write", lambda v: state.__setitem__("h", v)),
+                      ("has", lambda v: v in state), ("reset", state.reset), ("reset list", lambda v: state.reset([v])),
+                      ("assign", state.assign), ("copy_stream", lambda v: state.copy_stream(v, state, 0)),
+                      ("copy_stream from", lambda v: state.copy_stream(0, v, 0)), ("from_arrays", state.from_arrays)):
+        yield f"state {name}", act
+    for name, act in (("read", lambda v: p[v]), ("write", lambda v: p.__setitem__("W", v)), ("has", lambda v: v in p),
+                      ("get", p.get), ("update", p.update), ("gradient", lambda v: net.gradients.__setitem__("W", v)),
+                      ("all", lambda v: setattr(net, "parameters", v)), ("theta", lambda v: setattr(net, "theta", v)),
+                      ("threads", lambda v: setattr(net, "threads", v))):
+        yield f"parameters {name}", act
+    for name in ("streams", "frames", "threads"):
+        yield f"explain {name}", lambda v, name=name: net.explain(**{name: v})
+    yield "save", net.save
+    net.save(path / "w.safetensors")
+    yield "load", net.load
+    for name in ("strict", "rename"):
+        yield f"load {name}", lambda v, name=name: net.load(path / "w.safetensors", **{name: v})
+    yield "load of one name", lambda v: net.load(path / "w.safetensors", rename={"W": v})
+    for kind in (rnnc.SGD, rnnc.Momentum, rnnc.Nesterov, rnnc.RMSprop, rnnc.Adadelta, rnnc.Adam, rnnc.AdamW):
+        yield f"{kind.__name__}", kind
+        for name in ("learning_rate", "momentum", "nesterov", "weight_decay", "clip_norm", "alpha", "eps", "centered",
+                     "rho", "betas", "dampening", "strange"):
+            yield f"{kind.__name__} {name}", lambda v, kind=kind, name=name: kind(net, **{name: v})
+        yield f"{kind.__name__} state", lambda v, kind=kind: kind(net).load_state_dict(v, v)
+        yield f"{kind.__name__} rates", lambda v, kind=kind: kind(net, {"*": v})
+
+
+def test_no_other_exception_leaves_a_net(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = tiny()
+    found = []
+    for name, act in calls(net, tmp_path):
+        for value in ODD:
+            if name.endswith(("learning_rate", "rates")) and callable(value):
+                continue                       # functions of the step, called when the time comes
+            try:
+                ours(act, value)
+            except Exception as fault:
+                found.append(f"{name}({value!r}): {type(fault).__name__}: {fault}")
+    assert not found, "\n".join(found)
+
+
+def test_no_other_exception_leaves_compile_and_load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rnnc.pipeline.compile_net", lambda *accepted: None)
+    for value in ODD:
+        for name in ("model", "dtype", "target", "threads", "gradient", "weights", "memory_limit", "check_numbers",
+                     "seed", "cache", "sizes", "n", "strange"):
+            ours(rnnc.compile, "model m { }\n", **{name: value})
+        ours(rnnc.compile, value)
+        ours(rnnc.load, value)
+
+
+def test_no_other_exception_leaves_data_and_fit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    d, text = rnnc.data, "hello world\n" * 20
+    data = d.text(text)
+    for value in ODD:
+        for make in (d.text, d.arrays, d.sequences, d.npz, d.csv, d.wav, d.load, d.Streams, d.Sequences, d.Text):
+            ours(make, value)
+            ours(make, value, 1, 1)
+            ours(make, strange=value)
+        for name in ("streams", "frames", "vocabulary", "held_out", "input", "target"):
+            ours(d.text, text, **{name: value})
+        for name in ("streams", "frames", "starts", "held_out"):
+            ours(d.arrays, {"x": np.zeros((100, 2))}, **{name: value})
+        for name in ("batch", "shuffle", "seed", "held_out"):
+            ours(d.sequences, {"x": [np.zeros((5, 2))] * 4}, **{name: value})
+        ours(data.encode, value)
+        ours(data.decode, value)
+        for act in (data.batch, data.window):
+            ours(act, value, 0)
+            ours(act, 0, value)
+    net, data = tiny(), d.arrays({k: v[:, 0] for k, v in inputs(40, 1).items() if k != "b"}, streams=2)
+    opt = rnnc.Adam(net)
+    for value in ODD:
+        for name in ("net", "data", "opt", "epochs", "window", "step", "validate", "resume", "progress", "every",
+                     "notes", "callback", "strange"):
+            if not (name == "epochs" and value is HUGE or name == "callback" and callable(value)):
+                ours(rnnc.fit, **{"net": net, "data": data, "opt": opt, name: value})
+
+
+@pytest.mark.parametrize("act,message", [
+    (lambda n: n.run(np.zeros((2, 2))), r"run: signals come by name: net.run\(x=x, k=k, m=m, b=b, y=y\)"),
+    (lambda n: n.step(n.state(), np.zeros(2)), r"step: signals come by name: net.step\(state, x=x"),
+    (lambda n: n.step(x=np.zeros(2)), r"state: step wants a state to advance; net.state\(streams\) makes one"),
+    (lambda n: n.run(probe=3), "probe: got 3, wanted the name of a signal"),
+    (lambda n: n.backprop(**inputs(2, 1), accumulate="yes"), "accumulate: got 'yes', wanted True or False"),
+    (lambda n: pickle.dumps(n), "a net cannot be pickled or copied: net.save"),
+    (lambda n: copy.deepcopy(n), "a net cannot be pickled or copied"),
+    (lambda n: pickle.dumps(n.parameters), "parameters cannot be pickled.*dict"),
+    (lambda n: pickle.dumps(n.state()), "a state cannot be pickled: state.to_arrays"),
+    (lambda n: pickle.dumps(rnnc.Adam(n)), "a net cannot be pickled"),
+    (lambda n: setattr(n, "threads", 0), "threads: got 0, wanted a whole number of at least 1"),
+    (lambda n: n.explain(streams=2.5), "streams: got 2.5, wanted a whole number"),
+    (lambda n: n.save(3), "path: got 3, wanted a path"),
+    (lambda n: n.save("."), r"\. is a folder; the name of a file is wanted"),
+    (lambda n: rnnc.fit(n, 3, rnnc.Adam(n)), "data: got 3; rnnc.data makes it"),
+    (lambda n: rnnc.fit(n), "fit: missing: data, opt"),
+    (lambda n: rnnc.fit(n, 1, 2, 3, 4), "fit: 5 arguments without a name; only net, data, opt, epochs may come so"),
+    (lambda n: rnnc.data.text("a\nb", batch_size=3), "no argument of text is called 'batch_size'"),
+    (lambda n: rnnc.State(3, 1), r"net.state\(streams\) makes one"),
+    (lambda n: rnnc.Net(3), "rnnc.compile makes nets"),
+])
+def test_refusals(act, message):
+    with pytest.raises(InputError, match=message):
+        act(tiny())
+
+
+def test_states_are_copied_by_copy():
+    net = tiny()
+    state = net.state(2)
+    net.run(**{k: v for k, v in inputs(3, 2).items() if k != "y"}, state=state)
+    for other in (copy.copy(state), copy.deepcopy(state)):
+        assert (other["h"] == state["h"]).all() and (other.since == 3).all()
+        other["h"][...] = 7
+        assert not (state["h"] == 7).any()
+
+
+def test_parameters_are_a_mapping():
+    p = tiny().parameters
+    assert p.get("none") is None and p.get("W").shape == (3, 2) and 3 not in p and [] not in p
+    before = p["W"].copy()
+    with pytest.raises(InputError, match="no parameter is called 'X'"):
+        p.update({"W": np.ones((3, 2)), "X": 1})
+    assert (p["W"] == before).all()
+    p.update(W=np.ones((3, 2)))
+    assert (p["W"] == 1).all()
