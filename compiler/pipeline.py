@@ -31,6 +31,7 @@ class Options:
     prefix: str | None = None
     counting: bool = False                     # the build that logs products and meetings
     probe: tuple[str, ...] = ()                # inner signals that are outputs as well
+    training: bool = False                     # random operators act in run, too
     # What the loaded net does with the module, not what the module is:
     threads: int | None = None
     seed: int = 0
@@ -100,13 +101,15 @@ def forward(graph: Graph) -> Graph:
 
 
 @undisturbed
-def programs(graph: Graph, gradient: str | None) -> dict[str, Graph]:
-    """The forward graph becomes one graph per function of the module, each with only what that function needs."""
-    from rnnc.graph.gradient import gradient as differentiate, only_values, vjp
+def programs(graph: Graph, gradient: str | None, training: bool = False) -> dict[str, Graph]:
+    """The forward graph becomes one graph per function of the module, each with only what that function needs.
+    `training`: random operators act in run, too."""
+    from rnnc.graph.gradient import gradient as differentiate, vjp
     from rnnc.graph.scores import scores
     from rnnc.graph.simplify import simplify
+    from rnnc.graph.values import at_rest, only_values
     from rnnc.plan.regroup import compact
-    plain = only_values(graph)
+    plain = only_values(graph if training else at_rest(graph))
     made = {"run": runnable(plain)}
     if graph.losses or graph.metrics:
         made["evaluate"] = compact(replace(scores(plain), outputs={}, losses={}, metrics={}))
@@ -154,7 +157,8 @@ def compile_net(source: str, model: str | None = None, options: Options | None =
     options, sizes = options or Options(), sizes or {}
     place = built(source, model, options, sizes)
     return Net(load_module(place), seed=options.seed, threads=options.threads, check_numbers=options.check_numbers,
-               variant=lambda probe: load_module(built(source, model, replace(options, probe=tuple(probe)), sizes)),
+               variant=lambda probe, training: load_module(built(
+                   source, model, replace(options, probe=tuple(probe), training=training), sizes)),
                graph=lambda: Picture(elaborated(as_source(source), model, sizes)),
                explain=lambda *call: explained(as_source(source), *call, options=options, sizes=sizes, model=model))
 
@@ -225,7 +229,7 @@ def emit_graph(graph: Graph, options: Options, source: str = ""):
     if options.probe:                                           # before simplification, which may drop names
         simple = forward(probed(graph, options.probe))
     planned = []
-    for name, program in programs(simple, options.gradient).items():
+    for name, program in programs(simple, options.gradient, options.training).items():
         planned.append(planned_and_checked(program, name))
     named = Model(options.prefix or graph.name, simple, options.dtype, rnnc.__version__, hash_,
                   os.path.basename(source), options.counting, lookahead(graph), probes(graph),

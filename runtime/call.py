@@ -70,9 +70,11 @@ class Border:
                     KINDS[kind] or self.dtype, self.types[C_KIND.get(kind, self.real)], entry.get("target", False))
 
     def gather(self, values: dict, *, starts=None, weight=None, streams: int | None = None, step: bool = False,
-               targets: bool = False, frames: int | None = None, accumulate: bool = False, fill: bool = False) -> Call:
+               targets: bool = False, frames: int | None = None, accumulate: bool = False, fill: bool = False,
+               lot: tuple[int, int] = (0, 0)) -> Call:
         """Checks everything and points C at it. `streams`: of the state; `targets`: whether targets have to be there;
-        `fill`: absent ones become zeros and no labels, for C that computes more than is asked for."""
+        `fill`: absent ones become zeros and no labels, for C that computes more than is asked for; `lot`: seed and
+        number of the draw, for random operators."""
         self._names(values, targets)
         seen = Axes(step, streams)
         found: dict[str, np.ndarray] = {}
@@ -105,6 +107,8 @@ class Border:
             struct.weight = self._pointer(call, weight, self.numbers)
         if accumulate:
             struct.accumulate = 1
+        if self.manifest.get("random"):
+            struct.seed, struct.draw = (number % 2 ** 64 for number in lot)
         return call
 
     def results(self, call: Call, out: dict | None) -> tuple[dict[str, np.ndarray], object]:

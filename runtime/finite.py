@@ -36,19 +36,19 @@ def check_results(net, what: str, call, before, state, starts, answer) -> None:
     if all(np.isfinite(v).all() for v in values):
         return
     try:
-        raise NumberError(f"{what}: {_culprit(net, call, before, starts)}")
+        raise NumberError(f"{what}: {_culprit(net, what, call, before, starts)}")
     finally:
         state.assign(before)
 
 
-def _culprit(net, call, before, starts) -> str:
+def _culprit(net, what: str, call, before, starts) -> str:
     """The earliest bad frame, and in it the first equation of the program's order."""
     blind = [t for t in net.targets if t not in call.arrays]      # nothing that depends on these was computed
     probes = [p for p in net.manifest.get("probes") or [] if not (blind and (p["name"] in blind or p.get("targets")))]
     names = [p["name"] for p in probes]
     lines = {p["name"]: p.get("line") for p in probes}
     if names and net._make_variant is not None:
-        variant = probed(net, names, call.arrays)
+        variant = probed(net, names, call.arrays, what == "backprop")
         framed = lambda n: call.step and net._border.ports[n].signal.per == "frame"
         arrays = {n: a[None] if framed(n) else a for n, a in call.arrays.items()}
         begin = None if starts is None else (np.asarray(starts)[None] if call.step else starts)

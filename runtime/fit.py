@@ -38,7 +38,8 @@ class Position:
     epoch_frames: int = 0
     point_loss: float = 0.0                    # the same since the last point of the curve
     point_frames: int = 0
-    draws: int = 0                             # of random operators
+    draws: int = 0                             # of random operators,
+    seed: int | None = None                    # from which they are drawn
     best: float | None = None                  # lowest validation loss
     rows: list = field(default_factory=list)
     curve: list = field(default_factory=list)
@@ -144,7 +145,7 @@ class Run:
             raise NumberError(f"the loss is {loss} in update {at.updates + 1}; try a lower learning rate or clip_norm, "
                               "or check_numbers=True when compiling, which tells where it began")
         self.opt.step()
-        at.index, at.updates, at.draws = at.index + 1, at.updates + 1, net.draws
+        at.index, at.updates, at.draws, at.seed = at.index + 1, at.updates + 1, net.draws, net.seed
         at.frames, at.epoch_frames, at.point_frames = (n + frames for n in
                                                        (at.frames, at.epoch_frames, at.point_frames))
         at.epoch_loss += loss * frames
@@ -214,6 +215,7 @@ class Run:
         self.net.parameters = found.parameters
         self.at = Position(**found.record["position"])
         self.net.draws = self.at.draws
+        self.net.seed = self.net.seed if self.at.seed is None else self.at.seed
         if found.state is not None and self.data.carries:
             self.state = self.net.state(self.data.streams)
             self.state.from_arrays(found.state)

@@ -24,7 +24,8 @@ if hasattr(os, "register_at_fork"):
 
 
 class Net:
-    """Made by `rnnc.compile`. `variant(probe)` builds the same program with inner signals as further outputs."""
+    """Made by `rnnc.compile`. `variant(probe, training)` builds the same program with inner signals as further
+    outputs, or with random operators at work in `run`."""
 
     def __init__(self, module: Module, *, seed: int = 0, threads: int | None = None, check_numbers: bool = False,
                  variant=None, graph=None, explain=None,
@@ -32,6 +33,7 @@ class Net:
         if not isinstance(module, Module):
             raise InputError("rnnc.compile makes nets, rnnc.load those that were built before")
         self._probing = weights is not None    # a variant, which shows inner signals of its original
+        self._training = False                 # a variant whose run draws at random
         self.module, self.manifest = module, module.manifest
         self.threads, self.check_numbers, self.seed = threads, check_numbers, seed
         self._make_variant, self._make_graph, self._explain = variant, graph, explain
@@ -44,7 +46,7 @@ class Net:
         self._local = threading.local()        # workspace and fresh state of each thread
         self._functions = {name: module.function(name) for name in (*self.manifest["functions"], "step")}
         self._vectors = f"{module.prefix}_weights *"
-        self._variants: dict[tuple[str, ...], Net] = {}
+        self._variants: dict[tuple[tuple[str, ...], bool], Net] = {}
         self._graph = None
         self.draws = 0                         # training calls so far: they number the draws of random operators
 
@@ -153,11 +155,14 @@ class Net:
     def run(self, *unnamed, state: State | None = None, starts=None, out: dict | None = None, probe=None,
             **inputs) -> dict:
         """All frames; returns the outputs by name. `state` advances in place; without one the call starts afresh.
-        `probe` names inner signals to return as well."""
+        `probe` names inner signals to return as well; with `training=True` random operators act, with the numbers that
+        the next training call will draw (the forward run of a `vjp` is such a one)."""
         if unnamed:
             raise self._by_name("run")
-        if probe is not None:
-            return probed(self, probe, inputs).run(state=state, starts=starts, out=out, **inputs)
+        training = truth("training", inputs.pop("training", False)) if "training" not in self._border.ports else False
+        if probe is not None or training and self.manifest.get("random") and not self._training:
+            variant = probed(self, () if probe is None else probe, inputs, training or self._training)
+            return variant.run(state=state, starts=starts, out=out, **inputs)
         if starts is None and type(state) is State:
             made = again(self, "run", state, inputs, out)
             if made is not None:
@@ -167,7 +172,7 @@ class Net:
             packed = ragged.pack(self._border, inputs, starts)
             found = self.run(starts=packed.starts, **packed.values)
             return {name: packed.unpack(array) for name, array in found.items()}
-        call = self._call(inputs, state, starts=starts)
+        call = self._call(inputs, state, starts=starts, lot=(self.seed, self.draws))
         made, struct = self._border.results(call, out)
         self._watched("run", call, state, starts, lambda s: self._run(call, s, struct), lambda: made)
         if state is not None:
@@ -232,7 +237,7 @@ class Net:
             return self.backprop(starts=packed.starts, weight=packed.weight, accumulate=accumulate, **packed.values)
         function = self._function("backprop")
         call = self._call(inputs, state, starts=starts, weight=weight, targets=True,
-                          accumulate=truth("accumulate", accumulate))
+                          accumulate=truth("accumulate", accumulate), lot=(self.seed, self.draws))
         loss = self.module.ffi.new(f"{self.module.real} *")
         if call.frames == 0 and not accumulate:
             self._weights.gradient.fill(0)

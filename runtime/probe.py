@@ -1,11 +1,13 @@
-"""Inner signals on demand: a variant of the net, built from the same program, that has them as outputs too."""
+"""Inner signals on demand: a variant of the net, built from the same program, that has them as outputs too; and the
+variant whose `run` draws random numbers."""
 
 from rnnc.errors import InputError, RnncError
 from rnnc.runtime.words import said, unknown
 
 
-def probed(net, probe, inputs: dict):
-    """`net` with the signals that `probe` names among its outputs: same parameters, same state."""
+def probed(net, probe, inputs: dict, training: bool = False):
+    """`net` with the signals that `probe` names among its outputs: same parameters, same state. `training`: random
+    operators are at work in `run`."""
     if not isinstance(probe, (str, list, tuple)) or not all(isinstance(name, str) for name in probe):
         raise InputError(f"probe: {said(probe)}, wanted the name of a signal, or a list of them")
     names = (probe,) if isinstance(probe, str) else tuple(probe)
@@ -17,13 +19,22 @@ def probed(net, probe, inputs: dict):
         if missing and (name in net.targets or known.get(name, {}).get("targets")):
             raise InputError(f"probe: {name} depends on a target; {', '.join(missing)} is missing")
     names = tuple(dict.fromkeys(n for n in names if n not in net.outputs))
-    if not names:
+    training = training and bool(net.manifest.get("random"))
+    if not names and training == net._training:
         return net
-    if names not in net._variants:
-        if net._make_variant is None:
-            raise InputError("probe: this net was loaded without its program text")
-        module = net._make_variant(names)
-        if [p["name"] for p in module.manifest["params"]] != [p["name"] for p in net.manifest["params"]]:
-            raise RnncError("the variant for probe= has other parameters")
-        net._variants[names] = type(net)(module, threads=net.threads, weights=net._weights)
-    return net._variants[names]
+    if (names, training) not in net._variants:
+        net._variants[names, training] = _variant(net, names, training)
+    made = net._variants[names, training]
+    made.seed, made.draws = net.seed, net.draws
+    return made
+
+
+def _variant(net, names: tuple[str, ...], training: bool):
+    if net._make_variant is None:
+        raise InputError(f"{'probe' if names else 'training'}: this net was loaded without its program text")
+    module = net._make_variant(names, training)
+    if [p["name"] for p in module.manifest["params"]] != [p["name"] for p in net.manifest["params"]]:
+        raise RnncError("the variant for probe= has other parameters")
+    made = type(net)(module, threads=net.threads, weights=net._weights)
+    made._training = training
+    return made

@@ -44,6 +44,15 @@ class State:
         offset = self._module.function("state_since")(self.streams)
         return self._memory[offset:offset + 8 * self.streams].view(np.int64)
 
+    @property
+    def age(self) -> np.ndarray | None:
+        """All frames that each stream has run since it was fresh, by which random numbers go: a view [streams]. None
+        for a net without random operators."""
+        if not self._module.manifest.get("random"):
+            return None
+        offset = self._module.function("state_since")(self.streams) + 8 * self.streams
+        return self._memory[offset:offset + 8 * self.streams].view(np.int64)
+
     def __getitem__(self, name: str) -> np.ndarray:
         index = self._entries.get(name) if isinstance(name, str) else None
         if index is None:
@@ -133,18 +142,22 @@ class State:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Copies of everything, by name, independent of the layout: for checkpoints."""
-        return {**{name: self[name].copy() for name in self}, "": self.since.copy()}
+        return {name: view.copy() for name, view in self._views().items()}
 
     def from_arrays(self, found: dict[str, np.ndarray]) -> None:
         """The other way; a refusal leaves the state as it was."""
         found = mapping("arrays", found, "name to array")
-        places = {**{name: self[name] for name in self}, "": self.since}
+        places = self._views()
         for name, place in places.items():
             given = np.asarray(found.get(name))
             if given.shape != place.shape or given.dtype != place.dtype:
                 raise InputError(f"this is no state of {self.streams} streams of this net")
         for name, place in places.items():
             place[...] = found[name]
+
+    def _views(self) -> dict[str, np.ndarray]:
+        counts = {"": self.since} if self.age is None else {"": self.since, ".age": self.age}
+        return {**{name: self[name] for name in self}, **counts}
 
     def __repr__(self) -> str:
         return f"<state of {self.streams} streams: {', '.join(self._entries) or 'nothing to remember'}>"

@@ -13,6 +13,7 @@ from rnnc.graph import oracle
 from rnnc.graph.gradient import gradient, vjp
 from rnnc.graph.nodes import INT, Graph
 from rnnc.graph.scores import scores
+from rnnc.graph.values import at_rest
 from rnnc.runtime.module import load
 from rnnc.runtime.net import Net
 from rnnc.target.build import build
@@ -97,9 +98,9 @@ def compare(graph: Graph, dtype: str, seed: int, frames: int | None = None, stre
     """Everything a net of `graph` computes against the oracle. Returns what was checked and the largest ratio; raises
     AssertionError at the first number that is off."""
     has_loss = bool(graph.losses)
-    judged = {"run": graph}
+    judged = {"run": at_rest(graph)}
     if has_loss or graph.metrics:
-        judged["evaluate"] = scores(graph)
+        judged["evaluate"] = scores(at_rest(graph))
     if has_loss:
         judged["backprop"] = gradient(graph)
     if graph.outputs:
@@ -134,9 +135,11 @@ def against(net: Net, graph: Graph, data: Data, answers: dict, dtype: str) -> di
             found.append((f"score {name}", score[name], value, answers["evaluate"].bounds.scores[name]))
     if "backprop" in answers:
         state = net.state(streams=data.streams)
+        net.draws = 0                          # as in the oracle
         loss = net.backprop(**data.inputs, **data.targets, state=state, starts=data.starts, weight=data.weight,
                             **frames_of(data, data.targets, data.weight))
         once = net.gradient.copy()
+        net.draws = 0                          # the same numbers once more
         net.backprop(**data.inputs, **data.targets, state=net.state(streams=data.streams), starts=data.starts,
                      weight=data.weight, accumulate=True, **frames_of(data, data.targets, data.weight))
         assert np.array_equal(net.gradient, 2 * once, equal_nan=True), "a gradient added to itself is not twice it"
@@ -149,6 +152,7 @@ def against(net: Net, graph: Graph, data: Data, answers: dict, dtype: str) -> di
             found.append((f"state {name}", np.array(state[name]), value, np.abs(value) * 0 + np.inf))
     if "vjp" in answers and data.cotangents:
         result = answers["vjp"]
+        net.draws = 0
         back = net.vjp(data.cotangents, **data.inputs, **fresh(), starts=data.starts, **frames_of(data))
         for name, value in result.gradients.items():
             found.append((f"vjp gradient of {name}", np.array(net.gradients[name]), value,
@@ -171,7 +175,7 @@ def same_bits(net: Net, data: Data, threads=(1, 2, 3, 7)) -> None:
     """Every function at every number of threads leaves the same bits. (Needs RNNC_TEST_THREADS in the environment.)"""
     first = None
     for count in threads:
-        net.threads = count
+        net.threads, net.draws = count, 0
         bits = []
         if net.outputs:
             state = net.state(streams=data.streams)
@@ -212,7 +216,7 @@ def continued(net: Net, graph: Graph, dtype: str, seed: int, frames: int = 5, st
         data = draw_data(graph, 2000 * seed + 2 * attempt + 1, dtype, frames, streams)
         data.params = first.params
         set_params(net, data)
-        given = call(scores(graph), first, dtype).state
+        given = call(scores(at_rest(graph)), first, dtype).state
         given.signals = {n: v if v.dtype.kind in "iu" else v.astype(dtype).astype(np.float64)
                          for n, v in given.signals.items()}
         if continued_from(net, graph, data, given, dtype, seed):
@@ -228,13 +232,16 @@ def continued_from(net: Net, graph: Graph, data: Data, given: oracle.State, dtyp
         for name, value in given.signals.items():
             state[name][...] = value
         state.since[...] = given.since
+        if state.age is not None:
+            state.age[...] = given.age
+        net.draws = 0
         return state
 
     seeds = {graph[n].name: r.standard_normal((k, data.streams, *graph[n].shape)).astype(dtype)
              for n, k in graph.state.items() if graph[n].kind != INT}
     found = []                                 # what, C, oracle, bound: the oracle sees kinks only in what was asked
     if graph.outputs:
-        result = call(graph, data, dtype, given)
+        result = call(at_rest(graph), data, dtype, given)
         out = net.run(**data.inputs, state=before(), starts=data.starts, **frames_of(data))
         found += [(result, "output", name, out[name], result.outputs, result.bounds.outputs) for name in graph.outputs]
     if graph.losses:

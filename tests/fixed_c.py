@@ -70,6 +70,7 @@ class Kernels:
             getattr(self.c, name).restype = ctypes.c_double
         for name in ("packed", "fold_scratch", "hand_down"):
             getattr(self.c, name).restype = ctypes.c_long
+        self.c.key.restype = ctypes.c_uint64
 
     def __getattr__(self, name):
         return lambda *args: getattr(self.c, name)(*map(self.argument, args))
@@ -80,7 +81,7 @@ class Kernels:
             return value.ctypes.data_as(ctypes.c_void_p)
         if isinstance(value, float):
             return ctypes.c_double(value)
-        return ctypes.c_long(value) if isinstance(value, int) else value
+        return ctypes.c_uint64(value % 2 ** 64) if isinstance(value, int) else value
 
     def array(self, values):
         return np.array(values, self.type)

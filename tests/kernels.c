@@ -218,3 +218,17 @@ long counted(long *out) {
     return rn_count_products();
 }
 #endif
+
+/* ---- random numbers ---- */
+uint64_t key(uint64_t k, uint64_t counter) { return rn_key(k, counter); }
+void frame_keys(uint64_t *keys, uint64_t seed, uint64_t draw, const int64_t *age, long before, long T, long after,
+                long B) {
+    rn_frame_keys(keys, seed, draw, age, before, T, after, B);
+}
+void dropout(real *x, long n, uint64_t k, uint32_t site, uint32_t threshold, double scale) {
+    for (long i = 0; i < n; i += RN_VL)
+        rn_store_part(x + i, rn_dropout(rn_load_part(x + i, n - i), k, i, site, threshold, (real)scale), n - i);
+}
+void noise(real *x, long n, uint64_t k, uint32_t site) {
+    for (long i = 0; i < n; i += RN_VL) rn_store_part(x + i, rn_noise(rn_load_part(x + i, n - i), k, i, site), n - i);
+}

@@ -16,7 +16,7 @@ class Expressions(Leaves):
         if deep <= 0:
             return self.tame(self.leaf(shape))
         forms = [self.unary, self.unary, self.binary, self.binary, self.choice, self.extreme, self.later, self.helped,
-                 self.halted, self.declared, self.leafy]
+                 self.halted, self.declared, self.drawn, self.leafy]
         if len(shape) == 1:
             forms += [self.applied, self.applied, self.applied, self.joined, self.part, self.softmaxed, self.lined,
                       self.along, self.repeated, self.state_product, self.row, self.normalised]
@@ -147,6 +147,17 @@ class Expressions(Leaves):
             return Value(f"quantize({a.text}, {bits}, {step})", shape, a.bound + 1, True)
         b = self.value(shape if self.maybe(0.8) else (), deep)
         return Value(f"straight_through(sign({a.operand} + 0.157), {b.text})", shape, 1.0, True)
+
+    def drawn(self, shape, deep) -> Value:
+        """A value with something random in it."""
+        per = self.chance.choice(["", "", ", per = frame", ", per = sequence"])
+        a = self.value(shape, deep)
+        if self.maybe(0.6):
+            self.note("dropout per sequence" if "sequence" in per else "dropout")
+            return Value(f"dropout({a.text}, {self.number(0.1, 0.7)}{per})", shape, 3 * a.bound, True)
+        self.note("noise")
+        std = self.number(0.01, 0.3) if self.maybe(0.7) else f"0.1 * {self.value(shape, deep).operand}"
+        return Value(f"{a.operand} + noise({std}{per})", shape, a.bound + 2)
 
     def softmaxed(self, shape, deep) -> Value:
         name = self.chance.choice(["softmax", "softmax", "logsoftmax"])

@@ -53,6 +53,7 @@ def cells_program(names: dict[str, str]) -> str:
 def programs() -> dict[str, tuple[str, str, dict]]:
     """name -> (file name, text, sizes)."""
     found = {path.stem: (path.name, path.read_text(), {}) for path in SAMPLES}
+    found["training"] = ("training.rnn", (HERE / "programs" / "good" / "training.rnn").read_text(), {})
     cells = list(standard_cells().items())
     for part in range(3):
         found[f"cells_{part}"] = ("cells.rnn", cells_program(dict(cells[part::3])), {})

@@ -10,13 +10,14 @@ from graphs import STEP, Sketch, along
 from rnnc.errors import Broken
 from rnnc.graph import oracle
 from rnnc.graph.check import check
-from rnnc.graph.gradient import only_values, vjp
+from rnnc.graph.gradient import vjp
 from rnnc.graph.nodes import REAL
 from rnnc.graph.ops import OPS
 from rnnc.graph.ops.declared import SURROGATES
 from rnnc.graph.simplify import simplify
+from rnnc.graph.values import only_values
 
-V, M, S, LABEL = (3,), (2, 3), (), "label"
+V, M, S, LABEL, KEY = (3,), (2, 3), (), "label", "key"
 POSITIVE = {"log", "sqrt", "pow", "quantize"}
 CASES = {                                      # operator -> arguments, attributes (and wanted shape)
     **{name: [((V,), {})] for name in ["neg", "exp", "log", "sqrt", "abs", "sign", "floor", "sin", "cos", "erf",
@@ -29,6 +30,8 @@ CASES = {                                      # operator -> arguments, attribut
     "spike": [((V,), {"surrogate": name, "slope": 1.3}) for name in SURROGATES] + [
         ((S,), {"surrogate": "atan", "slope": 2.0})],
     "quantize": [((V, V, S), {}), ((M, S, S), {}), ((S, S, S), {})],
+    "dropout": [((V, KEY), {"p": 0.4, "site": "a"}), ((M, KEY), {"p": 0.1, "site": "b"})],
+    "noise": [((V, KEY), {"site": "a"}), ((S, KEY), {"site": "b", "shape": (2, 3)}), ((S, KEY), {"site": "c"})],
     "real": [((LABEL,), {})],
     "matmul": [((M, V), {}), (((3, 2), V), {"ta": True}), ((M, (3, 4)), {}), (((3, 2), (3, 4)), {"ta": True}),
                ((M, (4, 3)), {"tb": True}), (((3, 2), (4, 3)), {"ta": True, "tb": True})],
@@ -50,7 +53,8 @@ CASES = {                                      # operator -> arguments, attribut
     "fold_outer": [((V, (2,)), {})],
     "fold_column": [((V, LABEL), {"shape": (3, 4)})],
 }
-LEAVES = {"number", "table", "param", "input", "frame_index", "frames_left", "weight", "cotangent", "state_cotangent"}
+LEAVES = {"number", "table", "param", "input", "frame_index", "frames_left", "weight", "cotangent", "state_cotangent",
+          "row_key"}
 APART = {"stop_gradient"}                      # its derivative is nothing, though its value changes
 DECLARED = {"straight_through", "spike", "quantize"}         # whose derivative is not that of the value: see below
 ALL = [(op, i) for op, cases in CASES.items() for i in range(len(cases))]
@@ -65,7 +69,8 @@ def case_graph(name, shapes, attrs):
     s = Sketch()
     args = []
     for i, shape in enumerate(shapes):
-        args.append(s.input(f"x{i}", classes=4) if shape == LABEL else s.input(f"x{i}", *shape))
+        args.append(s.input(f"x{i}", classes=4) if shape == LABEL else
+                    s.op("row_key", per="frame", ago=0) if shape == KEY else s.input(f"x{i}", *shape))
     out = s.op(name, *args, **attrs)
     return s.graph(outputs={"y": out})
 

@@ -17,6 +17,7 @@ import numpy as np
 from rnnc.graph.nodes import REAL, Node
 from rnnc.graph.ops.elementwise import real_part
 from rnnc.graph.ops.op import ELEMENTWISE, OPS, evaluate
+from rnnc.graph.ops.random import normal
 from rnnc.graph.ops.reductions import lined_up, put_back
 
 STEP = 1e-30                                   # of the complex step: its error is STEP^2, so nothing
@@ -100,11 +101,18 @@ def _quantize(node, values, bounds, result, eps):
     return steps * _aligned([bounds[1], result])[0] + eps * result
 
 
+def _noise(node, values, bounds, result, eps):
+    """The angle 2 pi v is rounded, then its cosine; the radius is below 6."""
+    std, error = _aligned([np.abs(real_part(values[0])), result])[0], _aligned([bounds[0], result])[0]
+    size = np.abs(normal(node, values[1]))
+    return size * error + std * eps * (6 * (2 * np.pi + 2) + size)
+
+
 def _exact(node, values, bounds, result, eps):
     return np.zeros(result.shape)
 
 
-_RULES = {"quantize": _quantize, "spike": _exact,
+_RULES = {"quantize": _quantize, "spike": _exact, "noise": _noise,
           "matmul": _product, "outer": _product, "fold_outer": _product, "sum": _sum, "fold_sum": _sum,
           "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax, "logsoftmax": _softmax,
           "logsumexp": _logsumexp}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Builder, Graph, Node, Read
 from rnnc.graph.ops import OPS, Expr, make, pull
 from rnnc.graph.scores import Weighing
+from rnnc.graph.values import only_values, zeros
 
 
 def gradient(graph: Graph) -> Graph:
@@ -55,30 +56,12 @@ def vjp(graph: Graph) -> Graph:
     for i in graph.inputs:
         if i.name in inputs:
             parts = [adjoints.of[n] for n in sorted(leaves) if graph[n].attr("name") == i.name and n in adjoints.of]
-            by_input[i.name] = _sum(builder, [Read(p) for p in parts]) if parts else _zeros(builder, i.shape, FRAME)
+            by_input[i.name] = _sum(builder, [Read(p) for p in parts]) if parts else zeros(builder, i.shape, FRAME)
     reads = {n: _by_delay(builder, adjoints.state_reads.get(n, [])) for n in signals}
     states = {n: (Read(handed[n]), *reads[n]) for n in graph.state if n in signals}
     found = _by_parameter(graph, builder, adjoints)
     return only_values(replace(graph, nodes=tuple(builder.nodes), outputs={}, losses={}, metrics={}, scores={},
                                gradients=found, input_gradients=by_input, state_gradients=states))
-
-
-def only_values(graph: Graph) -> Graph:
-    """Before: gradients are taken, or never will be. After: the same values without stop_gradient, straight_through
-    and spike, which differ from plainer operators in their derivatives only."""
-    builder = Builder(graph)
-    for n, node in enumerate(graph.nodes):
-        if node.op == "stop_gradient":
-            builder.nodes[n] = replace(node, op="identity")
-        elif node.op == "spike":
-            zero = make(builder, "number", value=0.0)
-            builder.nodes[n] = replace(node, op="gt", args=(*node.args, Read(zero)), attrs=())
-        elif node.op == "straight_through":
-            first = builder.look(node.args[0].node)
-            args = (node.args[0], Read(_zeros(builder, node.shape, node.domain)))
-            same = (first.shape, first.domain) == (node.shape, node.domain)
-            builder.nodes[n] = replace(node, op="identity" if same else "add", args=args[:1] if same else args)
-    return replace(graph, nodes=tuple(builder.nodes))
 
 
 def _trained(graph: Graph) -> dict[str, tuple]:
@@ -91,16 +74,8 @@ def _by_parameter(graph: Graph, builder: Builder, adjoints: "_Adjoints") -> dict
     for name, shape in _trained(graph).items():
         parts = [Read(adjoints.of[n]) for n in adjoints.wanted
                  if n in adjoints.of and graph[n].op == "param" and graph[n].attr("name") == name]
-        found[name] = _sum(builder, parts) if parts else _zeros(builder, shape, CONSTANT)
+        found[name] = _sum(builder, parts) if parts else zeros(builder, shape, CONSTANT)
     return found
-
-
-def _zeros(builder: Builder, shape, domain: str) -> int:
-    """Zeros of a shape; for a frame they must be something that has a value at each frame."""
-    zero = make(builder, "number", value=0.0)
-    if domain == FRAME:
-        zero = make(builder, "mul", make(builder, "real", make(builder, "frame_index")), zero)
-    return make(builder, "broadcast", zero, shape=shape) if shape else zero
 
 
 def _by_delay(builder: Builder, reads: list[Read]) -> list[Read]:
@@ -212,7 +187,7 @@ class _Adjoints:
             return
         if read.delay and self.builder.look(sent).domain == CONSTANT:    # only signals are read with delay
             shape = self.graph[v].shape
-            sent = make(self.builder, "add", sent, _zeros(self.builder, shape, FRAME))
+            sent = make(self.builder, "add", sent, zeros(self.builder, shape, FRAME))
         if v in parts:
             parts[v].append(self._collected(v, Read(sent, -read.delay)))
         if to_state:
@@ -249,9 +224,9 @@ class _Adjoints:
         """The adjoint of n: the sum of its parts, under the number that was promised."""
         node, number = self.graph[n], self.of[n]
         if node.domain == FRAME and all(self.builder.look(part.node).domain == CONSTANT for part in parts):
-            parts = [*parts, Read(_zeros(self.builder, node.shape, FRAME))]   # a value at each frame all the same
+            parts = [*parts, Read(zeros(self.builder, node.shape, FRAME))]   # a value at each frame all the same
         if not parts:                          # reached only through pulls that are none
-            parts = [Read(_zeros(self.builder, node.shape, CONSTANT))]
+            parts = [Read(zeros(self.builder, node.shape, CONSTANT))]
         now = [part for part in parts if part.delay == 0]
         parts = now + _by_delay(self.builder, [part for part in parts if part.delay])
         if len(parts) == 1:

@@ -17,7 +17,7 @@ LARGER = frozenset(
     "add sub neg identity real stop_gradient reshape slice pad concat broadcast sum transpose".split())
 ADDED = frozenset("mul matmul outer".split())
 # Operands that must be free of the state, the others then keep their degree: divisor, condition, index.
-FREE = {"div": (1,), "where": (0,), "take": (1,), "place": (1,), "column": (1,)}
+FREE = {"div": (1,), "where": (0,), "take": (1,), "place": (1,), "column": (1,), "dropout": (1,)}
 NONLINEAR = 1_000_000                          # above every sum of degrees
 
 

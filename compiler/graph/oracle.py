@@ -22,6 +22,7 @@ from rnnc.errors import Broken
 from rnnc.graph import bounds as error_bounds
 from rnnc.graph.nodes import CONSTANT, INT, Graph, Initial, Read
 from rnnc.graph.ops import FOLD, OPS, evaluate
+from rnnc.graph.ops.random import row_keys
 
 Key = tuple[int, int | None]                   # node and frame; None for a constant
 
@@ -29,10 +30,11 @@ Key = tuple[int, int | None]                   # node and frame; None for a cons
 @dataclass
 class State:
     """What a call hands to the next: of each state signal the last frames, newest last, and the frames since the
-    start, for every stream."""
+    start, for every stream; and all frames that it has run (`age`; None: none yet), by which random numbers go."""
 
     since: np.ndarray
     signals: dict[str, np.ndarray] = field(default_factory=dict)
+    age: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,18 @@ def signal_name(graph: Graph, node: int) -> str:
 
 def run(graph: Graph, inputs: Mapping = {}, params: Mapping = {}, state: State | None = None, starts=None,
         weight=None, cotangents: Mapping = {}, state_cotangents: Mapping = {}, dtype=np.float64, bounds: bool = False,
-        eps: float = 2.0 ** -24, frames: int | None = None, streams: int | None = None) -> "Result":
+        eps: float = 2.0 ** -24, frames: int | None = None, streams: int | None = None, seed: int = 0,
+        draw: int = 0) -> "Result":
     """Interprets one call. Arrays are [T, B, ...]; `state_cotangents` [K, B, ...] by signal path. `frames` and
     `streams` are needed only if no array tells them. `bounds`: keep an error bound beside each value, for numbers
-    rounded to `eps`; see bounds.py."""
+    rounded to `eps`; see bounds.py. `seed`, `draw`: what random operators draw."""
     given = [np.asarray(a) for a in [*inputs.values(), starts, weight, *cotangents.values()] if a is not None]
     if frames is None:
         frames = given[0].shape[0]
     if streams is None:
         streams = given[0].shape[1] if given else len(state.since)
     call = _Call(graph, frames, streams, dict(inputs), dict(params), state, starts, weight, dict(cotangents),
-                 dict(state_cotangents), np.dtype(dtype), eps if bounds else None)
+                 dict(state_cotangents), np.dtype(dtype), eps if bounds else None, (seed, draw))
     return Result(call)
 
 
@@ -72,7 +75,8 @@ class _Call:
     """One call's arguments, and every value found so far."""
 
     def __init__(self, graph, frames, streams, inputs, params, state, starts, weight, cotangents, state_cotangents,
-                 dtype, eps):
+                 dtype, eps, lot):
+        self.lot = lot
         self.graph, self.frames, self.streams, self.eps = graph, frames, streams, eps
         arrays = [*inputs.values(), *params.values(), *cotangents.values(), *(state.signals.values() if state else [])]
         self.dtype = np.dtype(complex) if any(np.iscomplexobj(a) for a in arrays) else dtype
@@ -82,6 +86,7 @@ class _Call:
         self.weight = np.ones((frames, streams)) if weight is None else np.asarray(weight)
         self.flags = {i.name for i in graph.inputs if i.kind == "flag"}
         self.since, self.left = self._segments()
+        self.age = np.zeros(streams, np.int64) if state is None or state.age is None else np.asarray(state.age)
         self.found: dict[Key, np.ndarray] = {}
         self.errors: dict[Key, np.ndarray] = {}
         self.kinks: list[Kink] = []
@@ -233,6 +238,9 @@ class _Call:
                 return self.since[t]
             case "frames_left":
                 return self.left[t]
+            case "row_key":
+                ago = node.attr("ago") if node.attr("per") == "frame" else self.since[t]
+                return row_keys(*self.lot, self.age + t - ago)
             case "weight":
                 return self.weight[t]
             case "cotangent":
@@ -348,4 +356,4 @@ class Result:
             frames = range(max(0, call.frames - depth), call.frames)
             new = [np.broadcast_to(self.at(n, t), old.shape[1:]) for t in frames]
             signals[name] = np.stack([*old[len(new):], *new]) if depth else old
-        return State(call.since[call.frames].copy(), signals)
+        return State(call.since[call.frames].copy(), signals, call.age + call.frames)

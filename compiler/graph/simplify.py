@@ -84,6 +84,9 @@ def _is_zero(patch: Patch, read: Read) -> bool:
         return False
     if node.op in ("broadcast", "pad", "reshape", "transpose"):
         return _is_zero(patch, patch.read(node.args[0]))
+    if node.op == "mul":                       # of a whole number and zero: a zero with a value at each frame
+        kinds = [patch.nodes[patch.read(r).node].op for r in node.args]
+        return "real" in kinds and any(r.delay == 0 and _is_zero(patch, patch.read(r)) for r in node.args)
     if node.op == "slice":
         inner = patch.nodes[patch.read(node.args[0]).node]
         if inner.op == "pad" and patch.read(node.args[0]).delay == 0 and inner.attr("axis") == node.attr("axis"):

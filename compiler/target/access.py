@@ -107,10 +107,20 @@ class Access:
         if node.op == "frames_left":
             self.ahead = True
             return f"c->left[{r}]"
+        if node.op == "row_key":
+            return self.row_key(n, r)
         if node.op == "where":
             choice = [integer_of(arg, r) for arg in node.args[1:]]
             return f"({truth_of(node.args[0], r)} ? {choice[0]} : {choice[1]})"
         return integer(node.op, [integer_of(arg, r) for arg in node.args])
+
+    def row_key(self, n: int, r: str = "r") -> str:
+        """The key of a row's random numbers."""
+        node = self.graph[n]
+        if node.attr("per") == "sequence":
+            return f"c->sequence_keys[{r}]"
+        ago = node.attr("ago")
+        return f"c->frame_keys[{r}]" if not ago else f"c->frame_keys[{r} {'-' if ago > 0 else '+'} {abs(ago)} * c->B]"
 
     def truth(self, read: Read, r: str) -> str:
         """A condition, for choosing between integers: comparisons of integers, or a stored 0/1."""

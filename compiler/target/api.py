@@ -125,7 +125,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                     "row": "sizeof(int32_t)" if graph[n].kind == INT else f"{stride(graph, n)} * sizeof(real)"}
                    for n, k in graph.state.items()],
         "hash": "0x" + model.hash, "abi": 1, "counting": model.counting,
-        "summary": summary(model), "optimisers": "", "optimiser_declarations": "",
+        "random": model.random, "summary": summary(model), "optimisers": "", "optimiser_declarations": "",
     } | optimisers(name, real, "backprop" in made or "vjp" in made)
 
 
@@ -214,5 +214,5 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
         "state": [{"name": graph[n].name, "shape": list(graph[n].shape), "depth": k, "kind": graph[n].kind}
                   for n, k in graph.state.items()],
         "functions": [t.name for t in texts], "lookahead": model.lookahead,
-        "probes": list(model.probes),
+        "probes": list(model.probes), "random": model.random,
     }

@@ -1,6 +1,7 @@
 """Elementwise operators as C expressions on vectors, and integer operators on plain integers."""
 
 from rnnc.errors import Broken
+from rnnc.graph.ops.random import site_number, threshold
 
 VECTOR = {
     "add": "({0} + {1})", "sub": "({0} - {1})", "mul": "({0} * {1})", "div": "({0} / {1})", "neg": "(-{0})",
@@ -27,6 +28,15 @@ def vector(op: str, args: list[str]) -> str:
     if op not in VECTOR:
         raise Broken(f"no C for the elementwise operator {op}")
     return VECTOR[op].format(*args)
+
+
+def random(node, args: list[str], key: str, unit: str) -> str:
+    """dropout and noise: of the units from `unit` on, by the row's key."""
+    drawn = f"{key}, {unit}, {site_number(node.attr('site'))}u"
+    if node.op == "noise":
+        return f"rn_noise({args[0]}, {drawn})"
+    p = node.attr("p")
+    return f"rn_dropout({args[0]}, {drawn}, {threshold(p)}u, {number(1 / (1 - p))})"
 
 
 def bare(text: str) -> str:

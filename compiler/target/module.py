@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from rnnc.graph.nodes import Graph, Read
+from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.schedule import RowKernel, Schedule
 from rnnc.target import api
 from rnnc.target.expressions import integer
@@ -17,7 +18,7 @@ from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 
 FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "rows.h",
-         "optimisers.h")
+         "random.h", "optimisers.h")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Model:
     probes: tuple[dict, ...] = ()              # every named signal of the program, as written
     target: str = "native"                     # the processor, and whether with OpenMP: for the header's flag line
     openmp: bool = True
+
+    @property
+    def random(self) -> bool:
+        """Whether training calls draw random numbers."""
+        return any(node.op in RANDOM for node in self.forward.nodes)
 
 
 def offsets(graph: Graph) -> dict[str, int]:
@@ -75,7 +81,8 @@ def emit(model: Model, programs: list[Schedule]) -> Emitted:
         texts.append(text)
     pack = packing(pool)
     view = api.view(model, texts, pool, pack, places)
-    fixed = [{"name": f"runtime/{name}", "text": (files("rnnc.runtime") / name).read_text()} for name in FIXED]
+    fixed = [{"name": f"runtime/{name}", "text": (files("rnnc.runtime") / name).read_text()} for name in FIXED
+             if name != "random.h" or model.random]
     declarations = render("declarations.h.j2", m=view)
     view.update(fixed=fixed, types=declarations)
     view["api"] = render("api.c.j2", m=view)

@@ -12,7 +12,7 @@ OURS = """real c r u p q t t0 t1 j n panels frames k low high first rows part gr
 T B R since left packed zeros flags ones scratch folders team thread"""
 RESERVED = frozenset(f"{C_WORDS} {OURS}".split())
 SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums|near)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
-                    ".*_(before|after)_[0-9]+")
+                    ".*_(before|after)_[0-9]+|(frame|sequence)_keys?(_.*)?")
 MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|i|u|(past|next)[0-9]+)")
 
 
@@ -25,10 +25,10 @@ def flat(path: str) -> str:
 
 
 def member(path: str) -> str:
-    """A signal's name in the header: `h.0.c` -> `h_0_c`. Words of C and C++ have been refused before; one member of the
-    header's structs is ours."""
+    """A signal's name in the header: `h.0.c` -> `h_0_c`. Words of C and C++ have been refused before; some members of
+    the header's structs are ours."""
     name = re.sub(r"\W", "_", path)
-    return "s_tuning" if name == "tuning" else name
+    return f"s_{name}" if name in ("tuning", "seed", "draw") else name
 
 
 def made_of(name: str, others: set[str]) -> bool:

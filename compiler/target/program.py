@@ -206,9 +206,27 @@ class Program:
         return self.entries.index(self.graph[n].name)
 
     def call(self) -> None:
+        self.keys()
         self.leaves()
         self.states()
         self.exports()
+
+    def keys(self) -> None:
+        """Room for the keys of the rows' random numbers, and their computation."""
+        text, leaves = self.text, [node for node in self.graph.nodes if node.op == "row_key"]
+        shifts = [node.attr("ago") for node in leaves if node.attr("per") == "frame"]
+        if shifts:
+            before, after = max(0, *shifts, 0), max(0, -min(shifts))
+            text.fields["frame_keys"] = "uint64_t *"
+            text.layout.append(f"c->frame_keys = (uint64_t *)rn_give(&at, (size_t)((T + {before + after}) * B) * "
+                               f"sizeof(uint64_t)) + {before} * B;")
+            text.prepare.append(f"rn_frame_keys(c->frame_keys - {before} * c->B, in->seed, in->draw, "
+                                f"rn_state_age(state, c->B), {before}, c->T, {after}, c->B);")
+        if any(node.attr("per") == "sequence" for node in leaves):
+            text.fields["sequence_keys"] = "uint64_t *"
+            text.layout.append("c->sequence_keys = rn_give(&at, (size_t)R * sizeof(uint64_t));")
+            text.prepare.append("rn_sequence_keys(c->sequence_keys, in->seed, in->draw, rn_state_age(state, c->B), "
+                                "c->since, c->T, c->B);")
 
     def leaves(self) -> None:
         """Where inputs are found; those that must be padded, or are absent, are copied first."""

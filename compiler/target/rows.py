@@ -11,9 +11,10 @@ from math import prod
 from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, INT, Read
 from rnnc.graph.ops import OPS
+from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.schedule import RowKernel
 from rnnc.target.access import Access
-from rnnc.target.expressions import COMPARE, bare, number, vector
+from rnnc.target.expressions import COMPARE, bare, number, random, vector
 from rnnc.target.view import RowView
 
 
@@ -135,12 +136,20 @@ class RowWriter:
             self.declare(n)
         body = []
         for n in group:
-            value = vector(self.graph[n].op, [self.operand(read, inside) for read in self.graph[n].args])
+            value = self.vector(n, "u", inside)
             body.append(f"    const rn_v v_{self.names[n]} = {bare(value)};{self.remark(n)}")
             if n in kept:
                 body.append(f"    rn_store({self.names[n]} + u, v_{self.names[n]});")
         size = self.graph[group[0]].size
         self.lines += [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{", *body, "}"]
+
+    def vector(self, n: int, unit: str, inside: set[int] = frozenset()) -> str:
+        """The value of an elementwise node, from `unit` on."""
+        node = self.graph[n]
+        if node.op in RANDOM:
+            value, key = node.args
+            return random(node, [self.operand(value, inside)], self.access.row_key(key.node), unit)
+        return vector(node.op, [self.operand(read, inside) for read in node.args])
 
     def read_later(self, n: int, inside: set[int]) -> bool:
         return any(reader not in inside for reader, _ in self.graph.uses[n])
@@ -235,7 +244,8 @@ class RowWriter:
             left, right = (self.integer(r) for r in node.args)
             return f"rn_all((real)({left} {COMPARE[node.op]} {right}))"
         if elementwise(node):
-            return vector(node.op, [self.operand(read) for read in node.args])
+            value = self.vector(n, "0")
+            return f"rn_all({value}[0])" if node.op in RANDOM else value
         size = args[0].size
         first = self.pointer(node.args[0]) if args[0].shape else f"&{self.names[node.args[0].node]}"
         if node.op in ("sum", "max", "min", "logsumexp"):

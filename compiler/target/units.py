@@ -7,9 +7,10 @@ else is loaded from a row pointer at unit u.
 import re
 
 from rnnc.graph.nodes import CONSTANT, Read
+from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.schedule import UnitKernel
 from rnnc.target.access import Access
-from rnnc.target.expressions import bare, number, vector
+from rnnc.target.expressions import bare, number, random, vector
 from rnnc.target.view import PanelView, RowPointer, UnitView
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
@@ -104,7 +105,18 @@ class UnitWriter:
 
     def value(self, n: int) -> str:
         node = self.graph[n]
+        if node.op in RANDOM:
+            return random(node, [self.operand(node.args[0])], self.key(node.args[1].node), "u")
         return vector(node.op, [self.operand(read) for read in node.args])
+
+    def key(self, n: int) -> str:
+        """The key of the row's random numbers, looked up once."""
+        node = self.graph[n]
+        name = f"{node.attr('per')}_key{self.suffix(Read(n, node.attr('ago')))}"
+        line = f"const uint64_t {name} = {self.access.row_key(n)};"
+        if line not in self.scalar_lines:
+            self.scalar_lines.append(line)
+        return name
 
     def operand(self, read: Read) -> str:
         n, node = read.node, self.graph[read.node]

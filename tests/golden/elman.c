@@ -92,6 +92,7 @@ typedef struct {
 } rn_entry;
 enum {
     RN_ENTRIES = 1,
+    RN_COUNTS = 1,                            /* numbers of each stream beside them */
     RN_STATE_0 = 2 * RN_LINE,
     RN_STATE_1 = RN_STATE_0 + RN_UP(1 * RN_PAD(4) * sizeof(real)),
 };
@@ -164,13 +165,14 @@ typedef struct {
 
 RN_INLINE size_t rn_state_at(long B, int entry) {
     if (B == 1) return rn_entries[entry].one;
-    size_t at = RN_LINE + rn_up((size_t)B * sizeof(int64_t));
+    size_t at = RN_LINE + rn_up((size_t)B * RN_COUNTS * sizeof(int64_t));
     for (int i = 0; i < entry; i++) at += rn_up((size_t)(rn_entries[i].depth * B) * rn_entries[i].row);
     return at;
 }
 RN_INLINE void *rn_state_entry(const void *state, int entry, long B) {
     return (char *)(uintptr_t)state + rn_state_at(B, entry);
 }
+/* Of each stream the frames since its start. */
 static int64_t *rn_state_count(const void *state) { return (int64_t *)((char *)(uintptr_t)state + RN_LINE); }
 RN_FUNCTION void rn_state_clear(void *state, int entry, long B) {
     memset(rn_state_entry(state, entry, B), 0, (size_t)(rn_entries[entry].depth * B) * rn_entries[entry].row);

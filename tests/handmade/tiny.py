@@ -58,7 +58,7 @@ def optimisers(text: str, real: str) -> tuple[str, str]:
 
 
 def tiny(dtype: str = "float64", cache_dir=None, **more) -> Net:
-    def make(probe: tuple[str, ...] = ()):
+    def make(probe: tuple[str, ...] = (), training: bool = False):
         c, cdef, header = texts(dtype)
         return load(build(c, cdef, header, manifest(dtype, probe), None, cache_dir))
     return Net(make(), variant=make, **more)

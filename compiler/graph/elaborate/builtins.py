@@ -285,8 +285,7 @@ def _labelled(expr: tree.Call, at: At) -> Value:
 
 # ---------------------------------------------------------------------------------------------------------- not yet
 
-LATER = ("last", "sum_over", "mean_over", "max_over", "softmax_over", "permute_time", "dropout", "noise",
-         "ctc")
+LATER = ("last", "sum_over", "mean_over", "max_over", "softmax_over", "permute_time", "ctc")
 
 
 @builtin(*LATER)

@@ -103,6 +103,11 @@ class Draft:
         return f"<{self.op} {self.type}>"
 
     @property
+    def is_elementwise(self) -> bool:
+        """Whether it has the shape of its arguments, or of the largest."""
+        return getattr(self.rule, "elementwise", False)
+
+    @property
     def binding(self) -> tuple[Ref, ...]:
         """The arguments that must be settled first: a signal's value, not what it was before the start."""
         return self.args[:1] if self.op == "signal" else self.args
@@ -202,6 +207,27 @@ class Engine:
             self.run()
         return bool(open_)
 
+    def fit(self) -> bool:
+        """Noise of one deviation takes the shape of what it is put together with."""
+        moved = False
+        for draft in self.drafts:
+            if draft.op == "noise" and draft.type is None and "fit" not in draft.attrs:
+                found = _around(draft)
+                if found is not None:
+                    draft.attrs["fit"] = moved = found
+                    self.update(draft)
+        self.run()
+        return bool(moved)
+
+    def lone(self) -> bool:
+        """Noise that is put together with nothing is one number."""
+        open_ = [d for d in self.drafts if d.op == "noise" and d.type is None and "fit" not in d.attrs]
+        for draft in open_[:1]:
+            draft.attrs["fit"] = SCALAR
+            self.update(draft)
+            self.run()
+        return bool(open_)
+
     def assume(self) -> bool:
         """The last resort of loops with sizes of 1, and then of scalars: one that others wait for is taken as it is.
         If it grows after all, whoever took it is looked at again."""
@@ -230,6 +256,25 @@ class Engine:
             if again != draft.type:
                 self.report(Stop("E0301", f"this is {describe(again)} on one way round the loop and "
                                           f"{describe(draft.type)} on another", draft.span), draft.scope)
+
+
+def _around(draft: Draft) -> "Type | None":
+    """The shape of the elementwise values that a draft goes into, or what a known matrix before it wants."""
+    seen, waiting = {draft}, [draft]
+    while waiting:
+        here = waiting.pop()
+        for user in here.users:
+            if user.op == "product" and user.args[1].draft is here:
+                matrix = user.args[0].draft.known
+                if matrix is not None and matrix.rank == 2:
+                    return Type(matrix.shape[1:])
+            if user in seen or not user.is_elementwise or user.type is WRONG:
+                continue
+            if user.type is not None and user.type.shape:
+                return Type(user.type.shape)
+            seen.add(user)
+            waiting.append(user)
+    return None
 
 
 def _makes_matrices(draft: Draft) -> bool:

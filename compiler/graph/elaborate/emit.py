@@ -7,12 +7,13 @@ found by going round until nothing changes; which signals a state holds; and the
 from rnnc.errors import Faults, Note, Span
 from rnnc.graph.elaborate import lower
 from rnnc.graph.elaborate.drafts import Draft, Ref, Stop, describe
+from rnnc.graph.elaborate.places import Place
 from rnnc.graph.elaborate.scope import Signal
 from rnnc.graph.elaborate.work import Work
 from rnnc.graph.loops import components
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Builder, Graph, Initial, InputInfo, Node, ParamInfo, Read
 
-LEAVES = {"param", "input", "number", "array", "frame_index", "signal"}
+LEAVES = {"param", "input", "number", "array", "frame_index", "row_key", "signal"}
 # Whole numbers stay whole in these; in everything else they become reals.
 WHOLE = {"add", "sub", "mul", "neg", "mod", "minimum", "maximum", "where", "signal", "concat", "pick", "reshape",
          "transpose", "take", "stop_gradient"}
@@ -44,6 +45,7 @@ class Emitter:
         self.numbers: dict[tuple, int] = {}
         self.converted: dict[tuple, Read] = {}
         self.now: Draft | None = None          # the draft being spelled out
+        self.sites: dict[int, Place] = {}      # of random operators, by number
 
     # ------------------------------------------------------------------------------------------------- what is alive
 
@@ -74,7 +76,7 @@ class Emitter:
         for group in components(len(live), [(u, v, 0) for u, v in edges]):
             drafts = [live[i] for i in group]
             loop = len(group) > 1 or group[0] in own
-            frame = loop or any(d.op in ("input", "frame_index") for d in drafts) or any(
+            frame = loop or any(d.op in ("input", "frame_index", "row_key") for d in drafts) or any(
                 self.domain_of[ref.draft] == FRAME for d in drafts for ref in self.reads[d])
             for d in drafts:
                 self.domain_of[d] = FRAME if frame else CONSTANT
@@ -90,7 +92,7 @@ class Emitter:
 
     def kind(self, d: Draft) -> str | None:
         """REAL, INT, or None for a number that fits either (and for what is not known yet)."""
-        if d.op in ("frame_index", "argmax"):
+        if d.op in ("frame_index", "row_key", "argmax"):
             return INT
         if d.op == "input":
             return INT if d.attrs["kind"] == "class" else REAL

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rnnc.graph.elaborate.drafts import Draft
 from rnnc.graph.elaborate.rules import bounds
 from rnnc.graph.nodes import INT, REAL, Node, Read
+from rnnc.graph.ops.random import site_number
 
 if TYPE_CHECKING:
     from rnnc.graph.elaborate.emit import Emitter
@@ -173,6 +174,20 @@ def spike(e: Emitter, d: Draft) -> Node:
                   slope=d.attrs["slope"])
 
 
+def row_key(e: Emitter, d: Draft) -> Node:
+    return e.node("row_key", (), (), INT, d.span, per=d.attrs["per"], ago=d.attrs["ago"])
+
+
+def random(e: Emitter, d: Draft) -> Node:
+    """dropout and noise: each spot of the text under its path, whose number no other has."""
+    path = d.attrs["place"].path()
+    while e.sites.setdefault(site_number(path), d.attrs["place"]) is not d.attrs["place"]:
+        path += "'"
+    value, key = e.reads[d]
+    given = {"p": d.attrs["p"]} if d.op == "dropout" else {}
+    return e.node(d.op, (e.read(value, REAL), e.read(key, INT)), e.shape(d), REAL, d.span, site=path, **given)
+
+
 def stop_gradient(e: Emitter, d: Draft) -> Node:
     kind = e.final_kind(d)
     op = "stop_gradient" if kind == REAL else "identity"
@@ -211,6 +226,7 @@ TABLE = {
     "product": product, "dot": dot, "outer": outer, "transpose": transpose, "sum": reduce, "mean": reduce,
     "max": reduce, "min": reduce, "logsumexp": reduce, "argmax": reduce, "softmax": along, "logsoftmax": along,
     "concat": concat, "pick": pick, "reshape": reshape, "one_hot": one_hot, "take": take,
-    "stop_gradient": stop_gradient, "spike": spike, "cross_entropy": cross_entropy, "hinge": hinge,
+    "stop_gradient": stop_gradient, "spike": spike, "row_key": row_key,
+    "dropout": random, "noise": random, "cross_entropy": cross_entropy, "hinge": hinge,
     "squared_hinge": hinge,
 }

@@ -10,6 +10,12 @@ from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Size, Stop, Type, 
 ONE = Size(1)
 
 
+def joins(rule):
+    """Marks the rules of values that have the shape of their arguments, or of the largest of them."""
+    rule.elementwise = True
+    return rule
+
+
 def types(draft: Draft) -> list[Type] | None:
     """The arguments' types once all are known for good, else None."""
     found = [ref.draft.known for ref in draft.args]
@@ -48,12 +54,14 @@ def join(parts: list[Type], span: Span, what: str = "the two sides") -> Type:
     return best or SCALAR
 
 
+@joins
 def elementwise(draft: Draft) -> Type | None:
     """Arguments without a type yet are passed over: they may only make the result larger."""
     seen = [ref.draft.type for ref in draft.args if ref.draft.type is not None]
     return join(seen, draft.span) if seen else None
 
 
+@joins
 def choose(draft: Draft) -> Type | None:
     """where(condition, a, b): two labels may stand for a and b."""
     condition, *sides = [ref.draft.type for ref in draft.args]
@@ -70,6 +78,7 @@ def choose(draft: Draft) -> Type | None:
     return labels[0]
 
 
+@joins
 def compare(draft: Draft) -> Type | None:
     """Comparisons take labels too: of one another, or of a label and a number."""
     a, b = (ref.draft.type for ref in draft.args)
@@ -319,11 +328,22 @@ def labelled(draft: Draft) -> Type | None:
     return SCALAR
 
 
+@joins
 def same(draft: Draft) -> Type | None:
     """stop_gradient and the like: the type of the argument."""
     return draft.args[0].draft.type
 
 
+def noise(draft: Draft) -> Type | None:
+    """The shape of its deviations; of a single one that of what it goes into, once that has been found."""
+    std = draft.args[0].draft.type
+    if std is None:
+        return None
+    refuse_label(std, draft.span)
+    return Type(std.shape) if std.shape else draft.attrs.get("fit")
+
+
+@joins
 def gap(draft: Draft) -> Type | None:
     """A part of an expression that waits for a size: nothing, then what it turned out to be."""
     return draft.args[0].draft.type if draft.args else None
@@ -354,6 +374,7 @@ def measured(draft: Draft) -> Type | None:
     return SCALAR
 
 
+@joins
 def signal(draft: Draft) -> Type | None:
     """An equation: its right side. While that is open, the value before the start says how large it is at least."""
     if not draft.args:

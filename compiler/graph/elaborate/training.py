@@ -1,4 +1,5 @@
-"""Functions of the language that matter when training: gradients held back, replaced, or let through a jump."""
+"""Functions of the language that matter when training: gradients held back, replaced, or let through a jump; numbers
+drawn at random."""
 
 from rnnc.front import tree
 from rnnc.graph.elaborate import rules
@@ -7,11 +8,13 @@ from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import Ref, Stop
 from rnnc.graph.elaborate.expressions import operand, static, told, whole
 from rnnc.graph.elaborate.operators import lift, make, number
+from rnnc.graph.elaborate.places import Place
 from rnnc.graph.elaborate.scope import At, Value, near
 from rnnc.graph.ops.declared import SURROGATES
 
 # Arguments that are words of the language, not expressions: function -> argument -> the words.
-WORDS = {"spike": {"surrogate": tuple(SURROGATES)}}
+WORDS = {"spike": {"surrogate": tuple(SURROGATES)}, "dropout": {"per": ("frame", "sequence")},
+         "noise": {"per": ("frame", "sequence")}}
 MOST_BITS = 24                                 # so many are exact in every number type
 
 
@@ -23,8 +26,8 @@ def word(expr: tree.Call, named: dict, key: str, default: str) -> str:
     if not isinstance(value, tree.Name):
         raise Stop("E0204", f"{key} is one of the words {', '.join(words)}", value.span)
     if value.id not in words:
-        raise Stop("E0204", f"there is no {key} called {value.id}", value.span,
-                   hint=near(value.id, words) or f"{key} is one of {', '.join(words)}")
+        raise Stop("E0204", f"{key} is one of {', '.join(words)}, not {value.id}", value.span,
+                   hint=near(value.id, words))
     return value.id
 
 
@@ -73,3 +76,34 @@ def _quantize(expr: tree.Call, at: At) -> Ref:
         raise Stop("E0503", f"the step of quantize is above 0, not {size:g}", step.span)
     refs = [*lifted([inner], at), lift(size, at, step.span), number(at, 2 ** (many - 1) - 1, bits.span)]
     return make(at, "quantize", refs, expr.span)
+
+
+@builtin("dropout")
+def _dropout(expr: tree.Call, at: At) -> Value:
+    (inner, share), named = split(expr, 2, 2, ("per",))
+    p = plain_number(share, at, "the share that dropout drops")
+    if not 0 <= p < 1:
+        raise Stop("E0503", f"dropout drops a share from 0 to below 1, not {p:g}", share.span)
+    key = row_key(expr, named, at)
+    return make(at, "dropout", [*lifted([inner], at), key], expr.span, p=p, place=site(expr, at))
+
+
+@builtin("noise")
+def _noise(expr: tree.Call, at: At) -> Ref:
+    (inner,), named = split(expr, 1, 1, ("per",))
+    std = operand(inner, at)
+    if isinstance(std, (int, float)) and std < 0:
+        raise Stop("E0503", f"a standard deviation is not below 0: {std:g}", inner.span)
+    refs = [lift(std, at, inner.span), row_key(expr, named, at)]
+    return make(at, "noise", refs, expr.span, rules.noise, place=site(expr, at))
+
+
+def row_key(expr: tree.Call, named: dict, at: At) -> Ref:
+    """Which numbers are drawn: those of the frame that the delays lead to, or those of the sequence."""
+    per = word(expr, named, "per", "frame")
+    return Ref(at.scope.work.row_key(per, at.delay if per == "frame" else 0, expr.span))
+
+
+def site(expr: tree.Call, at: At) -> Place:
+    """The operator's path: one spot of the text draws the same numbers under every delay."""
+    return (at.place or at.scope.place).site((*at.key, expr.span.line, expr.span.column), expr.function.id)

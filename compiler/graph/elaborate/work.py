@@ -44,6 +44,7 @@ class Work:
         self.metrics: dict[str, tuple[Ref, Span]] = {}
         self.waiting: list[tuple[Callable, tuple[Draft, ...], NotYet, Scope | None]] = []
         self._time: Signal | None = None
+        self._keys: dict[tuple[str, int], Draft] = {}
 
     # ------------------------------------------------------------------------------------------------ pieces of work
 
@@ -113,7 +114,8 @@ class Work:
             moved = [self.attempt(work, *drafts, scope=scope) for work, drafts, _, scope in waiting]
             if any(moved) or self._ask_again():
                 continue
-            if not (self.engine.commit() or self.engine.guess() or self.engine.assume()):
+            settle = (self.engine.commit, self.engine.fit, self.engine.guess, self.engine.assume, self.engine.lone)
+            if not any(attempt() for attempt in settle):
                 break
         for constant in self.constants:
             self.attempt(lambda c=constant: self.constant(c, c.statement.span))
@@ -159,6 +161,13 @@ class Work:
             draft = self.engine.add(Draft("frame_index", (), span, rules.fixed, {"type": SCALAR}))
             self._time = draft.signal = Signal("t", draft, None, span, elaborated=True)
         return self._time.draft
+
+    def row_key(self, per: str, ago: int, span: Span) -> Draft:
+        """What random numbers go by, one draft for all that go by the same."""
+        if (per, ago) not in self._keys:
+            leaf = Draft("row_key", (), span, rules.fixed, {"type": SCALAR, "per": per, "ago": ago})
+            self._keys[per, ago] = self.engine.add(leaf)
+        return self._keys[per, ago]
 
     def constant(self, const: Constant, span: Span):
         """The value of a `const`, computed once."""

@@ -8,6 +8,7 @@ from rnnc.graph.ops import (  # noqa: F401  (they fill the table)
     elementwise,
     leaves,
     products,
+    random,
     reductions,
     shapes,
 )
