@@ -76,6 +76,8 @@ def test_an_unknown_file_is_answered_with_near_ones(tmp_path):
     ("check", "charlm", "-D", "hidden=many"), ("train", "charlm", "--epochs", "0"), ("train", "charlm", "--lr", "-1"),
     ("train", "charlm", "--text", "missing.txt"), ("train", "moving_average"), ("train", "charlm", "--set", "x"),
     ("generate", "nowhere"), ("eval", "nowhere"), ("run", "nowhere"), ("new", "1st"),
+    ("new", ""), ("new", "int"), ("new", "model"), ("train", "charlm", "--plot", "curve.txt"),
+    ("generate", "nowhere", "--temperature", "nan"), ("generate", "nowhere", "--temperature", "-1"),
     ("graph", "charlm", "-o", "x.gif"),
     ("explain", "charlm", "--streams", "0"), ("bench", "charlm", "--threads", "1,x"), ("import", "model.onnx"), (),
 ], ids=" ".join)
@@ -204,3 +206,23 @@ def test_build_refuses_before_it_writes(tmp_path):
     rnnc("build", "charlm", *SMALL, "-o", "out", "--weights", "none.safetensors", cwd=tmp_path, code=2)
     rnnc("build", "charlm", *SMALL, "-o", "out", "--embed-weights", cwd=tmp_path, code=2)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_build_delivers_the_same_files_without_compiling(tmp_path):
+    line = ("build", "net.rnn", "--emit", "c,header,shared,static,python,example")
+    (tmp_path / "net.rnn").write_text('use "cell.rnn"\n' + GOOD.replace("lstm(n)", "mine(n)"))
+    (tmp_path / "cell.rnn").write_text("cell mine(n)(x) { return rnn(n)(x) }")
+    compiler, log = tmp_path / "cc.sh", tmp_path / "calls"
+    compiler.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {shutil.which("cc")} "$@"\n')
+    compiler.chmod(0o755)
+    setting = {"RNNC_CACHE": str(tmp_path / "cache"), "CC": str(compiler)}
+    rnnc(*line, "-o", "one", cwd=tmp_path, **setting)
+    calls = log.read_text()
+    assert calls.count("-c m.c") == 1            # one object for both libraries
+    again = rnnc(*line, "-o", "two", cwd=tmp_path, **setting)
+    files = lambda folder: {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert files(tmp_path / "one") == files(tmp_path / "two") and "two/libm.so" in again.stdout.split()
+    assert log.read_text() == calls
+    (tmp_path / "cell.rnn").write_text("cell mine(n)(x) { return gru(n)(x) }")         # a used file counts
+    rnnc(*line, "-o", "two", cwd=tmp_path, **setting)
+    assert (tmp_path / "one" / "m.c").read_bytes() != (tmp_path / "two" / "m.c").read_bytes()

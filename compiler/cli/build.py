@@ -4,6 +4,7 @@ Every file is written whole beside its place and renamed. The list of files writ
 """
 
 import argparse
+import hashlib
 import re
 import shutil
 import tempfile
@@ -69,12 +70,19 @@ def kinds(text: str) -> tuple[str, ...]:
 
 def build(options) -> int:
     from rnnc import pipeline
+    from rnnc.target import cache
     order = asked(options)
     chosen = pipeline.Options(dtype=order.dtype, target=options.target, openmp=not options.no_openmp,
                               gradient=None if options.inference else "parameters", prefix=options.prefix)
-    with patience(f"compiling {order.program.stem}", options.progress):
-        emitted = pipeline.emit(order.program.source, chosen, order.sizes, model=order.model)
-        files = contents(emitted, chosen, options, order)
+    wanted = {"build": order.program.name, "text": order.program.text, "model": order.model, "sizes": order.sizes,
+              "options": chosen.module(), "emit": sorted(options.emit), "embed": options.embed_weights,
+              "weights": fingerprint(order.weights), "vocabulary": order.vocabulary}
+    files = cache.files(wanted)
+    if files is None:
+        with patience(f"compiling {order.program.stem}", options.progress):
+            read = pipeline.read(order.program.source, order.model, order.sizes)
+            files = contents(pipeline.emit_graph(read.graph, chosen, order.program.name), chosen, options, order)
+        cache.keep(wanted, [s.name for s in read.sources if Path(s.name).is_file()], files)
     for name in sorted(files):
         write(options.output / name, files[name])
         print(options.output / name)
@@ -96,6 +104,15 @@ def asked(options) -> Order:
     if options.embed_weights and not options.weights:
         raise Usage("--embed-weights needs --weights FILE, or a checkpoint as FILE")
     return Order(find(options.file), options.model, dict(options.sizes), options.dtype or "float32", options.weights)
+
+
+def fingerprint(weights: Path | None) -> str | None:
+    """What the parameters are, by their file's content."""
+    if weights is None:
+        return None
+    from rnnc.runtime.checkpoint import FILE
+    path = weights / FILE if weights.is_dir() else weights
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def with_weights(net, source: Path):
@@ -155,16 +172,16 @@ def libraries(emitted, wanted, command: list[str], toolchain) -> dict[str, bytes
         place = Path(folder)
         (place / f"{name}.c").write_text(emitted.c, encoding="utf-8")
         (place / f"{name}.h").write_text(emitted.header, encoding="utf-8")
+        toolchain.run([*command, "-fPIC", "-c", f"{name}.c", "-o", f"{name}.o"], place)
         if "shared" in wanted:
             library = f"lib{name}.so"
-            toolchain.run([*command, *toolchain.SHARED, f"{name}.c", "-o", library, "-lm"], place)
+            toolchain.run([*command, *toolchain.SHARED, f"{name}.o", "-o", library, "-lm"], place)
             made[library] = (place / library).read_bytes()
         if "static" in wanted:
             library = f"lib{name}.a"
             archiver = shutil.which("ar") or shutil.which("gcc-ar") or shutil.which("llvm-ar")
             if not archiver:
                 raise ToolchainError("no `ar` to make a static library with\n  hint: install binutils")
-            toolchain.run([*command, "-fPIC", "-c", f"{name}.c", "-o", f"{name}.o"], place)
             toolchain.run([archiver, "rcsD", library, f"{name}.o"], place)
             made[library] = (place / library).read_bytes()
     return made

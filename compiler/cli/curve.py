@@ -49,7 +49,7 @@ def plotted(lines, picture: Path, title: str, unit: str) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=120, bbox_inches="tight", format=picture.suffix[1:] or "png")
+    figure.savefig(picture, dpi=120, bbox_inches="tight")
     pyplot.close(figure)
 
 

@@ -1,11 +1,13 @@
 """`rnnc generate`: a text model writes, character by character, from what its checkpoint holds."""
 
+import argparse
+import math
 import sys
 from pathlib import Path
 
-from rnnc.cli.console import Refusal, Usage, patience
+from rnnc.cli.console import Refusal, patience
 from rnnc.cli.record import Job
-from rnnc.cli.sources import add_progress, nonnegative
+from rnnc.cli.sources import add_progress, nonnegative, number
 
 
 def add(commands) -> None:
@@ -13,7 +15,8 @@ def add(commands) -> None:
     command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path)
     command.add_argument("--prompt", default="", help="what the text begins with")
     command.add_argument("--length", type=nonnegative, default=500, help="characters after the prompt (500)")
-    command.add_argument("--temperature", type=float, default=0.8, help="0: always the likeliest; 1: as learned (0.8)")
+    command.add_argument("--temperature", type=temperature, default=0.8,
+                         help="0: always the likeliest; 1: as learned (0.8)")
     command.add_argument("--top-k", type=nonnegative, default=0, help="only among the k likeliest (0: all)")
     command.add_argument("--seed", type=nonnegative, default=0)
     add_progress(command)
@@ -22,8 +25,6 @@ def add(commands) -> None:
 
 def generate(options) -> int:
     import numpy as np
-    if options.temperature < 0:
-        raise Usage("--temperature cannot be negative")
     job = Job.read(options.checkpoint)
     if job.vocabulary is None:
         raise Refusal(f"{options.checkpoint} holds no text model; `rnnc run` streams frames through it")
@@ -42,6 +43,14 @@ def generate(options) -> int:
     print()
     sys.stdout.flush()
     return 0
+
+
+def temperature(text: str) -> float:
+    """An argument type: 0 or more."""
+    value = float(number(text))
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return value
 
 
 def first(vocabulary: str) -> str:

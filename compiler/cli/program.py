@@ -113,13 +113,20 @@ def graph(options) -> int:
 
 
 def new(options) -> int:
+    from rnnc import pipeline
     from rnnc.target.render import render
-    path = Path(options.name).with_suffix(".rnn")
+    path = Path(options.name)
     if not path.stem.isidentifier() or not path.stem.isascii():
         raise Usage(f"{path.stem!r} cannot name a model", hint="letters, digits and _, not starting with a digit")
+    path = path.with_suffix(".rnn")
     if path.exists():
         raise Refusal(f"{path} exists already; nothing was written")
-    write(path, render("new.rnn.j2", name=path.stem, file=str(path)))
+    text = render("new.rnn.j2", name=path.stem, file=str(path))
+    try:
+        pipeline.check(Source(str(path), text))
+    except CompileError as fault:                # a word of the language, or of C
+        raise Usage(fault.diagnostics[0].message, hint="nothing was written; try another name") from None
+    write(path, text)
     print(path)
     note(f"next: rnnc check {path}")
     return 0

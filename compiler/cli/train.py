@@ -49,7 +49,7 @@ def add(commands) -> None:
     how.add_argument("--threads", type=positive, help="(chosen by the planner)")
     out = command.add_argument_group("results")
     out.add_argument("--checkpoint", metavar="DIR", type=Path, help="where everything goes (./NAME-run)")
-    out.add_argument("--plot", metavar="FILE", type=Path, help="the curve, .png or .svg (DIR/curve.png)")
+    out.add_argument("--plot", metavar="FILE", type=picture, help="the curve, .png or .svg (DIR/curve.png)")
     out.add_argument("--log", metavar="FILE", type=Path, help="the numbers of the curve (DIR/log.csv)")
     command.set_defaults(run=train)
 
@@ -60,6 +60,13 @@ def signal_file(text: str) -> tuple[str, str]:
     if not equals or not name or not path:
         raise argparse.ArgumentTypeError(f"{text!r}: write it as SIGNAL=FILE, for example x=dry.wav")
     return name, path
+
+
+def picture(text: str) -> Path:
+    """An argument type: asked before the training, not told after it."""
+    if Path(text).suffix.lower() not in (".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"{text!r}: the curve is a .png or an .svg")
+    return Path(text)
 
 
 def share(text: str) -> float:

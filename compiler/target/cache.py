@@ -1,6 +1,7 @@
 """Where built modules are kept: keyed by digest, published by one rename, so no lock is ever left behind.
 
     ROOT/modules/KEY/      one built module: library, C, manifest.json, build.json
+    ROOT/modules/dKEY/     what `rnnc build` delivered, file by file
     ROOT/programs/KEY.json what a program text became: the sources it read, and the module
     ROOT/modules/.new-*    builds in progress; whatever a killed build left is swept away after an hour
 
@@ -109,7 +110,7 @@ def workshop(home: Path):
 
 def publish(place: Path, home: Path, key: str, record: dict) -> Path:
     """Completes an entry with its record and renames it into place."""
-    files = {p.name: p.stat().st_size for p in sorted(place.iterdir()) if p.is_file()}
+    files = {str(p.relative_to(place)): p.stat().st_size for p in sorted(place.rglob("*")) if p.is_file()}
     for name in files:
         _flush(place / name)
     _write(place / "build.json", json.dumps({**record, "files": files}, indent=1))
@@ -155,6 +156,28 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+# ------------------------------------------------------------------------------------------------ deliveries
+
+def files(inputs: dict, cache_dir=None) -> dict[str, bytes] | None:
+    """Relative name -> content of what `inputs` were delivered as, if `keep` has it."""
+    place = lookup(inputs, cache_dir)
+    if place is None:
+        return None
+    names = json.loads((place / "build.json").read_text(encoding="utf-8"))["files"]
+    return {name: (place / name).read_bytes() for name in names}
+
+
+def keep(inputs: dict, reads: list[str | os.PathLike], made: dict[str, str | bytes], cache_dir=None) -> None:
+    """Remembers files under what they were made from, which includes `reads`. Never fails: it only saves time."""
+    with contextlib.suppress(OSError, RnncError):
+        home = root(cache_dir)
+        with workshop(home) as place:
+            for name, content in made.items():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                (place / name).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+            store(inputs, reads, publish(place, home, f"d{_program(inputs)}", {}), cache_dir)
 
 
 # ------------------------------------------------------------------------------------------------ programs
