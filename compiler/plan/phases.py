@@ -59,6 +59,7 @@ def slots(graph: Graph, role: Roles, nodes: list[int], direction: int, block: Bl
     members = set(nodes)
     offset = _offsets(graph, role, nodes, block)
     units = {n: not by_rows and role[n] in ("unit", "gate") for n in nodes}
+    _follow_rows(graph, role, nodes, offset, units)
     edges: list[tuple[int, int, int]] = []                      # u, v, 1 if they must meet
     for v in nodes:
         for source in sources(graph, role, v):
@@ -87,7 +88,45 @@ def slots(graph: Graph, role: Roles, nodes: list[int], direction: int, block: Bl
             into.setdefault(group_of[v], []).append((group_of[u], meet))
     for g in range(len(groups)):
         phase[g] = max((phase[u] + meet for u, meet in into.get(g, [])), default=0)
+    _wait_for_readers(phase, into, {g for g, group in enumerate(groups)
+                                    if any(role[nodes[i]] == "gate" for i in group)})
     return {n: Slot(phase[group_of[n]], units[n], graph[n].size if units[n] else 0, offset[n]) for n in nodes}
+
+
+def _follow_rows(graph: Graph, role: Roles, nodes: list[int], offset: dict[int, int], units: dict[int, bool]) -> None:
+    """Equations of vectors go with the rows where that saves a meeting: what is made of a reduction (the end of a
+    normalisation, say) is computed by the thread that made the reduction, and so is what only such equations read.
+    A layer-normalised LSTM so meets twice a frame, not nine times."""
+    members, seen = set(nodes), {}
+    now = {v: [s.node for s in sources(graph, role, v)
+               if s.node in members and not s.delay and offset[s.node] == offset[v]] for v in nodes}
+    for v in nodes:
+        by = {own: max((seen.get(u, 0) + (units[u] != own) for u in now[v]), default=0) for own in (True, False)}
+        if units[v] and role[v] == "unit" and by[False] < by[True]:
+            units[v] = False
+        seen[v] = by[units[v]] if role[v] != "gate" else max((seen.get(u, 0) + 1 for u in now[v]), default=0)
+    early: set[int] = set()                                     # made of what earlier steps and stages left
+    for v in nodes:
+        if role[v] == "unit" and early.issuperset(now[v]):
+            early.add(v)
+    readers: dict[int, list[int]] = {}
+    for v in reversed(nodes):
+        mine = readers.get(v, [])
+        if v in early and mine and not any(units[r] for r in mine):
+            units[v] = False
+        for u in now[v]:
+            readers.setdefault(u, []).append(v)
+
+
+def _wait_for_readers(phase: list[int], into: dict[int, list[tuple[int, int]]], gates: set[int]) -> None:
+    """Equations that nothing hurries move to the phase of their first reader: there they may stay in registers.
+    Groups are numbered in the order of the data."""
+    latest: dict[int, int] = {}
+    for g in reversed(range(len(phase))):
+        if g not in gates and g in latest:
+            phase[g] = max(phase[g], latest[g])
+        for u, meet in into.get(g, []):
+            latest[u] = min(latest.get(u, phase[g] - meet), phase[g] - meet)
 
 
 def _offsets(graph: Graph, role: Roles, nodes: list[int], block: Block) -> dict[int, int]:
