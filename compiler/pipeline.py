@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import rnnc
 from rnnc.errors import Source
-from rnnc.graph.nodes import FRAME, Graph
+from rnnc.graph.nodes import CONSTANT, Graph
 
 STAGES = ("tree", "graph", "gradient", "loops", "schedule", "memory", "c")
 CHECK = bool(os.environ.get("RNNC_CHECK"))
@@ -129,7 +129,7 @@ def on_targets(graph: Graph) -> set[int]:
         for n in graph.order:
             node = graph[n]
             if node.op == "weight" or node.op == "input" and node.attr("name") in targets \
-                    or any(read.node in tainted for read in node.args):
+                    or any(m in tainted for read in node.args for m in (read.node, *graph.before(read))):
                 tainted.add(n)
     return tainted
 
@@ -248,10 +248,11 @@ def planned_and_checked(program: Graph, name: str):
 
 def probes(graph: Graph) -> tuple[dict, ...]:
     """The signals that may be asked for by name, in order; `targets`: whether one depends on a target."""
-    tainted = on_targets(graph)
+    tainted, lists = on_targets(graph), {i.name for i in graph.inputs if i.kind == "labels"}
     return tuple({"name": node.name, "line": str(node.span) if node.span else None, "shape": list(node.shape),
                   "targets": n in tainted}
-                 for n, node in enumerate(graph.nodes) if node.name is not None and node.domain == FRAME)
+                 for n, node in enumerate(graph.nodes) if node.name is not None and node.domain != CONSTANT
+                 and not (node.op == "input" and node.attr("name") in lists))
 
 
 @dataclass(frozen=True)
@@ -272,14 +273,18 @@ class Picture:
 
 
 def lookahead(graph: Graph) -> dict | None:
-    """The first read ahead that an output or the state depends on: such a model cannot go frame by frame."""
-    from rnnc.plan.regroup import compact
+    """The first read ahead, or of a whole sequence, that an output or the state depends on: such a model cannot go
+    frame by frame."""
+    from rnnc.graph.ops import OPS, SPAN
     live = runnable(graph)
     for n in live.order:
+        span = live[n].span
+        if OPS[live[n].op].family == SPAN:
+            of = live[live[n].args[0].node].name or "a value"
+            return {"signal": f"{of} in all frames of a sequence", "line": str(span) if span else None}
         for read in live[n].args:
             if read.delay < 0:
                 name = live[read.node].name or "a value"
-                span = live[n].span
                 return {"signal": f"{name}[t+{-read.delay}]", "line": str(span) if span else None}
     return None
 

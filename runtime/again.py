@@ -83,7 +83,7 @@ def within(array, size: int, bound: int) -> bool:
 
 def remember(net, what: str, state, call, starts) -> None:
     """`call` was accepted: the next one may be like it."""
-    if starts is None and call.frames and not net.check_numbers and not net._border.per_sequence:
+    if starts is None and call.frames and not net.check_numbers and not net._border.whole:
         state._like[what] = Likeness(net, what, call)
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from rnnc.errors import InputError
 
 LINE = 64                                      # bytes; what the C wants of states, workspaces, packed weights
-KINDS = {"real": None, "class": np.dtype(np.int32), "int": np.dtype(np.int32), "flag": np.dtype(np.uint8)}
+KINDS = {"real": None, "class": np.dtype(np.int32), "labels": np.dtype(np.int32), "int": np.dtype(np.int32),
+         "flag": np.dtype(np.uint8)}
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What a call brings or returns under one name. `per` is "frame" or "sequence"."""
+    """What a call brings or returns under one name. `per` is "frame" or "sequence"; kind "labels" is a list of labels
+    for each sequence."""
 
     shape: tuple[int, ...]
     kind: str = "real"
@@ -22,6 +24,8 @@ class Signal:
     per: str = "frame"
 
     def __str__(self) -> str:
+        if self.kind == "labels":
+            return f"labels({self.classes})"
         text = f"class({self.classes})" if self.kind == "class" else self.kind if self.kind == "flag" else (
             f"[{', '.join(map(str, self.shape))}]" if self.shape else "a scalar")
         return text + (" per sequence" if self.per == "sequence" else "")
@@ -74,6 +78,22 @@ def labels(value, name: str, classes: int | None) -> np.ndarray:
             hint = "; leave frames out of the loss with weight=" if bad == -1 else ""
             raise InputError(f"{name}: label {bad} at {list(where)} is not in 0..{classes - 1}{hint}")
     return settled(array, KINDS["class"])
+
+
+def lists(value, name: str, classes: int) -> list[np.ndarray]:
+    """Lists of labels, one for each sequence; or an array [S, U] whose rows end with -1."""
+    if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "iu":
+        value = [row[:np.append(np.flatnonzero(row == -1), len(row))[0]] for row in value]
+    if not isinstance(value, (list, tuple)):
+        got = f"an array of shape {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise InputError(f"{name}: a list of labels for each sequence is wanted, not {got}")
+    made = []
+    for i, one in enumerate(value):
+        array = np.zeros(0, np.int32) if len(np.shape(one)) == 1 and len(one) == 0 else _array(one, f"{name}[{i}]")
+        if array.ndim != 1:
+            raise InputError(f"{name}[{i}]: a list of labels is wanted, not an array of shape {list(array.shape)}")
+        made.append(labels(array, f"{name}[{i}]", classes))
+    return made
 
 
 def flags(value, name: str) -> np.ndarray:

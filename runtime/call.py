@@ -2,6 +2,8 @@
 refused.
 
 Arrays are time-major, [T, B, ...]; with one stream the B axis may be left out of all of them. `step` has no T axis.
+What has one value per sequence is [S, ...], in order of stream, then start: one for each stream, and one more for each
+start after the call's first frame.
 """
 
 from dataclasses import dataclass, field
@@ -41,9 +43,12 @@ class Call:
     arrays: dict[str, np.ndarray]
     weight: np.ndarray | None = None
     keep: list = field(default_factory=list)
+    sequences: int = 0
 
     def shape(self, signal: Signal) -> tuple[int, ...]:
         """What an output of this call looks like."""
+        if signal.per == "sequence" and not (self.step and self.bare):
+            return (self.sequences, *signal.shape)
         lead = (() if self.step else (self.frames,)) + (() if self.bare else (self.streams,))
         return lead + signal.shape
 
@@ -62,6 +67,7 @@ class Border:
         self.struct, self.out = (self.ffi.typeof(f"{self.prefix}_{name} *") for name in ("inputs", "outputs"))
         self.per_frame = [p for p in self.ports.values() if p.signal.per == "frame"]
         self.per_sequence = [p for p in self.ports.values() if p.signal.per == "sequence"]
+        self.whole = bool(self.per_sequence) or any(p.signal.per == "sequence" for p in self.outputs.values())
 
     def _port(self, entry: dict) -> Port:
         kind = entry.get("kind", "real")
@@ -89,15 +95,20 @@ class Border:
             weight = arrays.weights(weight, self.dtype)
             seen.see("weight", weight.shape, NUMBER)
         T, B, bare = seen.settle(frames)
-        for port in self.per_sequence:
-            if port.name in values:
-                found[port.name] = self._per_sequence(port, values[port.name], B, starts, step, bare)
-        for port in self.ports.values() if fill else ():
-            if port.name not in found:
-                shape = (T, B, *port.signal.shape) if port.signal.per == "frame" else (T * B + B, *port.signal.shape)
-                found[port.name] = np.full(shape, -1 if port.signal.kind == "class" else 0, port.dtype)
-        call = Call(T, B, bare, step, self.ffi.new(self.struct), found, weight)
+        begun = 0 if step or starts is None else int(np.count_nonzero(starts[1:]))
+        call = Call(T, B, bare, step, self.ffi.new(self.struct), found, weight, sequences=B + begun)
         struct = call.struct
+        for port in self.per_sequence:
+            if port.signal.kind == "labels":
+                given = values.get(port.name, [()] * call.sequences if fill else None)
+                if given is not None:
+                    self._lists(port, given, call, starts)
+            elif port.name in values:
+                found[port.name] = self._per_sequence(port, values[port.name], call, begun)
+        for port in self.ports.values() if fill else ():
+            if port.name not in found and port.signal.kind != "labels":
+                shape = (T, B, *port.signal.shape) if port.signal.per == "frame" else (B + begun, *port.signal.shape)
+                found[port.name] = np.full(shape, -1 if port.signal.kind == "class" else 0, port.dtype)
         for name, array in found.items():
             port = self.ports[name]
             setattr(struct, port.field, self._pointer(call, array, port.pointer))
@@ -156,18 +167,48 @@ class Border:
                 return arrays.flags(value, port.name)
         return arrays.real(value, port.name, self.dtype)
 
-    def _per_sequence(self, port: Port, value, streams: int, starts, step: bool, bare: bool) -> np.ndarray:
+    def _per_sequence(self, port: Port, value, call: Call, begun: int) -> np.ndarray:
         array = self._convert(port, value)
-        begun = 0 if step or starts is None else int(np.count_nonzero(starts[1:]))
-        count = streams + begun
-        shape = port.signal.shape
-        if array.shape == shape and count == 1 and bare:
+        count, shape = call.sequences, port.signal.shape
+        if array.shape == shape and count == 1 and call.bare:
             return array
         if array.shape != (count, *shape):
-            why = f"{streams} streams" + (f" and {begun} starts after the first frame" if begun else "")
-            raise InputError(f"{port.name}: got shape {list(array.shape)}, wanted {[count, *shape]}: one per sequence, "
-                             f"and there are {why}")
+            raise InputError(f"{port.name}: got shape {list(array.shape)}, wanted {[count, *shape]}: "
+                             f"{_why(call, begun)}")
         return array
+
+    def _lists(self, port: Port, value, call: Call, starts) -> None:
+        """Lists of labels: end to end for C, with the length of each. A list longer than its sequence has no path; it
+        is let through where it does not count."""
+        made = arrays.lists(value, port.name, port.signal.classes)
+        if len(made) != call.sequences:
+            raise InputError(f"{port.name}: got {len(made)} lists of labels, wanted {call.sequences}: "
+                             f"{_why(call, call.sequences - call.streams)}")
+        for i, (labels, frames, counts) in enumerate(zip(made, *spans(call, starts))):
+            needed = len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
+            if needed > frames and counts:
+                raise InputError(f"{port.name}[{i}]: {len(labels)} labels need at least {needed} frames, and the "
+                                 f"sequence has {frames}; weight 0 at its last frame leaves it out of the loss")
+        call.arrays[port.name] = np.concatenate([np.zeros(0, np.int32), *made]).astype(np.int32)
+        lengths = np.array([len(labels) for labels in made], np.int32)
+        setattr(call.struct, f"{port.field}_lengths", self._pointer(call, lengths, port.pointer))
+
+
+def spans(call: Call, starts) -> tuple[np.ndarray, np.ndarray]:
+    """Of each sequence of a call the number of frames, and whether its last frame has weight."""
+    T, B = call.frames, call.streams
+    begins = np.zeros((B, T), bool) if starts is None else starts.reshape(T, B).T != 0
+    begins[:, :1] = True
+    first = np.flatnonzero(begins)                             # stream after stream
+    ends = np.append(first[1:], B * T)
+    weight = np.ones(B * T) if call.weight is None else call.weight.reshape(T, B).T.ravel()
+    return ends - first, weight[ends - 1] != 0
+
+
+def _why(call: Call, begun: int) -> str:
+    streams = f"{call.streams} stream{'s' * (call.streams != 1)}"
+    later = f" and {begun} start{'s' * (begun != 1)} after the first frame" if begun else ""
+    return f"one per sequence, and there are {streams}{later}"
 
 
 class Axes:

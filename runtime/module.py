@@ -12,7 +12,7 @@ from rnnc.runtime.wanted import path as as_path
 
 FORMAT = 1                                     # of the manifest
 C_REAL = {"float32": "float", "float64": "double"}
-C_KIND = {"class": "int32_t", "int": "int32_t", "flag": "uint8_t"}
+C_KIND = {"class": "int32_t", "labels": "int32_t", "int": "int32_t", "flag": "uint8_t"}
 
 
 @dataclass(frozen=True, eq=False)

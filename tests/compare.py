@@ -11,8 +11,9 @@ import numpy as np
 from rnnc import pipeline
 from rnnc.graph import oracle
 from rnnc.graph.gradient import gradient, vjp
-from rnnc.graph.nodes import INT, Graph
+from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Graph
 from rnnc.graph.scores import scores
+from rnnc.graph.sequences import sequences
 from rnnc.graph.values import at_rest
 from rnnc.runtime.module import load
 from rnnc.runtime.net import Net
@@ -48,23 +49,37 @@ def draw_data(graph: Graph, seed: int, dtype: str = "float32", frames: int | Non
     frames = frames or int(r.integers(1, 14))
     streams = streams or int(r.choice([1, 1, 2, 3, 7, 17]))
     real = lambda *shape, scale=1.0: (r.standard_normal(shape) * scale).astype(np.float32).astype(dtype)
-    values, targets = {}, {}
-    for info in graph.inputs:
-        if info.kind == "class":
-            array = r.integers(0, info.classes, (frames, streams))
+    values, targets, params = {}, {}, {}
+
+    def draw(info, *lead):
+        if info.kind == "labels":
+            most = (lengths + 1) // 2          # so many labels can be spelled, be they all alike
+            array = [r.integers(0, info.classes, r.integers(0, min(3, n) + 1)) for n in most]
+        elif info.kind == "class":
+            array = r.integers(0, info.classes, lead)
         elif info.kind == "flag":
-            array = r.integers(0, 2, (frames, streams)).astype(np.uint8)
+            array = r.integers(0, 2, lead).astype(np.uint8)
         else:
-            array = real(frames, streams, *info.shape, scale=0.7)
+            array = real(*lead, *info.shape, scale=0.7)
         (targets if info.target else values)[info.name] = array
-    params = {}
+
+    for info in graph.inputs:
+        if info.per == FRAME:
+            draw(info, frames, streams)
     for p in graph.params:
         fan = p.shape[-1] if len(p.shape) > 1 else 4
         params[p.name] = real(*p.shape, scale=1.0 / np.sqrt(max(fan, 1)))
     starts = (r.random((frames, streams)) < 0.2).astype(np.uint8) if r.random() < 0.6 else None
     weight = r.choice([0.0, 0.5, 1.0, 2.0], (frames, streams)).astype(dtype) if r.random() < 0.3 else None
-    cotangents = {name: real(frames, streams, *graph[n].shape) for name, n in graph.outputs.items()
-                  if graph[n].kind != INT}
+    lengths = sequences(np.zeros((frames, streams)) if starts is None else starts, None).frames
+    for info in graph.inputs:
+        if info.per == SEQUENCE:
+            draw(info, len(lengths))
+    cotangents = {}
+    for name, n in graph.outputs.items():
+        if graph[n].kind != INT:
+            lead = (len(lengths),) if graph[n].domain == SEQUENCE else (frames, streams)
+            cotangents[name] = real(*lead, *graph[n].shape)
     return Data(frames, streams, values, targets, params, starts, weight, cotangents)
 
 
@@ -198,14 +213,28 @@ def cut_equals_whole(net: Net, graph: Graph, data: Data, dtype: str, cut: int, w
     if not net.outputs or data.frames < 2:
         return
     state = net.state(streams=data.streams)
-    part = lambda a, b: {k: v[a:b] for k, v in data.inputs.items()}
+    part = lambda a, b: {k: v[a:b] if k in per_frame else v[of_part(data, a, b)] for k, v in data.inputs.items()}
+    per_frame = {i.name for i in graph.inputs if i.per == FRAME}
     starts = lambda a, b: None if data.starts is None else data.starts[a:b]
     count = lambda n: {"frames": n} if frames_of(data) else {}
     one = net.run(**part(0, cut), starts=starts(0, cut), state=state, **count(cut))
     two = net.run(**part(cut, None), starts=starts(cut, None), state=state, **count(data.frames - cut))
-    for name in graph.outputs:
+    for name, n in graph.outputs.items():
+        if graph[n].domain == SEQUENCE:        # of a sequence that goes on there are two parts
+            close(f"cut output {name}", two[name], wanted.outputs[name][of_part(data, cut, None)],
+                  wanted.bounds.outputs[name][of_part(data, cut, None)], dtype)
+            continue
         close(f"cut output {name}", np.concatenate([one[name], two[name]]), wanted.outputs[name],
               wanted.bounds.outputs[name], dtype)
+
+
+def of_part(data: Data, low: int, high: int | None) -> np.ndarray:
+    """The sequences of which frames low to high have a part, in the order of a call on these frames."""
+    starts = np.zeros((data.frames, data.streams)) if data.starts is None else data.starts
+    number = sequences(starts, None).number[low:high]
+    begins = starts[low:high].astype(bool)
+    begins[:1] = True
+    return number.T[begins.T]
 
 
 def continued(net: Net, graph: Graph, dtype: str, seed: int, frames: int = 5, streams: int = 3) -> bool:

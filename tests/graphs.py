@@ -20,10 +20,11 @@ class Sketch:
         self.builder = Builder()
         self.inputs, self.params, self.initials = [], [], {}
 
-    def input(self, name, *shape, classes=None, flag=False, target=False):
-        kind = "class" if classes else "flag" if flag else "real"
-        self.inputs.append(InputInfo(name, shape, kind, classes, target))
-        return make(self.builder, "input", name=name, shape=shape, kind=INT if classes else "real", path=name)
+    def input(self, name, *shape, classes=None, flag=False, target=False, per="frame", lists=False):
+        kind = "labels" if lists else "class" if classes else "flag" if flag else "real"
+        self.inputs.append(InputInfo(name, shape, kind, classes, target, per))
+        more = {"domain": per} if per == "sequence" else {}
+        return make(self.builder, "input", name=name, shape=shape, kind=INT if classes else "real", path=name, **more)
 
     def param(self, name, *shape, trainable=True):
         self.params.append(ParamInfo(name, shape, trainable))
@@ -43,6 +44,8 @@ class Sketch:
         return self.builder.reserve(Node("identity", (), shape))
 
     def equal(self, signal, name, value):
+        if self.builder.look(value).domain != "frame":
+            value = self.op("add", value, self.op("mul", self.op("real", self.op("frame_index")), self.number(0.0)))
         node = self.builder.look(value)
         return self.builder.define(signal, Node("identity", (Read(value),), node.shape, node.kind, "frame", (), name))
 
@@ -70,10 +73,10 @@ ELEMENTWISE_SAFE = ["tanh", "sigmoid", "sin", "softplus", "relu", "abs", "erf", 
 class _Random:
     """Draws one graph."""
 
-    def __init__(self, seed, ahead=True):
+    def __init__(self, seed, ahead=True, whole=False):
         self.r = np.random.default_rng(seed)
         self.s = Sketch()
-        self.ahead = ahead
+        self.ahead, self.whole = ahead, whole
         self.count = 0
 
     def chance(self, p):
@@ -153,6 +156,8 @@ class _Random:
         def value():
             shape = self.shape(signal)
             made = self.param(*shape)
+            if self.whole and len(shape) == 1 and self.chance(0.7):
+                made = self.s.op("add", made, self.vector(shape[0], [Read(v) for v in self.wholes]))
             return self.s.op("tanh", made) if self.chance(0.5) else made
         sign = -1 if forwards else 1
         match self.r.integers(4):
@@ -174,6 +179,7 @@ class _Random:
             for v in sources:
                 delay = int(self.r.integers(-2, 4)) if self.chance(0.4) else 0
                 reads.append(Read(v, delay if self.ahead else abs(delay)))
+            reads += [Read(v) for v in self.wholes]
             s.equal(signal, f"s{index}_{k}", self.equation(n, reads))
             done.append(signal)
             self.initial(signal, 3, forwards)
@@ -186,9 +192,31 @@ class _Random:
             done.append(memory)
         return done
 
+    def spans(self, sources):
+        """Values per sequence made of signals, and signals in a new order."""
+        s, made = self.s, []
+        for _ in range(self.r.integers(1, 4)):
+            v = self.pick(sources)
+            real = s.builder.look(v).kind != INT
+            read = Read(v, int(self.r.integers(-1, 2)) if self.ahead and self.chance(0.2) else 0)
+            op = self.pick(["span_sum", "span_max", "span_last", "span_first", "span_logsumexp"] if real
+                           else ["span_last", "span_first"])
+            self.wholes.append(s.op(op, read))
+            if real and self.chance(0.4):
+                pooled = self.vector(self.pick([2, 3]), [Read(w) for w in self.wholes])
+                self.wholes.append(s.op("tanh", pooled))
+            if real and self.chance(0.4):
+                order = s.table(self.r.permutation(self.r.integers(1, 5)))
+                made.append(s.name(f"q{v}_{len(self.wholes)}", s.op("permute", read, s.op("frame_index"), order)))
+        return made
+
     def draw(self):
         s = self.s
         x, a, c = s.input("x", 3), s.input("a"), s.input("c", classes=5)
+        self.wholes = []
+        if self.whole:
+            self.wholes = [s.input("u", 2, per="sequence"), s.input("k", classes=4, per="sequence")]
+            labels = s.input("l", classes=2, lists=True, target=True, per="sequence")
         if self.chance(0.5):
             self.initial(x, 3, self.chance(0.7) or not self.ahead)
         y = s.input("y", classes=3, target=True)
@@ -196,6 +224,8 @@ class _Random:
         for index in range(self.r.integers(1, 4)):
             made = self.layer(index, sources, not self.ahead or self.chance(0.7))
             sources = [*made, self.pick(sources)]
+            if self.whole:
+                sources += self.spans(sources)
         vectors = [v for v in sources if len(self.shape(v)) == 1] or [x]
         logits = s.name("logits", self.vector(3, [Read(v) for v in vectors]))
         taken = s.op("take", logits, y)
@@ -206,12 +236,17 @@ class _Random:
             v = self.pick(vectors)
             losses["loss_2"] = s.op("sum", s.op("mul", v, v), axis=None)
         outputs = {"p": s.op("softmax", logits, axis=None), "v": self.pick(vectors)}
+        if self.whole:
+            one = self.vector(3, [Read(v) for v in self.wholes])
+            outputs["w"] = s.op("tanh", one)
+            losses["loss_3"] = s.op("sum", s.op("mul", one, one), axis=None)
+            losses["loss_4"] = s.op("ctc", logits, labels)
         return s.graph(outputs=outputs, losses=losses, metrics={"m": taken})
 
 
-def random_graph(seed, ahead=True):
-    """`ahead`: with reads ahead and layers that run backwards."""
-    return _Random(seed, ahead).draw()
+def random_graph(seed, ahead=True, whole=False):
+    """`ahead`: with reads ahead and layers that run backwards; `whole`: with values of whole sequences."""
+    return _Random(seed, ahead, whole).draw()
 
 
 class Numbers:
@@ -223,16 +258,24 @@ class Numbers:
         lead = (frames, streams)
         self.inputs = {}
         for i in graph.inputs:
-            if i.kind == "class":
-                self.inputs[i.name] = r.integers(0, i.classes, lead)
-            else:
-                self.inputs[i.name] = r.normal(size=(*lead, *i.shape))
+            if i.per == "frame":
+                self.inputs[i.name] = self.draw(i, lead)
         self.params = {p.name: 0.7 * r.normal(size=p.shape) for p in graph.params}
         self.starts = (r.random(lead) < starts).astype(float)
+        for i in graph.inputs:
+            if i.per == "sequence":
+                self.inputs[i.name] = self.draw(i, (streams + int(self.starts[1:].sum()),))
         self.weight = r.random(lead)
         self.state = oracle.State(r.integers(0, 4, streams), {
             oracle.signal_name(graph, n): r.integers(0, 3, (k, streams)) if graph[n].kind == INT
             else 0.5 * r.normal(size=(k, streams, *graph[n].shape)) for n, k in graph.state.items()})
+
+    def draw(self, info, lead):
+        if info.kind == "labels":
+            return [self.r.integers(0, info.classes, self.r.integers(0, 2)) for _ in range(lead[0])]
+        if info.kind == "class":
+            return self.r.integers(0, info.classes, lead)
+        return self.r.normal(size=(*lead, *info.shape))
 
     def run(self, graph, **changes):
         arguments = dict(inputs=self.inputs, params=self.params, starts=self.starts, weight=self.weight,
@@ -241,7 +284,7 @@ class Numbers:
 
     def direction(self, arrays):
         return {name: self.r.normal(size=np.shape(a)) for name, a in arrays.items()
-                if np.asarray(a).dtype.kind == "f"}
+                if not isinstance(a, list) and np.asarray(a).dtype.kind == "f"}
 
 
 def moved(arrays, direction):

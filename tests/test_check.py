@@ -46,7 +46,7 @@ FAULTS = {
     "not parameter": lambda g: replace(g, params=()),
     "not input": lambda g: replace(g, inputs=()),
     "has the name of": lambda g: with_node(g, find(g, "tanh"), name="h"),
-    "is no constant": lambda g: replace(g, initials={g.named()["h"]: Initial(every=0)}),
+    "initial value 0 is a signal": lambda g: replace(g, initials={g.named()["h"]: Initial(every=0)}),
     "another shape": lambda g: replace(g, initials={g.named()["h"]: Initial(every=find(g, "param"))},
                                        nodes=with_node(g, find(g, "param"), shape=(3,)).nodes,
                                        params=(replace(g.params[0], shape=(3,)),)),

@@ -13,12 +13,14 @@ from rnnc.graph.scores import scores
 from rnnc.graph.simplify import simplify
 
 SEEDS = range(60)
+both = lambda test: pytest.mark.parametrize("whole", [False, True], ids=["frames", "sequences"])(
+    pytest.mark.parametrize("seed", SEEDS)(test))
 close = lambda value: pytest.approx(value, rel=1e-9, abs=1e-11)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_gradient_of_the_loss(seed):
-    graph = check(random_graph(seed))
+@both
+def test_gradient_of_the_loss(seed, whole):
+    graph = check(random_graph(seed, whole=whole))
     numbers = Numbers(graph, seed)
     if seed % 3 == 0:
         numbers.state = None
@@ -39,10 +41,10 @@ def test_gradient_of_the_loss(seed):
     assert along(numbers.run(first).gradients, direction) == close(expected)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_vector_jacobian_product(seed):
+@both
+def test_vector_jacobian_product(seed, whole):
     """<cotangents, J direction> by a complex step along parameters, inputs and state at once."""
-    graph = random_graph(seed)
+    graph = random_graph(seed, whole=whole)
     numbers = Numbers(graph, seed, frames=int(np.random.default_rng(seed).integers(1, 7)))
     plain = numbers.run(graph)
     cotangents = numbers.direction(plain.outputs)

@@ -15,13 +15,15 @@ correct computations may differ by any amount, and a tester draws other numbers.
 import numpy as np
 
 from rnnc.graph.nodes import REAL, Node
+from rnnc.graph.ops.ctc import log_softmax, occupancy
 from rnnc.graph.ops.elementwise import real_part
 from rnnc.graph.ops.op import ELEMENTWISE, OPS, evaluate
 from rnnc.graph.ops.random import normal
 from rnnc.graph.ops.reductions import lined_up, put_back
 
 STEP = 1e-30                                   # of the complex step: its error is STEP^2, so nothing
-MOVES = {"transpose", "reshape", "concat", "slice", "pad", "broadcast", "column", "take", "place"}
+MOVES = {"transpose", "reshape", "concat", "slice", "pad", "broadcast", "column", "take", "place", "span_last",
+         "span_first"}
 CONDITIONS = {"and", "or", "not"}
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne", "minimum", "maximum"}
 TURNS = {"abs", "relu", "sign", "sqrt", "spike"}   # at zero
@@ -112,10 +114,48 @@ def _exact(node, values, bounds, result, eps):
     return np.zeros(result.shape)
 
 
+def _span_logsumexp(node, values, bounds, result, eps):
+    v = real_part(values[0])
+    far = np.max(v, axis=0, keepdims=True) - v
+    p = np.exp(-far)
+    moved = (p * (bounds[0] + eps * far)).sum(axis=0, keepdims=True) / p.sum(axis=0, keepdims=True)
+    return moved + eps * (np.sqrt(len(v)) + np.abs(np.max(v, axis=0)) + result)
+
+
+def _span_max(node, values, bounds, result, eps):
+    return np.max(bounds[0], axis=0, keepdims=True)
+
+
+def _permuted(node, values, bounds, result, eps):
+    return evaluate(node, [bounds[0], *values[1:]])
+
+
+def _ctc(node, values, bounds, result, eps):
+    """Through the derivative; and the roundings of log softmax and of the sum over paths at each frame."""
+    share, _ = occupancy(real_part(values[0]), values[1][0])
+    if share is None:
+        return np.zeros(1)
+    slope = np.abs(np.exp(log_softmax(real_part(values[0]))) - share)
+    return np.array([(slope * bounds[0]).sum() + eps * (result[0] + np.sqrt(len(share)))])
+
+
+def _ctc_slope(node, values, bounds, result, eps):
+    """Softmax, and the share of the paths: its derivative by a logit is a covariance, at most the root of the product
+    of both variances."""
+    share, total = occupancy(real_part(values[0]), values[1][0])
+    if share is None:
+        return np.zeros(result.shape)
+    p = np.exp(log_softmax(real_part(values[0])))
+    spread = np.sqrt(np.clip(share * (1 - share), 0, None)) + np.sqrt(eps) * share
+    first = p * (bounds[0] + (p * bounds[0]).sum(axis=-1, keepdims=True) + eps * (2 + np.sqrt(p.shape[-1])))
+    return first + spread * (spread * bounds[0]).sum() + eps * (p + share * (len(share) + abs(total)))
+
+
 _RULES = {"quantize": _quantize, "spike": _exact, "noise": _noise,
           "matmul": _product, "outer": _product, "fold_outer": _product, "sum": _sum, "fold_sum": _sum,
           "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax, "logsoftmax": _softmax,
-          "logsumexp": _logsumexp}
+          "logsumexp": _logsumexp, "span_sum": _sum, "span_max": _span_max,
+          "span_logsumexp": _span_logsumexp, "permute": _permuted, "ctc": _ctc, "ctc_slope": _ctc_slope}
 
 
 def kink(node: Node, values: list, bounds: list) -> bool:
@@ -140,8 +180,10 @@ def kink(node: Node, values: list, bounds: list) -> bool:
         (a, b), (da, db) = _aligned(v), _aligned(bounds)
         turns = a / b
         return near(turns - np.round(turns), (da + np.abs(turns) * db) / np.abs(b))
-    if node.op in ("max", "min", "argmax"):
+    if node.op in ("max", "min", "argmax", "span_max"):
         lines, errors = lined_up(node, v[0]), lined_up(node, bounds[0])
+        if node.op == "span_max":
+            lines, errors = np.moveaxis(v[0], 0, -1), np.moveaxis(bounds[0], 0, -1)
         if lines.shape[-1] < 2:
             return False
         order = np.argsort(lines if node.op == "min" else -lines, axis=-1, kind="stable")[..., :2]

@@ -6,7 +6,7 @@ In: any graph. Out: nothing, or `Broken` naming the node.
 
 from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Graph, Node
-from rnnc.graph.ops import LEAF, OPS, infer
+from rnnc.graph.ops import FOLD, LEAF, OPS, SPAN, infer
 
 
 def check(graph: Graph) -> Graph:
@@ -33,9 +33,10 @@ def _demand(condition: bool, graph: Graph, n: int, message: str) -> None:
 def _reads(graph: Graph, n: int, node: Node) -> None:
     for read in node.args:
         _demand(0 <= read.node < len(graph), graph, n, f"reads node {read.node}, which does not exist")
-        _demand(read.delay == 0 or graph[read.node].domain == FRAME, graph, n, f"delays the constant {read.node}")
-        _demand(read.delay == 0 or node.domain == FRAME or node.op.startswith("fold_"), graph, n,
-                "a constant reads with delay")
+        domain = graph[read.node].domain
+        _demand(read.delay == 0 or domain == FRAME, graph, n, f"delays the {domain} {read.node}")
+        _demand(domain != FRAME or node.domain == FRAME or OPS[node.op].family in (FOLD, SPAN),
+                graph, n, f"reads frames of node {read.node} and has no value for each of them")
 
 
 def _rule(graph: Graph, n: int, node: Node) -> None:
@@ -55,8 +56,9 @@ def _leaf(graph: Graph, n: int, node: Node) -> None:
         shapes = {p.name: p.shape for p in graph.params}
         _demand(shapes.get(name) == node.shape and node.kind == REAL, graph, n, f"is not parameter {name} as declared")
     if node.op == "input":
-        infos = {i.name: (i.shape, INT if i.kind == "class" else REAL) for i in graph.inputs}
-        _demand(infos.get(name) == (node.shape, node.kind), graph, n, f"is not input {name} as declared")
+        infos = {i.name: (i.shape, INT if i.kind in ("class", "labels") else REAL, i.per) for i in graph.inputs}
+        found = (node.shape, node.kind, node.domain)
+        _demand(infos.get(name) == found, graph, n, f"is not input {name} as declared")
     if node.op == "table":
         index = node.attr("index")
         _demand(0 <= index < len(graph.tables) and graph.tables[index].shape == node.shape, graph, n, "has no table")
@@ -84,7 +86,7 @@ def _initials(graph: Graph) -> None:
     for n, initial in graph.initials.items():
         _demand(0 <= n < len(graph) and graph[n].domain == FRAME, graph, n, "has initial values and is no signal")
         for m in initial.nodes():
-            _demand(0 <= m < len(graph) and graph[m].domain == CONSTANT, graph, n, f"initial value {m} is no constant")
+            _demand(0 <= m < len(graph) and graph[m].domain != FRAME, graph, n, f"initial value {m} is a signal")
             fits = (graph[m].shape, graph[m].kind) == (graph[n].shape, graph[n].kind)
             _demand(fits, graph, n, f"initial value {m} has another shape or kind")
         offsets = [offset for offset, _ in initial.at]
@@ -122,9 +124,9 @@ def _results(graph: Graph) -> None:
     for name, n in graph.gradients.items():
         fits = trained.get(name) == graph[n].shape and graph[n].domain == CONSTANT
         _demand(fits, graph, n, f"is no gradient of parameter {name}")
-    shapes = {i.name: i.shape for i in graph.inputs}
+    shapes = {i.name: (i.shape, i.per) for i in graph.inputs}
     for name, n in graph.input_gradients.items():
-        fits = shapes.get(name) == graph[n].shape and graph[n].domain == FRAME
+        fits = shapes.get(name) == (graph[n].shape, graph[n].domain)
         _demand(fits, graph, n, f"is no gradient of input {name}")
     for signal, reads in graph.state_gradients.items():
         _demand(signal in graph.state, graph, signal, "has a state gradient and is not in the state")

@@ -6,13 +6,15 @@ sends its *pull* (the adjoint times the operator's derivative, at the reader's o
 the pulls of its readers, each read with the delay of the answered read, turned round. A pull is zero where there is
 no reader (before the call, after it, beyond a start), and that is just what a delayed read of an adjoint sees there.
 Constants read by frames collect their pulls with folds: a parameter's gradient is a sum of outer products over time.
-What a read saw of an `init` comes back through a fold as well, over the frames that were near enough to a start.
+So does a value of a sequence that its frames read, with a sum over these; and what such a sum was made of reads, frame
+by frame, the adjoint of the sum. What a read saw of an `init` comes back through a fold as well, over the frames that
+were near enough to a start.
 """
 
 from dataclasses import dataclass, field, replace
 
-from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Builder, Graph, Node, Read
-from rnnc.graph.ops import OPS, Expr, make, pull
+from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, SEQUENCE, Builder, Graph, Node, Read, finest
+from rnnc.graph.ops import OPS, SPAN, Expr, make, pull
 from rnnc.graph.scores import Weighing
 from rnnc.graph.values import only_values, zeros
 
@@ -23,13 +25,13 @@ def gradient(graph: Graph) -> Graph:
     builder = Builder(graph)
     weighing = Weighing(builder)
     loss = weighing.total(list(graph.losses.values()))
-    seeds = [(n, weighing.seed()) for n in graph.losses.values()]
+    seeds = [(n, weighing.seed(n)) for n in graph.losses.values()]
     wanted = {n for n, node in enumerate(graph.nodes) if node.op == "param" and node.attr("name") in _trained(graph)}
     adjoints = _Adjoints(graph, builder, wanted, frozenset())
     adjoints.build(seeds)
     found = _by_parameter(graph, builder, adjoints)
-    return only_values(replace(graph, nodes=tuple(builder.nodes), losses={}, metrics={}, scores={"loss": loss},
-                               gradients=found))
+    return only_values(replace(graph, nodes=tuple(builder.nodes), tables=tuple(builder.tables), losses={}, metrics={},
+                               scores={"loss": loss}, gradients=found))
 
 
 def vjp(graph: Graph) -> Graph:
@@ -44,7 +46,8 @@ def vjp(graph: Graph) -> Graph:
     seeds = []
     for name, n in graph.outputs.items():
         if graph[n].kind == REAL:
-            seeds.append((n, make(builder, "cotangent", name=name, shape=graph[n].shape, span=graph[n].span)))
+            own = {"domain": SEQUENCE} if graph[n].domain == SEQUENCE else {}
+            seeds.append((n, make(builder, "cotangent", name=name, shape=graph[n].shape, span=graph[n].span, **own)))
     handed = {}
     for n in sorted(signals):
         path = graph[n].name or graph[n].attr("name")
@@ -56,12 +59,13 @@ def vjp(graph: Graph) -> Graph:
     for i in graph.inputs:
         if i.name in inputs:
             parts = [adjoints.of[n] for n in sorted(leaves) if graph[n].attr("name") == i.name and n in adjoints.of]
-            by_input[i.name] = _sum(builder, [Read(p) for p in parts]) if parts else zeros(builder, i.shape, FRAME)
+            by_input[i.name] = _sum(builder, [Read(p) for p in parts]) if parts else zeros(builder, i.shape, i.per)
     reads = {n: _by_delay(builder, adjoints.state_reads.get(n, [])) for n in signals}
     states = {n: (Read(handed[n]), *reads[n]) for n in graph.state if n in signals}
     found = _by_parameter(graph, builder, adjoints)
-    return only_values(replace(graph, nodes=tuple(builder.nodes), outputs={}, losses={}, metrics={}, scores={},
-                               gradients=found, input_gradients=by_input, state_gradients=states))
+    return only_values(replace(graph, nodes=tuple(builder.nodes), tables=tuple(builder.tables), outputs={}, losses={},
+                               metrics={}, scores={}, gradients=found, input_gradients=by_input,
+                               state_gradients=states))
 
 
 def _trained(graph: Graph) -> dict[str, tuple]:
@@ -135,21 +139,13 @@ class _Adjoints:
             return []
         return [(i, r) for i, r in enumerate(node.args) if op.differentiable(i) and self.graph[r.node].kind == REAL]
 
-    def _initial_nodes(self, read: Read) -> list[int]:
-        """Constants that a delayed read may see."""
-        if read.delay == 0 or read.node not in self.graph.initials:
-            return []
-        initial, k = self.graph.initials[read.node], read.delay
-        offsets = range(-k, 0) if k > 0 else range(1, -k + 1)
-        return [n for n in (initial.node(o) for o in offsets) if n is not None]
-
     def _active(self) -> set[int]:
         """Nodes that depend on something wanted, through whatever delays."""
         readers: dict[int, list[int]] = {}
         stack = sorted(self.wanted)
         for u in range(len(self.graph)):
             for _, read in self._edges(u):
-                for source in [read.node, *self._initial_nodes(read)]:
+                for source in [read.node, *self.graph.before(read)]:
                     readers.setdefault(source, []).append(u)
                 if read.delay > 0 and read.node in self.signals:
                     stack.append(u)
@@ -171,7 +167,7 @@ class _Adjoints:
                 continue
             found.add(n)
             for _, read in self._edges(n):
-                stack += [m for m in [read.node, *self._initial_nodes(read)] if m in active]
+                stack += [m for m in [read.node, *self.graph.before(read)] if m in active]
         place = {n: i for i, n in enumerate(self.graph.order)}
         return sorted(found, key=lambda n: -place[n])
 
@@ -179,15 +175,15 @@ class _Adjoints:
         """The pull of one argument of u, to what it read: the signal, its initial values, the state."""
         v = read.node
         to_state = v in self.signals and read.delay > 0
-        initial = [m for m in self._initial_nodes(read) if m in parts]
+        initial = [m for m in self.graph.before(read) if m in parts]
         if not (v in parts or to_state or initial):
             return
         sent = pull(self.builder, u, self.of[u], position)
         if sent is None:
             return
-        if read.delay and self.builder.look(sent).domain == CONSTANT:    # only signals are read with delay
-            shape = self.graph[v].shape
-            sent = make(self.builder, "add", sent, zeros(self.builder, shape, FRAME))
+        by_frames = read.delay or OPS[self.graph[u].op].family == SPAN        # u reads v at frames: so is it answered
+        if by_frames and self.builder.look(sent).domain != FRAME:
+            sent = make(self.builder, "add", sent, zeros(self.builder, self.graph[v].shape, FRAME))
         if v in parts:
             parts[v].append(self._collected(v, Read(sent, -read.delay)))
         if to_state:
@@ -196,13 +192,14 @@ class _Adjoints:
             parts[m].append(Read(self._of_initial(read, m, sent)))
 
     def _collected(self, v: int, read: Read) -> Read:
-        """What a constant gets of a frame's pull is the sum over frames."""
-        if self.graph[v].domain == CONSTANT and self.builder.look(read.node).domain == FRAME:
+        """What a constant gets of a frame's pull is the sum over frames, what a sequence gets the sum over its own."""
+        mine, theirs = self.graph[v].domain, self.builder.look(read.node).domain
+        if mine == CONSTANT and theirs != CONSTANT:
             return Read(fold(self.builder, read.node))
-        return read
+        return Read(make(self.builder, "span_sum", read)) if mine == SEQUENCE and theirs == FRAME else read
 
     def _of_initial(self, read: Read, m: int, sent: int) -> int:
-        """The pull of a delayed read, summed over the frames at which it saw constant m in place of the signal."""
+        """The pull of a delayed read, summed over the frames at which it saw m in place of the signal."""
         initial, k = self.graph.initials[read.node], read.delay
         span = self.graph[m].span
         count = Expr(self.builder, Read(make(self.builder, "frame_index" if k > 0 else "frames_left", span=span)), span)
@@ -218,13 +215,13 @@ class _Adjoints:
             for place in places[1:]:
                 condition = condition("or", count("eq", whole(place)))
         chosen = condition("where", Expr(self.builder, Read(sent), span), 0)
-        return fold(self.builder, chosen.read.node)
+        return self._collected(m, chosen.read).node
 
     def _define(self, n: int, parts: list[Read], names: "_Names") -> None:
         """The adjoint of n: the sum of its parts, under the number that was promised."""
         node, number = self.graph[n], self.of[n]
-        if node.domain == FRAME and all(self.builder.look(part.node).domain == CONSTANT for part in parts):
-            parts = [*parts, Read(zeros(self.builder, node.shape, FRAME))]   # a value at each frame all the same
+        if finest(self.builder.look(part.node).domain for part in parts) != node.domain:
+            parts = [*parts, Read(zeros(self.builder, node.shape, node.domain))]   # a value at each frame all the same
         if not parts:                          # reached only through pulls that are none
             parts = [Read(zeros(self.builder, node.shape, CONSTANT))]
         now = [part for part in parts if part.delay == 0]
@@ -235,7 +232,7 @@ class _Adjoints:
             op, args = "add", (Read(_sum(self.builder, parts[:-1])), parts[-1])
         if len(parts) == 2:
             args = (parts[0], parts[1])
-        name = names.adjoint(node) if node.domain == FRAME else None
+        name = names.adjoint(node) if node.domain != CONSTANT else None
         self.builder.define(number, Node(op, args, node.shape, REAL, node.domain, (), name, node.span))
 
 
@@ -259,8 +256,8 @@ class _Names:
 
 
 def fold(builder: Builder, number: int) -> int:
-    """The sum over frames and streams of a node; of an outer product of vectors as one product over time, of an outer
-    product with a label's column as a sum by columns."""
+    """The sum over frames and streams (or sequences) of a node; of an outer product of vectors as one product over
+    time, of an outer product with a label's column as a sum by columns."""
     node = builder.look(number)
     if node.op == "outer":
         a, b = node.args

@@ -13,6 +13,7 @@ from typing import Literal
 
 from rnnc.errors import Broken
 from rnnc.graph.nodes import FRAME, Graph
+from rnnc.graph.ops import OPS, SPAN
 
 Edge = tuple[int, int, int]                    # (u, v, d): v reads u at delay d
 Cycle = tuple[Edge, ...]                       # each edge starts where the one before it ends, the first too
@@ -78,8 +79,8 @@ def loops(graph: Graph) -> Loops:
     made = []
     for number in sorted(inside):
         members, reads = found[number], tuple(sorted(inside[number]))
-        if any(graph[node].domain != FRAME for node in members):
-            raise Broken(f"a constant depends on itself, among nodes {members}")
+        if any(graph[node].domain != FRAME or OPS[graph[node].op].family == SPAN for node in members):
+            raise Broken(f"a constant, or a value of a whole sequence, depends on itself, among nodes {members}")
         answer = direction(members, reads)
         if isinstance(answer, Fault):
             raise Broken(f"a loop without direction reached the analyses: {answer}")

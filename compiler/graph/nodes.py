@@ -1,7 +1,9 @@
 """The one representation between syntax tree and schedule: a system of recurrence equations.
 
-A node is a tensor *per frame* (or one constant); an argument is a `Read`: another node, `delay` frames ago (negative:
-ahead). Streams and time are not axes of any node. Graphs are frozen; a pass builds a new one with a `Builder`.
+A node is a tensor *per frame*, per sequence or per call (its domain); an argument is a `Read`: another node, `delay`
+frames ago (negative: ahead). A frame reads the values of its own sequence, and constants, as they are. A sequence is
+the stretch between two starts that lies inside the call. Streams and time are not axes of any node. Graphs are frozen;
+a pass builds a new one with a `Builder`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,13 +14,19 @@ import numpy as np
 from rnnc.errors import Broken, Span
 
 Shape = tuple[int, ...]
-CONSTANT, FRAME = "constant", "frame"         # domains; "sequence" joins them with the sequence operators
+CONSTANT, SEQUENCE, FRAME = "constant", "sequence", "frame"    # domains: one value of a call, of a sequence, of a frame
 REAL, INT = "real", "int"                      # kinds of number; labels, `t` and argmax are int
+
+
+def finest(domains) -> str:
+    """The domain of what is made of values of these domains, each frame and each sequence by itself."""
+    found = set(domains)
+    return FRAME if FRAME in found else SEQUENCE if SEQUENCE in found else CONSTANT
 
 
 @dataclass(frozen=True, order=True)
 class Read:
-    """The value of `node` at frame t - delay. Constants are read with delay 0."""
+    """The value of `node` at frame t - delay. Only frames are read with a delay other than 0."""
 
     node: int
     delay: int = 0
@@ -51,7 +59,8 @@ class Node:
 
 @dataclass(frozen=True)
 class InputInfo:
-    """What a call must bring. kind: "real", "class" (then `classes`), "flag"."""
+    """What a call must bring, `per` frame or per sequence. kind: "real", "class" and "labels" (a list of labels; both
+    with `classes`), "flag"."""
 
     name: str
     shape: Shape
@@ -75,8 +84,9 @@ class ParamInfo:
 
 @dataclass(frozen=True)
 class Initial:
-    """What a read across a start sees: a constant node for every depth, or for one offset (-2: two frames before the
-    first frame; +1: one after the last). `None` and absent: zero (a label: no label, -1)."""
+    """What a read across a start sees: a node (a constant, or a value of the reader's sequence) for every depth, or for
+    one offset (-2: two frames before the first frame; +1: one after the last). `None` and absent: zero (a label: no
+    label, -1)."""
 
     every: int | None = None
     at: tuple[tuple[int, int], ...] = ()       # (offset, node), sorted
@@ -98,8 +108,8 @@ class Graph:
     tables: tuple[np.ndarray, ...] = ()                         # data of the `table` nodes, float64
     initials: dict[int, Initial] = field(default_factory=dict)  # signal node -> what its delayed reads see
     outputs: dict[str, int] = field(default_factory=dict)
-    losses: dict[str, int] = field(default_factory=dict)        # frame scalars: "loss", "loss_2", …
-    metrics: dict[str, int] = field(default_factory=dict)       # frame scalars
+    losses: dict[str, int] = field(default_factory=dict)        # scalars per frame or sequence: "loss", "loss_2", …
+    metrics: dict[str, int] = field(default_factory=dict)       # likewise
     # Which signals a state holds, and how many frames of each: fixed by the elaborated graph, kept by every pass.
     state: dict[int, int] = field(default_factory=dict)
     # Made by the gradient and score passes:
@@ -132,11 +142,19 @@ class Graph:
                 found[read.node].append((number, position))
         return tuple(tuple(f) for f in found)
 
+    def before(self, read: Read) -> list[int]:
+        """The initial values that a delayed read may see in place of the signal, each once."""
+        if read.delay == 0 or read.node not in self.initials:
+            return []
+        initial, k = self.initials[read.node], read.delay
+        offsets = range(-k, 0) if k > 0 else range(1, -k + 1)
+        return list(dict.fromkeys(n for n in (initial.node(o) for o in offsets) if n is not None))
+
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """Every node after the arguments that it reads at delay 0 (and after the constants its reads may see at a
-        start). Ties by number, so that text made from this order is stable. A zero-delay cycle is `Broken` here:
-        elaboration has refused it."""
+        """Every node after the arguments that it reads at delay 0 (and after what its reads may see at a start). Ties by
+        number, so that text made from this order is stable. A zero-delay cycle is `Broken` here: elaboration has
+        refused it."""
         needs = [set() for _ in self.nodes]
         for number, node in enumerate(self.nodes):
             for read in node.args:

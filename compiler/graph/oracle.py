@@ -10,6 +10,8 @@ follow t in it inside the call:
          t - k < 0         the state's entry (a signal that no state holds, so an adjoint, is zero there)
   k < 0  left < -k         the initial value of v at offset -k - left
   else                     v at t - k
+
+A value per sequence (see sequences.py) is one array [S, ...]; a frame reads the row of its own sequence.
 """
 
 from collections.abc import Mapping
@@ -20,11 +22,13 @@ import numpy as np
 
 from rnnc.errors import Broken
 from rnnc.graph import bounds as error_bounds
-from rnnc.graph.nodes import CONSTANT, INT, Graph, Initial, Read
-from rnnc.graph.ops import FOLD, OPS, evaluate
+from rnnc.graph.nodes import CONSTANT, FRAME, INT, SEQUENCE, Graph, Initial, Read, finest
+from rnnc.graph.ops import FOLD, OPS, SPAN, evaluate
 from rnnc.graph.ops.random import row_keys
+from rnnc.graph.sequences import ended, sequences
 
-Key = tuple[int, int | None]                   # node and frame; None for a constant
+ALL = "all"                                    # in place of a frame: all sequences at once
+Key = tuple[int, int | str | None]             # node and frame; ALL for a value per sequence, None for a constant
 
 
 @dataclass
@@ -58,10 +62,14 @@ def run(graph: Graph, inputs: Mapping = {}, params: Mapping = {}, state: State |
         weight=None, cotangents: Mapping = {}, state_cotangents: Mapping = {}, dtype=np.float64, bounds: bool = False,
         eps: float = 2.0 ** -24, frames: int | None = None, streams: int | None = None, seed: int = 0,
         draw: int = 0) -> "Result":
-    """Interprets one call. Arrays are [T, B, ...]; `state_cotangents` [K, B, ...] by signal path. `frames` and
-    `streams` are needed only if no array tells them. `bounds`: keep an error bound beside each value, for numbers
-    rounded to `eps`; see bounds.py. `seed`, `draw`: what random operators draw."""
-    given = [np.asarray(a) for a in [*inputs.values(), starts, weight, *cotangents.values()] if a is not None]
+    """Interprets one call. Arrays are [T, B, ...], per sequence [S, ...] (lists of labels: S lists);
+    `state_cotangents` [K, B, ...] by signal path. `frames` and `streams` are needed only if no array tells them.
+    `bounds`: keep an error bound beside each value, for numbers rounded to `eps`; see bounds.py.
+    `seed`, `draw`: what random operators draw."""
+    whole = {i.name for i in graph.inputs if i.per == SEQUENCE}
+    whole |= {node.attr("name") for node in graph.nodes if node.op == "cotangent" and node.domain == SEQUENCE}
+    named = [a for name, a in [*inputs.items(), *cotangents.items()] if name not in whole]
+    given = [np.asarray(a) for a in [*named, starts, weight] if a is not None]
     if frames is None:
         frames = given[0].shape[0]
     if streams is None:
@@ -78,6 +86,8 @@ class _Call:
                  dtype, eps, lot):
         self.lot = lot
         self.graph, self.frames, self.streams, self.eps = graph, frames, streams, eps
+        lists = {i.name for i in graph.inputs if i.kind == "labels"}
+        inputs = {name: ended(a) if name in lists else a for name, a in inputs.items()}
         arrays = [*inputs.values(), *params.values(), *cotangents.values(), *(state.signals.values() if state else [])]
         self.dtype = np.dtype(complex) if any(np.iscomplexobj(a) for a in arrays) else dtype
         self.inputs, self.params, self.state = inputs, params, state
@@ -85,29 +95,18 @@ class _Call:
         self.starts = np.zeros((frames, streams), bool) if starts is None else np.asarray(starts).astype(bool)
         self.weight = np.ones((frames, streams)) if weight is None else np.asarray(weight)
         self.flags = {i.name for i in graph.inputs if i.kind == "flag"}
-        self.since, self.left = self._segments()
+        self.seq = sequences(self.starts, None if state is None else state.since)
         self.age = np.zeros(streams, np.int64) if state is None or state.age is None else np.asarray(state.age)
         self.found: dict[Key, np.ndarray] = {}
         self.errors: dict[Key, np.ndarray] = {}
         self.kinks: list[Kink] = []
 
-    def _segments(self):
-        since = np.zeros((self.frames + 1, self.streams), np.int64)   # one more: what the outgoing state counts
-        if self.state is not None:
-            since[0] = self.state.since
-        for t in range(self.frames):
-            since[t] = np.where(self.starts[t], 0, since[t])
-            since[t + 1] = since[t] + 1
-        left = np.zeros((self.frames, self.streams), np.int64)
-        for t in reversed(range(self.frames - 1)):
-            left[t] = np.where(self.starts[t + 1], 0, left[t + 1] + 1)
-        return since, left
-
     # Values, on demand.
 
     def value(self, node: int, frame: int | None) -> np.ndarray:
-        """The value of a node at a frame, with a leading axis for streams (1 for a constant)."""
-        stack, opened = [(node, frame if self.graph[node].domain != CONSTANT else None)], set()
+        """The value of a node at a frame, with a leading axis for streams (1 for a constant; sequences, if it has one
+        value for each)."""
+        stack, opened = [(node, self.place(node, frame))], set()
         wanted = stack[0]
         while stack:
             key = stack[-1]
@@ -123,47 +122,55 @@ class _Call:
                 self._find(key)
         return self.found[wanted]
 
-    def _frames_read(self, key: Key) -> list[int | None]:
-        """At which frames the arguments are read: its own; a fold's are read at all of them."""
+    def place(self, node: int, frame):
+        """Where the value of a node that a frame reads is kept: at that frame, or for all of them."""
+        return {CONSTANT: None, SEQUENCE: ALL, FRAME: frame}[self.graph[node].domain]
+
+    def _frames_read(self, key: Key) -> list[int | str | None]:
+        """At which frames the arguments are read: its own; a fold's and a span's are read at all of them."""
         node, frame = self.graph[key[0]], key[1]
-        return list(range(self.frames)) if OPS[node.op].family == FOLD else [frame]
+        if OPS[node.op].family == FOLD and finest(self.graph[r.node].domain for r in node.args) != FRAME:
+            return [ALL]
+        return list(range(self.frames)) if OPS[node.op].family in (FOLD, SPAN) else [frame]
 
     def _needs(self, key: Key) -> list[Key]:
         return [source for frame in self._frames_read(key) for read in self.graph[key[0]].args
                 for _, source in self._sources(read, frame) if isinstance(source, tuple)]
 
-    def _sources(self, read: Read, t: int | None) -> list[tuple]:
+    def _sources(self, read: Read, t: int | str | None) -> list[tuple]:
         """Where a read at frame t finds its value: pairs (mask of streams or None, where), the latter a key, or the
         index of a state entry, or None for the default."""
         v, k = read.node, read.delay
-        if self.graph[v].domain == CONSTANT:
-            return [(None, (v, None))]
-        if k == 0:
-            return [(None, (v, t))]
-        inside = self.since[t] >= k if k > 0 else self.left[t] >= -k
+        if k == 0 or self.graph[v].domain != FRAME:
+            return [(None, (v, self.place(v, t)))]
+        inside = self.seq.since[t] >= k if k > 0 else self.seq.left[t] >= -k
         initial, found = self.graph.initials.get(v, Initial()), []
-        for offset in sorted(set((self.since[t] - k if k > 0 else -k - self.left[t])[~inside])):
-            mask = ~inside & ((self.since[t] - k if k > 0 else -k - self.left[t]) == offset)
+        for offset in sorted(set((self.seq.since[t] - k if k > 0 else -k - self.seq.left[t])[~inside])):
+            mask = ~inside & ((self.seq.since[t] - k if k > 0 else -k - self.seq.left[t]) == offset)
             node = initial.node(int(offset))
-            found.append((mask, None if node is None else (node, None)))
+            found.append((mask, None if node is None else (node, self.place(node, t))))
         if inside.any():
             depth = self.graph.state.get(v)
             held = depth is not None and self.state is not None
             found.append((inside, (v, t - k) if t - k >= 0 else depth + t - k if held else None))
         return found
 
-    def _read(self, read: Read, t: int | None, table: dict[Key, np.ndarray]) -> np.ndarray:
+    def _rows(self, key: Key, t: int | str | None, table: dict[Key, np.ndarray]) -> np.ndarray:
+        """A value as frame t reads it: of a sequence's, the rows of the frame's own."""
+        return table[key][self.seq.number[t]] if key[1] == ALL and t not in (ALL, None) else table[key]
+
+    def _read(self, read: Read, t: int | str | None, table: dict[Key, np.ndarray]) -> np.ndarray:
         """The value (or the bound, as `table` says) that a read finds."""
         errors = table is self.errors
         sources = self._sources(read, t)
         if sources[0][0] is None:
-            return table[sources[0][1]]
+            return self._rows(sources[0][1], t, table)
         node = self.graph[read.node]
         default = 0 if errors or node.kind != INT else -1
         out = np.full((self.streams, *node.shape), default, self._type(node, errors))
         for mask, where in sources:
             if isinstance(where, tuple):
-                out[mask] = np.broadcast_to(table[where], out.shape)[mask]
+                out[mask] = np.broadcast_to(self._rows(where, t, table), out.shape)[mask]
             elif where is not None:
                 entry = np.asarray(self.state.signals[signal_name(self.graph, read.node)])[where]
                 out[mask] = (self._rounding(entry, node) if errors else entry)[mask]
@@ -183,17 +190,39 @@ class _Call:
             if self.eps is not None:
                 self.errors[key] = self._rounding(self.found[key], node)
             return
-        values = self._arguments(key, self.found)
+        errors = None if self.eps is None else self._arguments(key, self.errors)
+        if OPS[node.op].family == SPAN:
+            return self._find_spans(number, self._arguments(key, self.found), errors)
+        self.found[key], self.errors[key] = self._evaluated(number, self._arguments(key, self.found), errors, frame)
+
+    def _evaluated(self, number: int, values: list, errors: list | None, frame):
+        """A node's value and its bound."""
+        node = self.graph[number]
         with np.errstate(all="ignore"):
             value = evaluate(node, values)
             if not np.iscomplexobj(value):
                 value = value.astype(np.int64 if node.kind == INT else self.dtype, copy=False)
-            self.found[key] = value
-            if self.eps is not None:
-                errors = self._arguments(key, self.errors)
-                self.errors[key] = error_bounds.bound(node, values, errors, value, self.eps)
-                if not self._finds_extreme(node) and error_bounds.kink(node, values, errors):
-                    self.kinks.append(Kink(number, node.op, frame))
+            if errors is None:
+                return value, None
+            if not self._finds_extreme(node) and error_bounds.kink(node, values, errors):
+                self.kinks.append(Kink(number, node.op, frame))
+            return value, error_bounds.bound(node, values, errors, value, self.eps)
+
+    def _find_spans(self, number: int, values: list, errors: list | None) -> None:
+        """A span's value, of all sequences; `values` [T, B, ...] of each argument."""
+        node, tables = self.graph[number], [self.found] + [self.errors] * (errors is not None)
+        made = []
+        for stream, first, last in self.seq.parts:
+            part = lambda arrays: [a[first:last, stream] for a in arrays]
+            made.append(self._evaluated(number, part(values), None if errors is None else part(errors), first))
+        for which, table in enumerate(tables):
+            if node.domain == SEQUENCE:
+                table[number, ALL] = np.concatenate([found[which] for found in made])
+                continue
+            whole = np.zeros((self.frames, self.streams, *node.shape), made[0][which].dtype)
+            for (stream, first, last), found in zip(self.seq.parts, made):
+                whole[first:last, stream] = found[which]
+            table.update({(number, t): rows for t, rows in enumerate(whole)})
 
     def _finds_extreme(self, node) -> bool:
         """The comparison by which a derivative finds the entry that max or min took: equal by construction, and the
@@ -203,18 +232,22 @@ class _Call:
         other = node.args[1].node
         while self.graph[other].op in ("broadcast", "reshape"):
             other = self.graph[other].args[0].node
-        return self.graph[other].op in ("max", "min") and self.graph[other].args[0] == node.args[0]
+        return self.graph[other].op in ("max", "min", "span_max") and self.graph[other].args[0] == node.args[0]
 
     def _arguments(self, key: Key, table) -> list[np.ndarray]:
-        frames = self._frames_read(key)
+        """What a node reads: an array per argument. A fold reads every row, one below the other; a span [T, B, ...]."""
+        frames, family = self._frames_read(key), OPS[self.graph[key[0]].op].family
         found = []
         for read in self.graph[key[0]].args:
             rows = [self._read(read, t, table) for t in frames]
-            if OPS[self.graph[key[0]].op].family == FOLD:      # every frame of every stream, one below the other
-                shape = (self.streams, *self.graph[read.node].shape)
+            if family in (FOLD, SPAN):
+                lead = len(self.seq.parts) if frames == [ALL] else self.streams
+                shape = (lead, *(rows[0].shape[1:] if rows else self.graph[read.node].shape))
                 rows = [np.broadcast_to(row, shape) for row in rows]
-                rows = [np.concatenate(rows) if rows else np.zeros((0, *shape[1:]), self._type(
-                    self.graph[read.node], table is self.errors))]
+                empty = np.zeros((0, *shape), self._type(self.graph[read.node], table is self.errors))
+                rows = [np.stack(rows) if rows else empty]
+                if family == FOLD:
+                    rows = [rows[0].reshape(-1, *shape[1:])]
             found.append(rows[0])
         return found
 
@@ -233,19 +266,26 @@ class _Call:
             case "param":
                 return given(self.params, node.attr("name")).reshape(1, *node.shape)
             case "input":
-                return given(self.inputs, node.attr("name"))[t].reshape(self.streams, *node.shape)
+                array = given(self.inputs, node.attr("name"))
+                return array if t == ALL else array[t].reshape(self.streams, *node.shape)
             case "frame_index":
-                return self.since[t]
+                return self.seq.since[t]
             case "frames_left":
-                return self.left[t]
+                return self.seq.left[t]
+            case "frames_gone":
+                return self.seq.gone[t]
+            case "span_frames":
+                return self.seq.frames
             case "row_key":
-                ago = node.attr("ago") if node.attr("per") == "frame" else self.since[t]
+                ago = node.attr("ago") if node.attr("per") == "frame" else self.seq.since[t]
                 return row_keys(*self.lot, self.age + t - ago)
             case "weight":
                 return self.weight[t]
             case "cotangent":
                 name = node.attr("name")
-                return given(self.cotangents, name)[t] if name in self.cotangents else self._zeros(node)
+                if name not in self.cotangents:
+                    return np.zeros((len(self.seq.parts), *node.shape)) if t == ALL else self._zeros(node)
+                return given(self.cotangents, name) if t == ALL else given(self.cotangents, name)[t]
             case "state_cotangent":
                 return self.state_seed(node, t)
         raise Broken(f"{node.op} has no arguments and is no leaf")
@@ -282,15 +322,16 @@ class Result:
 
     def at(self, node: int, frame: int | None) -> np.ndarray:
         value = self._call.value(node, frame)
-        key = (node, None if self.graph[node].domain == CONSTANT else frame)
-        return self._call.errors[key] if self._errors else value
+        return self._call.errors[node, self._call.place(node, frame)] if self._errors else value
 
     def value(self, node: int | str) -> np.ndarray:
-        """Any node by number or path: [T, B, ...], or one array for a constant."""
+        """Any node by number or path: [T, B, ...], [S, ...] per sequence, or one array for a constant."""
         if isinstance(node, str):
             node = self.graph.named()[node]
         if self.graph[node].domain == CONSTANT:
             return self.at(node, None)[0]
+        if self.graph[node].domain == SEQUENCE:
+            return self.at(node, None)
         call, shape = self._call, self.graph[node].shape
         rows = [np.broadcast_to(self.at(node, t), (call.streams, *shape)) for t in range(call.frames)]
         return np.stack(rows) if rows else np.zeros((0, call.streams, *shape))
@@ -338,7 +379,7 @@ class Result:
                     if read.delay == 0 and not self._errors:
                         total[entry] += call.state_seed(self.graph[read.node], frame)
                     elif 0 <= frame < call.frames:
-                        counts = call.since[frame] >= -read.delay
+                        counts = call.seq.since[frame] >= -read.delay
                         total[entry][counts] += self.at(read.node, frame)[counts]
             out[signal_name(self.graph, signal)] = total
         return out
@@ -356,4 +397,4 @@ class Result:
             frames = range(max(0, call.frames - depth), call.frames)
             new = [np.broadcast_to(self.at(n, t), old.shape[1:]) for t in frames]
             signals[name] = np.stack([*old[len(new):], *new]) if depth else old
-        return State(call.since[call.frames].copy(), signals, call.age + call.frames)
+        return State(call.seq.since[call.frames].copy(), signals, call.age + call.frames)

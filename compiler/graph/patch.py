@@ -8,7 +8,7 @@ node that is read with delay may only give way to one whose delayed reads mean t
 
 from dataclasses import replace
 
-from rnnc.graph.nodes import CONSTANT, Builder, Graph, Node, Read, renumber
+from rnnc.graph.nodes import FRAME, Builder, Graph, Node, Read, renumber
 from rnnc.graph.ops import make
 
 
@@ -79,7 +79,7 @@ class Patch(Builder):
             return False
         if target.delay and (delays or n in self.outside):
             return False
-        if delays and (new.domain == CONSTANT or n in self.graph.initials or target.node in self.graph.initials):
+        if delays and (new.domain != FRAME or n in self.graph.initials or target.node in self.graph.initials):
             return False
         if delays and delays[-1] > 0 and target.node in self.graph.state:
             return False

@@ -1,13 +1,13 @@
 """Losses and metrics as numbers: the graph whose only results are `scores`.
 
-In: a graph with frame scalars as losses and metrics. Out: the same graph with `scores` ("loss", then the metrics),
-constants of one call. A statement's score is sum(weight * value) / sum(weight) over frames and streams, 0 where no
-frame has weight; the loss statements add up.
+In: a graph with scalars per frame or per sequence as losses and metrics. Out: the same graph with `scores` ("loss",
+then the metrics), constants of one call. A statement's score is sum(weight * value) / sum(weight) over frames and
+streams (over sequences, with the weight of their last frame), 0 where none has weight; the loss statements add up.
 """
 
 from dataclasses import replace
 
-from rnnc.graph.nodes import Builder, Graph
+from rnnc.graph.nodes import FRAME, SEQUENCE, Builder, Graph
 from rnnc.graph.ops import make
 
 
@@ -21,21 +21,36 @@ def scores(graph: Graph) -> Graph:
 
 
 class Weighing:
-    """The weight of each frame, and 1 / (the sum of all weights)."""
+    """The weight of each frame, or of each sequence (that of its last frame), and 1 / (the sum of all of them)."""
 
     def __init__(self, builder: Builder):
         self.builder = builder
-        self.weight = make(builder, "weight")
-        whole = make(builder, "fold_sum", self.weight)
-        zero, one = (make(builder, "number", value=v) for v in (0.0, 1.0))
-        nothing = make(builder, "eq", whole, zero)
-        safe = make(builder, "where", nothing, one, whole)
-        self.scale = make(builder, "where", nothing, zero, make(builder, "div", one, safe))
+        self.made: dict[str, tuple[int, int]] = {}
+
+    def of(self, per: str) -> tuple[int, int]:
+        """(weight, scale) for values of this domain; what is the same in all frames counts once for each."""
+        per = SEQUENCE if per == SEQUENCE else FRAME
+        if per not in self.made:
+            weight = make(self.builder, "weight")
+            if per == SEQUENCE:
+                weight = make(self.builder, "span_last", weight)
+            whole = make(self.builder, "fold_sum", weight)
+            zero, one = (make(self.builder, "number", value=v) for v in (0.0, 1.0))
+            nothing = make(self.builder, "eq", whole, zero)
+            safe = make(self.builder, "where", nothing, one, whole)
+            scale = make(self.builder, "where", nothing, zero, make(self.builder, "div", one, safe))
+            self.made[per] = weight, scale
+        return self.made[per]
 
     def mean(self, value: int) -> int:
-        span = self.builder.look(value).span
-        total = make(self.builder, "fold_sum", make(self.builder, "mul", self.weight, value, span=span), span=span)
-        return make(self.builder, "mul", total, self.scale, span=span)
+        node = self.builder.look(value)
+        weight, scale = self.of(node.domain)
+        each = make(self.builder, "mul", weight, value, span=node.span)
+        if node.domain == SEQUENCE:            # what does not count may be infinite: a list of labels that is too long
+            zero = make(self.builder, "number", value=0.0)
+            each = make(self.builder, "where", make(self.builder, "eq", weight, zero), zero, each, span=node.span)
+        total = make(self.builder, "fold_sum", each, span=node.span)
+        return make(self.builder, "mul", total, scale, span=node.span)
 
     def total(self, losses: list[int]) -> int:
         """The sum of the statements' means; 0 for a program without a loss."""
@@ -46,6 +61,6 @@ class Weighing:
             found = make(self.builder, "add", found, self.mean(loss))
         return found
 
-    def seed(self) -> int:
-        """The adjoint of every loss, per frame."""
-        return make(self.builder, "mul", self.weight, self.scale)
+    def seed(self, value: int) -> int:
+        """The adjoint of a loss."""
+        return make(self.builder, "mul", *self.of(self.builder.look(value).domain))

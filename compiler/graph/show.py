@@ -6,7 +6,7 @@ Signals keep their paths, other values are v1, v2, … in order; an unnamed valu
 is read. A quote marks a transposed operand of a product.
 """
 
-from rnnc.graph.nodes import CONSTANT, INT, Graph, Read
+from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Graph, Read
 
 INLINE = 72                                    # longest text that is written where it is read
 SHAPED = {"reshape", "broadcast", "one_hot", "place", "fold_column"}   # their shape is not seen from the arguments
@@ -17,8 +17,10 @@ def show(graph: Graph, spans: bool = True) -> str:
     """The text of a graph; `spans`: with file and line of each equation."""
     lines = [f"model {graph.name}"]
     for i in graph.inputs:
-        what = {"class": f"class({i.classes})", "flag": "flag"}.get(i.kind, sizes(i.shape))
-        lines.append(f"{'target' if i.target else 'input'} {i.name} : {what}")
+        what = {"class": f"class({i.classes})", "labels": f"labels({i.classes})", "flag": "flag"}.get(
+            i.kind, sizes(i.shape))
+        often = " per sequence" if i.per == SEQUENCE and i.kind != "labels" else ""
+        lines.append(f"{'target' if i.target else 'input'} {i.name} : {what}{often}")
     for p in graph.params:
         init = f"= {p.init[1]:g}" if p.init[0] == "value" else "~ " + call(p.init[0], map(str, p.init[1:]))
         lines.append(f"{'param' if p.trainable else 'frozen'} {p.name} : {sizes(p.shape)} {init}")
@@ -95,6 +97,8 @@ class _Text:
                 parts[position] += "'"
         if node.op in SHAPED:
             parts.append(sizes(node.shape))
+        if node.op == "cotangent":
+            attrs.pop("domain", None)
         if node.op == "slice":
             return f"{parts[0]}[{':, ' * attrs['axis']}{attrs['low']}:{attrs['high']}]"
         parts += [str(value) if isinstance(value, str) else f"{key}={value}" for key, value in attrs.items()
@@ -103,6 +107,6 @@ class _Text:
 
     def line(self, n: int, spans: bool) -> str:
         node = self.graph[n]
-        marks = "int " * (node.kind == INT) + "constant " * (node.domain == CONSTANT)
+        marks = "int " * (node.kind == INT) + (f"{node.domain} " if node.domain != FRAME else "")
         text = f"{self.names[n]} : {marks}{sizes(node.shape)} = {self.body(n)}"
         return f"{text}    # {node.span.source.name}:{node.span.line}" if spans and node.span else text

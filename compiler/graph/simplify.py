@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnc.errors import Broken
-from rnnc.graph.nodes import CONSTANT, INT, REAL, Graph, Read
+from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Graph, Read
 from rnnc.graph.ops import ELEMENTWISE, OPS, evaluate
 from rnnc.graph.patch import Patch, tidy
 from rnnc.graph.split import join_pads, move_slices, slice_products, split_products, turn_products
@@ -238,6 +238,55 @@ def spread_late(graph: Graph) -> Graph:
     return patch.finish()
 
 
+def thin_frames(graph: Graph) -> Graph:
+    """What is the same in a whole sequence, or call, is spread over frames late, as adjoints of sums over time are:
+    (a + 0 t) * v is a * v, W @ (a + 0 t) is W @ a + 0 t."""
+    patch = Patch(graph)
+    for n in range(len(graph)):
+        node = patch.nodes[n]
+        family = OPS[node.op].family
+        if node.domain != FRAME and family != "fold" or family == "span" or n in patch.instead:
+            continue
+        args = [patch.arg(n, i) for i in range(len(node.args))]
+        thin = [_unspread(patch, read) for read in args]
+        if not any(thin) or _spread(patch, Read(n)):
+            continue
+        others = [read for read, inner in zip(args, thin) if inner is None]
+        attrs = dict(node.attrs)
+        if any(patch.nodes[read.node].domain == FRAME for read in others):
+            patch.become(n, node.op, *(inner or read for read, inner in zip(args, thin)), **attrs)
+        elif node.domain == FRAME:
+            made = patch.make(node.op, *(inner or read for read, inner in zip(args, thin)), shape=node.shape,
+                              span=node.span, **attrs)
+            zero = patch.make("mul", patch.make("real", patch.make("frame_index")), patch.make("number", value=0.0))
+            if node.shape:
+                zero = patch.make("broadcast", zero, shape=node.shape)
+            patch.become(n, "add", made, zero)
+    return patch.finish()
+
+
+def _spread(patch: Patch, read: Read) -> bool:
+    """0 t, of any shape."""
+    node = patch.at(read)
+    if node.op == "broadcast":
+        return _spread(patch, patch.read(node.args[0]))
+    if node.op != "mul":
+        return False
+    count, zero = (patch.at(patch.read(r)) for r in node.args)
+    return count.op == "real" and patch.at(patch.read(count.args[0])).op == "frame_index" and \
+        zero.op == "number" and zero.attr("value") == 0
+
+
+def _unspread(patch: Patch, read: Read) -> Read | None:
+    """a, where a read is of a + 0 t and `a` is no frame's."""
+    node = patch.at(read)
+    if node.op != "add":
+        return None
+    a, zero = (patch.read(r) for r in node.args)
+    found = patch.nodes[a.node].domain != FRAME and patch.nodes[a.node].shape == node.shape and _spread(patch, zero)
+    return a if found else None
+
+
 def _of_scalar(patch: Patch, read: Read) -> bool:
     return patch.nodes[patch.read(patch.nodes[read.node].args[0]).node].shape == ()
 
@@ -266,7 +315,7 @@ def merge_equal(graph: Graph) -> Graph:
 
 
 REWRITES = [                                   # cheap and shrinking ones first
-    merge_equal, drop_identities, fold_numbers, spread_late,
+    merge_equal, drop_identities, fold_numbers, spread_late, thin_frames,
     turn_products,                             # transposes into the products that read them
     slice_products, move_slices,               # slices towards the parameters
     split_products,                            # products of concatenations, so that what can leave a loop does

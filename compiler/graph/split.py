@@ -5,7 +5,7 @@ through elementwise operators and products up to the parameters; in the gradient
 """
 
 from rnnc.graph.loops import components
-from rnnc.graph.nodes import Graph, Read
+from rnnc.graph.nodes import FRAME, Graph, Read
 from rnnc.graph.ops import ELEMENTWISE, OPS
 from rnnc.graph.ops.random import RANDOM
 from rnnc.graph.patch import Patch
@@ -244,7 +244,7 @@ def _moves(patch: Patch, read: Read) -> bool:
     if read.delay == 0:
         return True
     return inner.delay == 0 and patch.plain(read.node) and patch.plain(inner.node) and \
-        patch.graph[inner.node].domain != "constant"
+        patch.graph[inner.node].domain == FRAME
 
 
 def _unpadded(patch: Patch, read: Read) -> Read:

@@ -7,7 +7,7 @@ nothing is drawn at random.
 from collections.abc import Callable
 from dataclasses import replace
 
-from rnnc.graph.nodes import FRAME, Builder, Graph, Node, Read
+from rnnc.graph.nodes import CONSTANT, FRAME, Builder, Graph, Node, Read
 from rnnc.graph.ops import make
 
 
@@ -23,10 +23,11 @@ def at_rest(graph: Graph) -> Graph:
 
 
 def zeros(builder: Builder, shape, domain: str) -> int:
-    """Zeros of a shape; for a frame they must be something that has a value at each frame."""
+    """Zeros of a shape; for a domain they must be something that has a value at each frame, or of each sequence."""
     zero = make(builder, "number", value=0.0)
-    if domain == FRAME:
-        zero = make(builder, "mul", make(builder, "real", make(builder, "frame_index")), zero)
+    if domain != CONSTANT:
+        counter = make(builder, "frame_index" if domain == FRAME else "span_frames")
+        zero = make(builder, "mul", make(builder, "real", counter), zero)
     return make(builder, "broadcast", zero, shape=shape) if shape else zero
 
 

@@ -11,7 +11,7 @@ from rnnc.plan.place import place, stage_nodes
 from rnnc.plan.recompute import recompute
 from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.roles import Roles, roles
-from rnnc.plan.schedule import Fold, Map, Once, Panel, Phase, RowKernel, Schedule, Stage, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Map, Once, Panel, Phase, RowKernel, Schedule, Spans, Stage, Sweep, UnitKernel
 from rnnc.plan.stages import Clusters, Draft, drafts
 from rnnc.plan.waves import steps
 
@@ -41,6 +41,7 @@ class Kernels:
         self.count = 0
         self.ordered: set[Slot] = set()
         self.roots = frozenset(graph.roots())
+        self.before = frozenset(n for initial in graph.initials.values() for n in initial.nodes())
         self.draft_of = {n: i for i, d in enumerate(clusters.drafts) for n in d.nodes}
 
     def stage(self, draft: Draft) -> Stage:
@@ -48,15 +49,17 @@ class Kernels:
         nodes = sorted(draft.nodes, key=order.__getitem__)
         match draft.kind:
             case "fold":
-                return Fold(tuple(nodes))
+                return Fold(tuple(nodes), draft.per)
+            case "spans":
+                return Spans(tuple(nodes))
             case "once":
                 return Once(self.row_kernel(nodes, {n: Slot(0, False, 0, 0) for n in nodes}))
             case "rows":
-                return Map((self.row_kernel(nodes, {n: Slot(0, False, 0, 0) for n in nodes}),))
+                return Map((self.row_kernel(nodes, {n: Slot(0, False, 0, 0) for n in nodes}),), "", draft.per)
             case "units":
                 self.ordered = set()
                 placed = {n: Slot(0, True, self.graph[n].size, 0) for n in nodes}
-                return Map((self.unit_kernel(nodes, placed),), self._why_map(draft))
+                return Map((self.unit_kernel(nodes, placed),), self._why_map(draft), draft.per)
         return self.sweep(draft, nodes)
 
     def sweep(self, draft: Draft, nodes: list[int]) -> Sweep:
@@ -130,7 +133,7 @@ class Kernels:
 
     def stored(self, number: int, kernel: list[int], units: bool) -> bool:
         """Whether somebody needs this value in memory."""
-        if number in self.roots or number in self.graph.state:
+        if number in self.roots or number in self.graph.state or number in self.before:
             return True
         mine = set(kernel)
         pending = [(number, u) for u in self.graph.uses[number]]
@@ -139,7 +142,7 @@ class Kernels:
             if self.graph[reader].args[position].delay:
                 return True
             what = self.role[reader]
-            if what in ("inner", "fold", "gate"):
+            if what in ("inner", "fold", "gate", "span"):
                 return True
             if what in ("view", "index"):
                 if units:
@@ -152,7 +155,7 @@ class Kernels:
     # -------------------------------------------------------------------------------------------- reasons
 
     def _why_map(self, draft: Draft) -> str:
-        return "products that wait for no loop: all frames at once"
+        return f"products that wait for no loop: all {draft.per}s at once"
 
     def _why_sweep(self, draft: Draft, wanted: Block, meets: bool) -> str:
         if draft.by_rows:

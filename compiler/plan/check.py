@@ -8,8 +8,9 @@ it still there when they read it, and do two values ever share a slot while both
 from dataclasses import dataclass
 
 from rnnc.errors import Broken
-from rnnc.graph.nodes import CONSTANT, Read
-from rnnc.plan.schedule import Fold, Map, Once, Schedule, Sweep, UnitKernel
+from rnnc.graph.nodes import CONSTANT, FRAME, SEQUENCE, Read
+from rnnc.graph.ops import OPS, SPAN
+from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
 
 FRAMES = 9                                     # frames of the imagined call; more than any block and offset in tests
 
@@ -26,13 +27,15 @@ class Seen:
 
 def look(made: Schedule) -> Seen:
     kernels = made.kernels()
-    return Seen(positions(made), frozenset(n for k in kernels for n in k.stores),
+    spans = frozenset(n for stage in made.stages if isinstance(stage, Spans) for n in stage.nodes)
+    return Seen(positions(made), frozenset(n for k in kernels for n in k.stores) | spans,
                 frozenset(k.number for k in kernels if isinstance(k, UnitKernel)),
                 frozenset(k.number for k in kernels if isinstance(k, UnitKernel) and k.ordered))
 
 
 def check(made: Schedule) -> None:
     seen = look(made)
+    rows_hold(made)
     where = seen.where
     for n in where:
         for read, moved in real_reads(made, n):
@@ -51,6 +54,29 @@ def check(made: Schedule) -> None:
     slots_hold(made, where, outside)
 
 
+def rows_hold(made: Schedule) -> None:
+    """A stage computes values whose rows are its own: of frames, of sequences, of nothing but the call."""
+    for number, stage in enumerate(made.stages):
+        for n in stage_nodes(stage):
+            domain = made.graph[n].domain
+            if isinstance(stage, (Fold, Once)) and domain != CONSTANT or isinstance(stage, Sweep) and domain != FRAME \
+                    or isinstance(stage, Map) and domain != stage.per or \
+                    isinstance(stage, Spans) != (OPS[made.graph[n].op].family == SPAN):
+                raise Broken(f"node {n} ({made.graph[n].op}) has a value per {domain} and stands in stage {number}")
+            if isinstance(stage, Fold):
+                per_frame = any(made.graph[read.node].domain == FRAME for read in made.graph[n].args)
+                if per_frame != (stage.per == FRAME):
+                    raise Broken(f"the sum {n} stands among sums over each {stage.per}")
+
+
+def stage_nodes(stage) -> list[int]:
+    if isinstance(stage, (Fold, Spans)):
+        return list(stage.nodes)
+    kernels = [stage.kernel] if isinstance(stage, Once) else stage.kernels if isinstance(stage, Map) else \
+        [k for phase in stage.phases for k, _ in phase.kernels]
+    return [n for k in kernels for n in (*(g.node for g in getattr(k, "gates", ())), *k.body)]
+
+
 def chunks_hold(made: Schedule, where, step) -> None:
     """Stages that go chunk by chunk read nothing of one another that a later chunk makes."""
     if len(step.stages) > 1 and not step.rows:
@@ -66,6 +92,8 @@ def chunks_hold(made: Schedule, where, step) -> None:
                 raise Broken(f"node {n} reads the sum {read.node} before its last chunk")
     for number in step.stages:
         stage = made.stages[number]
+        if len(step.stages) > 1 and (isinstance(stage, Spans) or getattr(stage, "per", FRAME) == SEQUENCE):
+            raise Broken(f"stage {number} takes sequences whole, in a step that goes in chunks")
         if isinstance(stage, Sweep) and len(step.stages) > 1:
             if stage.direction != step.direction or step.frames % stage.frames:
                 raise Broken(f"stage {number} does not fit the chunks of its step")
@@ -81,7 +109,7 @@ def positions(made: Schedule) -> dict[int, tuple]:
         found[n] = place
 
     for s, stage in enumerate(made.stages):
-        if isinstance(stage, Fold):
+        if isinstance(stage, (Fold, Spans)):
             for i, n in enumerate(stage.nodes):
                 put(n, (s, 0, None, i, 0))
             continue
@@ -103,6 +131,8 @@ def real_reads(made: Schedule, n: int) -> list[tuple[Read, bool]]:
     found = []
     while stack:
         read, moved = stack.pop()
+        if read.delay and read.node in graph.initials:          # a start may lie between: any of its initial values
+            stack += [(Read(m), moved) for m in graph.initials[read.node].nodes() if graph[m].domain == SEQUENCE]
         if role[read.node] in ("view", "index"):
             stack += [(Read(r.node, r.delay + read.delay), moved or role[read.node] == "view")
                       for r in graph[read.node].args]
@@ -121,8 +151,8 @@ def ordered(made: Schedule, seen: Seen, n: int, read: Read, moved: bool) -> None
     if s2 > s:
         raise Broken(f"{text}, which a later stage makes")
     stage = made.stages[s]
-    if isinstance(stage, Fold):
-        raise Broken(f"{text}: both are sums of one stage")
+    if isinstance(stage, (Fold, Spans)):
+        raise Broken(f"{text}: both are made of many frames, in one stage")
     if not isinstance(stage, Sweep):
         if kernel != kernel2 or read.delay or moved and kernel in seen.units or position2 >= position and \
                 kernel in seen.units:

@@ -6,11 +6,11 @@ from its first write to its last read; two buffers share a slot when their stret
 
 from dataclasses import replace
 
-from rnnc.graph.nodes import INT, Graph
+from rnnc.graph.nodes import CONSTANT, INT, Graph
 from rnnc.graph.ops import OPS
 from rnnc.plan.roles import Roles
 from rnnc.plan.reads import behind
-from rnnc.plan.schedule import Buffer, Fold, Map, Once, Schedule, Stage, Sweep
+from rnnc.plan.schedule import Buffer, Fold, Map, Once, Schedule, Spans, Stage, Sweep
 
 LANES = 16                                     # widest vector a target has, in numbers: what padding is judged by
 
@@ -19,7 +19,8 @@ def place(made: Schedule, role: Roles, found) -> Schedule:
     graph = made.graph
     made = replace(made, views=_views(graph, role))
     stored = {n for kernel in made.kernels() for n in kernel.stores}
-    stored -= {n for n in stored if graph[n].domain == "constant"}
+    stored |= {n for stage in made.stages if isinstance(stage, Spans) for n in stage.nodes}
+    stored -= {n for n in stored if graph[n].domain == CONSTANT}
     first, last = _lifetimes(made, role, stored)
     wanted = {node: name for name, node in reversed(graph.outputs.items())}
     buffers: dict[int, Buffer] = {}
@@ -82,11 +83,11 @@ def touched(graph: Graph, role: Roles, number: int) -> set[int]:
         n = stack.pop()
         gate = role.gates.get(n)
         for read in ([t.operand for t in gate.terms] if gate else graph[n].args):
-            what = role[read.node]
-            if what in ("unit", "row", "gate", "leaf"):
-                found.add(read.node)
-            elif what in ("view", "index", "inner"):
-                stack.append(read.node)
+            for m in (read.node, *graph.before(read)):
+                if role[m] in ("unit", "row", "gate", "span", "leaf"):
+                    found.add(m)
+                elif role[m] in ("view", "index", "inner"):
+                    stack.append(m)
     return found
 
 
@@ -98,7 +99,7 @@ def stage_nodes(stage: Stage) -> list[int]:
             kernels = [k for phase in phases for k, _ in phase.kernels]
         case Once(kernel=kernel):
             kernels = [kernel]
-        case Fold(nodes=nodes):
+        case Fold(nodes=nodes) | Spans(nodes=nodes):
             return list(nodes)
     return [n for k in kernels for n in (*[g.node for g in getattr(k, "gates", ())], *k.body)]
 
@@ -144,7 +145,7 @@ def _rings(made: Schedule, role: Roles, stored: set[int], found) -> dict[int, in
             for r in list(readers):                             # a gate's products, a view's readers
                 if role[r] in ("inner", "view", "index"):
                     readers |= _behind(graph, role, r)
-            if any(role[r] in ("unit", "row", "gate", "fold") and r not in mine for r in readers):
+            if any(role[r] in ("unit", "row", "gate", "span", "fold") and r not in mine for r in readers):
                 continue
             furthest = max([abs(read.delay) for r, _ in graph.uses[n] for read in graph[r].args if read.node == n]
                            + [graph.state.get(n, 0)])

@@ -5,12 +5,14 @@ from rnnc.plan.roles import Roles
 
 
 def behind(graph: Graph, role: Roles, number: int) -> list[Read]:
-    """The computed values that a node reads, at their delays, views and integers looked through."""
+    """The computed values that a node reads, at their delays, views and integers looked through; also what it sees in
+    their place before a start."""
     gate = role.gates.get(number)
     stack = [t.operand for t in gate.terms] if gate else list(graph[number].args)
     found = []
     while stack:
         read = stack.pop()
+        stack += [Read(m) for m in graph.before(read)]
         if role[read.node] in ("view", "index", "inner"):
             stack += [Read(r.node, r.delay + read.delay) for r in graph[read.node].args]
         else:

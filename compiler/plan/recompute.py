@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from rnnc.graph.loops import Loops
 from rnnc.graph.nodes import CONSTANT, FRAME, REAL, Graph, Node
+from rnnc.graph.ops import OPS, SPAN
 from rnnc.plan.regroup import compact, is_product
 
 CHEAP = frozenset("add sub mul neg minimum maximum relu abs where lt le gt ge eq ne and or not identity".split())
@@ -26,7 +27,7 @@ def costs(graph: Graph, found: Loops) -> list[int | None]:
             continue
         total = 1
         for read in node.args:
-            if graph[read.node].domain == CONSTANT:
+            if graph[read.node].domain != FRAME:
                 continue
             inner = cost[read.node]
             if inner is not None and read.delay == 0:
@@ -47,7 +48,8 @@ def kept(graph: Graph, n: int, roots: frozenset[int]) -> bool:
     if n in roots or n in graph.initials or n in graph.state or graph[n].op in ("input", "cotangent", "weight"):
         return True
     for reader, position in graph.uses[n]:
-        if graph[reader].args[position].delay or is_product(graph, reader) or graph[reader].domain == CONSTANT:
+        if graph[reader].args[position].delay or is_product(graph, reader) or graph[reader].domain == CONSTANT \
+                or OPS[graph[reader].op].family == SPAN:
             return True
     return False
 

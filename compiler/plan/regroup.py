@@ -8,14 +8,14 @@ product of the step. Only unnamed sums that are read once are opened; the order 
 from dataclasses import replace
 
 from rnnc.graph.loops import loops
-from rnnc.graph.nodes import CONSTANT, FRAME, Graph, Node, Read, renumber
+from rnnc.graph.nodes import CONSTANT, FRAME, Graph, Node, Read, finest, renumber
 
 
 def is_product(graph: Graph, number: int) -> bool:
-    """A constant matrix times one frame's vector: the kind of product that packed panels compute."""
+    """A constant matrix times the vector of a frame or a sequence: the kind of product that packed panels compute."""
     node = graph[number]
-    return (node.op == "matmul" and node.domain == FRAME and len(node.shape) == 1
-            and graph[node.args[0].node].domain == CONSTANT and graph[node.args[1].node].domain == FRAME)
+    return (node.op == "matmul" and node.domain != CONSTANT and len(node.shape) == 1
+            and graph[node.args[0].node].domain == CONSTANT)
 
 
 def read_once(graph: Graph, number: int, roots: frozenset[int]) -> bool:
@@ -56,10 +56,14 @@ def regroup(graph: Graph) -> Graph:
         """A left-to-right sum of terms, made of new unnamed nodes."""
         so_far = terms[0]
         for term in terms[1:]:
-            kind = replace(like, args=(Read(so_far), Read(term)), name=None)
-            nodes.append(kind)
+            domain = finest((nodes[so_far].domain, nodes[term].domain))
+            nodes.append(replace(like, args=(Read(so_far), Read(term)), name=None, domain=domain))
             so_far = len(nodes) - 1
         return so_far
+
+    def own_product(term: int) -> bool:
+        """Of each frame; one of a sequence is not made here."""
+        return is_product(graph, term) and graph[term].domain == FRAME
 
     for number, node in enumerate(graph.nodes):
         if node.op != "add" or node.domain != FRAME or len(node.shape) != 1:
@@ -71,14 +75,14 @@ def regroup(graph: Graph) -> Graph:
                 and graph[reader[0][0]].shape == node.shape and read_once(graph, number, roots):
             continue                                          # part of a larger sum
         terms = summands(graph, number, roots)
-        if sum(is_product(graph, t) for t in terms) == 0 or len(terms) < 3:
+        if not any(own_product(t) for t in terms) or len(terms) < 3:
             continue
         mine = found.loop.get(number)
         inside = [t for t in terms if mine is not None and t in mine.members]
         outside = [t for t in terms if t not in inside]
         groups = []
         for part in (outside, inside):
-            products = [t for t in part if is_product(graph, t) and read_once(graph, t, roots)]
+            products = [t for t in part if own_product(t) and read_once(graph, t, roots)]
             rest = [t for t in part if t not in products]
             if products:
                 part = [total(products, node), *rest]

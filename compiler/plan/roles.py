@@ -7,6 +7,9 @@ In: a graph (regrouped). Out: `Roles`: one word per node, and the gates (sums of
   index     an integer, written out where it is used                          view   part of another value, no copy
   gate      made by packed products                                           inner  inside a gate, never computed
   unit      elementwise on a vector: may live in a unit kernel                row    everything else
+  span      made of all frames of a sequence
+
+Values of a sequence have the same roles as those of a frame; they are computed for one sequence after another.
 """
 
 from dataclasses import dataclass
@@ -28,9 +31,9 @@ class Roles:
         return self.role[node]
 
 
-def needs_own_memory(graph: Graph, number: int, roots: frozenset[int]) -> bool:
-    """Read at another frame, or from outside: a view would not do."""
-    return (number in roots or number in graph.initials
+def needs_own_memory(graph: Graph, number: int, roots: frozenset[int], before: frozenset[int]) -> bool:
+    """Read at another frame, in place of another signal, or from outside: a view would not do."""
+    return (number in roots or number in graph.initials or number in before
             or any(read.delay for reader, _ in graph.uses[number]
                    for read in graph[reader].args if read.node == number))
 
@@ -43,7 +46,8 @@ def gate_terms(graph: Graph, number: int, same_loop, roots: frozenset[int]) -> t
     while stack:
         n, top = stack.pop()
         node = graph[n]
-        if not top and not (read_once(graph, n, roots) and same_loop(n, number) and node.name is None):
+        if not top and not (read_once(graph, n, roots) and same_loop(n, number) and node.name is None
+                            and node.domain == graph[number].domain):
             return None
         if is_product(graph, n):
             matrix, operand = node.args
@@ -62,6 +66,7 @@ def gate_terms(graph: Graph, number: int, same_loop, roots: frozenset[int]) -> t
 def roles(graph: Graph, found) -> Roles:
     """`found`: the loops of `graph`."""
     roots = frozenset(graph.roots())
+    before = frozenset(n for initial in graph.initials.values() for n in initial.nodes())
     same_loop = lambda a, b: found.loop.get(a) is found.loop.get(b)
     role: list[str] = [""] * len(graph)
     gates: dict[int, Gate] = {}
@@ -82,11 +87,13 @@ def roles(graph: Graph, found) -> Roles:
             continue
         if node.op in LEAVES:
             role[number] = "leaf"
-        elif node.kind == INT and node.op != "argmax" and not needs_own_memory(graph, number, roots):
+        elif OPS[node.op].family == "span":
+            role[number] = "span"
+        elif node.kind == INT and node.op != "argmax" and not needs_own_memory(graph, number, roots, before):
             role[number] = "index"
         elif node.kind == INT:
             role[number] = "row"
-        elif _is_view(graph, number, role) and not needs_own_memory(graph, number, roots):
+        elif _is_view(graph, number, role) and not needs_own_memory(graph, number, roots, before):
             role[number] = "view"
         elif OPS[node.op].family == "elementwise" and len(node.shape) >= 1:
             role[number] = "unit"

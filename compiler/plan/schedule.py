@@ -3,14 +3,15 @@
 A *kernel* computes a set of nodes for a run of rows (row = frame * streams + stream). There are two kinds, by what a
 thread owns while it runs: a `UnitKernel` gives each thread a range of units (and is where products live), a
 `RowKernel` gives each thread a range of rows. A *stage* says over which frames its kernels run and where threads meet:
-`Map` (all frames at once), `Sweep` (a loop, block by block), `Fold` (sums over frames), `Once` (constants that need a
-fold). A `Step` of the schedule runs one stage over a range of chunks by one team: the plain planner emits one step per
-stage, all frames, everybody; teams, chunks and waits are the fields a cleverer planner fills.
+`Map` (all frames, or all sequences, at once), `Sweep` (a loop, block by block), `Spans` (what is made of all frames of
+a sequence), `Fold` (sums over frames or sequences), `Once` (constants that need a fold). A `Step` of the schedule runs
+one stage over a range of chunks by one team: the plain planner emits one step per stage, all frames, everybody; teams,
+chunks and waits are the fields a cleverer planner fills.
 """
 
 from dataclasses import dataclass, field
 
-from rnnc.graph.nodes import Graph, Read
+from rnnc.graph.nodes import FRAME, Graph, Read
 
 # ------------------------------------------------------------------------------------------------ products
 
@@ -75,10 +76,11 @@ Kernel = UnitKernel | RowKernel
 
 @dataclass(frozen=True)
 class Map:
-    """Kernels over all rows at once; threads meet after the last."""
+    """Kernels over all rows at once; threads meet after the last. A row is a frame of a stream, or a sequence."""
 
     kernels: tuple[Kernel, ...]
     why: str = ""
+    per: str = FRAME
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,18 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Fold:
-    """Sums over frames and streams, each node with its own owner for every piece of its result."""
+class Spans:
+    """Nodes that each see all frames of a sequence: threads own sequences, and units of these."""
 
     nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Sums over frames and streams (or over sequences), each node with its own owner for every piece of its result."""
+
+    nodes: tuple[int, ...]
+    per: str = FRAME
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ class Once:
     kernel: RowKernel
 
 
-Stage = Map | Sweep | Fold | Once
+Stage = Map | Sweep | Spans | Fold | Once
 
 
 @dataclass(frozen=True)
@@ -136,8 +146,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Where the value of a frame node lives: one padded row per frame and stream in `slot` of the workspace, or in
-    the caller's own array (`place` "input", "output")."""
+    """Where the value of a node lives: one padded row per frame and stream, or per sequence, in `slot` of the
+    workspace, or in the caller's own array (`place` "input", "output"). There are never more sequences than frames of
+    streams, so a slot has room for either."""
 
     node: int
     name: str

@@ -1,7 +1,7 @@
 """A schedule as text: one paragraph per stage, one line per kernel; memory as a table."""
 
-from rnnc.graph.nodes import Graph
-from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Sweep
+from rnnc.graph.nodes import SEQUENCE, Graph
+from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Spans, Sweep
 
 
 def label(graph: Graph, n: int) -> str:
@@ -40,8 +40,9 @@ def show(made: Schedule) -> str:
     lines = [f"program {made.program}: {len(made.stages)} stages"]
     for number, stage in enumerate(made.stages):
         match stage:
-            case Map(kernels=kernels, why=why):
-                lines.append(f"stage {number}: map" + (f": {why}" if why else ""))
+            case Map(kernels=kernels, why=why, per=per):
+                over = " over sequences" if per == SEQUENCE else ""
+                lines.append(f"stage {number}: map{over}" + (f": {why}" if why else ""))
                 for kernel in kernels:
                     lines += kernel_line(graph, kernel)
             case Sweep(direction=direction, frames=frames, phases=phases, meets=meets, why=why):
@@ -56,8 +57,10 @@ def show(made: Schedule) -> str:
                         lines += kernel_line(graph, kernel)
                         if offset:
                             lines.append(f"        {offset} frames behind")
-            case Fold(nodes=nodes):
-                lines.append(f"stage {number}: sums over frames: {listed(graph, nodes)}")
+            case Spans(nodes=nodes):
+                lines.append(f"stage {number}: whole sequences: {listed(graph, nodes)}")
+            case Fold(nodes=nodes, per=per):
+                lines.append(f"stage {number}: sums over {per}s: {listed(graph, nodes)}")
             case Once(kernel=kernel):
                 lines.append(f"stage {number}: once: {listed(graph, kernel.body)}")
     for step in made.steps:

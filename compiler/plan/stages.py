@@ -8,13 +8,15 @@ before it (or itself). The rules, in order:
   * a cheap value of kept ones goes where it is read;
   * otherwise it joins the stage that makes its latest argument, if it can be computed in the same registers;
   * otherwise it goes to a map whose threads own rows, together with its neighbours;
+  * what is made of all frames of a sequence waits for a stage of its own, and what is made of that keeps to maps whose
+    rows are sequences;
   * sums over frames come last, unless a frame waits for them (the sum of the weights does).
 """
 
 from dataclasses import dataclass, field
 
 from rnnc.graph.loops import Loop, Loops
-from rnnc.graph.nodes import FRAME, Graph, Read
+from rnnc.graph.nodes import CONSTANT, FRAME, SEQUENCE, Graph, Read
 from rnnc.plan.phases import sources
 from rnnc.plan.recompute import costs
 from rnnc.plan.roles import Roles
@@ -22,7 +24,8 @@ from rnnc.plan.roles import Roles
 
 @dataclass
 class Draft:
-    """A stage being filled. `kind`: units, rows, sweep, fold, once."""
+    """A stage being filled. `kind`: units, rows, sweep, spans, fold, once. `per`: what a row of it is, a frame or a
+    sequence."""
 
     kind: str
     nodes: list[int] = field(default_factory=list)
@@ -30,6 +33,7 @@ class Draft:
     operand: Read | None = None
     loop: Loop | None = None
     by_rows: bool = False                      # a sweep whose threads own streams
+    per: str = FRAME
 
 
 class Clusters:
@@ -55,10 +59,11 @@ class Clusters:
         return not (len(sizes) == 1 and all(self.role[n] == "unit" for n in loop.nodes))
 
     def reads(self, number: int) -> list[Read]:
-        """What has to be there before `number`: a gate's operands; a node's arguments."""
-        if number in self.role.gates:
-            return [term.operand for term in self.role.gates[number].terms]
-        return list(self.graph[number].args)
+        """What has to be there before `number`: a gate's operands; a node's arguments, and what these are before a
+        start."""
+        gate = self.role.gates.get(number)
+        found = [term.operand for term in gate.terms] if gate else list(self.graph[number].args)
+        return found + [Read(m) for read in found for m in self.graph.before(read)]
 
     def ready(self, number: int) -> int:
         """The stage after which a value can be read; -1: from the start."""
@@ -91,7 +96,8 @@ class Clusters:
         graph, found, role = self.graph, self.found, self.role
         place = {loop.nodes: i for i, loop in enumerate(found.loops)}
         for n in reversed(graph.order):
-            if role[n] != "unit" or n in found.loop or n in self.roots or n in graph.initials or not graph.uses[n]:
+            if role[n] != "unit" or n in found.loop or n in self.roots or n in graph.initials or not graph.uses[n] \
+                    or graph[n].domain != FRAME:
                 continue
             direct, others = {}, []
             for reader, position in graph.uses[n]:
@@ -145,6 +151,8 @@ class Clusters:
     def can_join(self, number: int, stage: int) -> bool:
         """May an elementwise vector or a row node be computed where its latest argument is?"""
         draft, graph = self.drafts[stage], self.graph
+        if draft.per != graph[number].domain:
+            return False
         here = [s for s in sources(graph, self.role, number) if self.stage.get(s.node) == stage]
         if draft.kind == "rows":
             return all(s.delay == 0 for s in here)
@@ -185,21 +193,30 @@ class Clusters:
                 fresh = self.fresh(number)
                 same = lambda d: d.kind == "units" and d.operand == fresh.operand and d.width == fresh.width
                 return next((i for i in range(after + 1, len(self.drafts)) if same(self.drafts[i])), None)
+            case "span":
+                return next((i for i in range(after + 1, last + 1) if self.drafts[i].kind == "spans"), None)
             case "fold":
-                return last if last > after and self.drafts[last].kind == "fold" else None
+                alike = last > after and (self.drafts[last].kind, self.drafts[last].per) == ("fold", rows_of(graph, number))
+                return last if alike else None
             case "late":
                 return last if last >= after and last >= 0 and self.drafts[last].kind == "once" else None
         if after >= 0 and self.can_join(number, after):
             return after
+        if graph[number].domain == SEQUENCE:
+            rows = (i for i in range(max(after, 0), last + 1) if self.drafts[i].kind == "rows")
+            return next((i for i in rows if self.can_join(number, i)), None)
         joins = last >= max(after, 0) and self.drafts[last].kind == "rows" and self.can_join(number, last)
         return last if joins else None
 
     def fresh(self, number: int) -> Draft:
         """The stage that a value begins when it can join none."""
-        role = self.role[number]
+        role, graph = self.role[number], self.graph
         if role == "gate":
-            return Draft("units", width=self.graph[number].size, operand=self.role.gates[number].terms[0].operand)
-        return Draft({"fold": "fold", "late": "once"}.get(role, "rows"))
+            return Draft("units", width=graph[number].size, operand=self.role.gates[number].terms[0].operand,
+                         per=graph[number].domain)
+        if role == "fold":
+            return Draft("fold", per=rows_of(graph, number))
+        return Draft({"late": "once", "span": "spans"}.get(role, "rows"), per=graph[number].domain)
 
     def beside_products(self, number: int) -> None:
         """A value that waits for a loop stays with the products that make it, if nobody else reads these: then it is
@@ -235,6 +252,12 @@ class Clusters:
                 self.drafts[stage].nodes.append(n)
 
 
+def rows_of(graph: Graph, fold: int) -> str:
+    """What a sum runs over: all frames, or all sequences where none of its arguments changes from frame to frame."""
+    per_frame = any(graph[read.node].domain == FRAME for read in graph[fold].args)
+    return FRAME if per_frame else SEQUENCE
+
+
 def drafts(graph: Graph, found: Loops, role: Roles) -> Clusters:
     """Before: roles are set. After: every computed node is in exactly one draft."""
     clusters = Clusters(graph, found, role)
@@ -245,18 +268,17 @@ def drafts(graph: Graph, found: Loops, role: Roles) -> Clusters:
             clusters.place_loop(found.loop[first])
         elif clusters.follows[first] or role[first] in ("fold", "late") and not clusters.feeds[first]:
             last.append(first)
-        elif role[first] in ("unit", "row", "gate", "fold", "late"):
+        elif role[first] in ("unit", "row", "gate", "span", "fold", "late"):
             clusters.place(first)
-    for wanted in (("unit", "row"), ("fold",), ("late",)):
-        for number in last:
-            if role[number] in wanted:
-                clusters.place(number)
+    order = {"unit": 0, "row": 0, "fold": 1, "late": 3}
+    for number in sorted(last, key=lambda n: order[role[n]] + (role[n] == "fold" and rows_of(graph, n) == SEQUENCE)):
+        clusters.place(number)
     return clusters
 
 
 def _feeds_a_frame(graph: Graph) -> list[bool]:
-    """Whether some frame waits for this value."""
+    """Whether some frame or sequence waits for this value."""
     feeds = [False] * len(graph)
     for n in reversed(graph.order):
-        feeds[n] = any(graph[reader].domain == FRAME or feeds[reader] for reader, _ in graph.uses[n])
+        feeds[n] = any(graph[reader].domain != CONSTANT or feeds[reader] for reader, _ in graph.uses[n])
     return feeds

@@ -9,10 +9,10 @@ depends on threads or calibration.
 
 from math import lcm
 
-from rnnc.graph.nodes import Graph
+from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.reads import behind
 from rnnc.plan.roles import Roles
-from rnnc.plan.schedule import Fold, Once, Stage, Step, Sweep
+from rnnc.plan.schedule import Fold, Once, Spans, Stage, Step, Sweep
 
 ROWS = 512                                     # of a chunk, about: long enough for products at full speed
 
@@ -47,7 +47,9 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
 
 
 def chunkable(stage: Stage) -> bool:
-    """A loop whose kernels lag behind one another does all of time in one go."""
+    """A loop whose kernels lag behind one another does all of time in one go, and sequences are taken whole."""
+    if isinstance(stage, Spans) or getattr(stage, "per", FRAME) == SEQUENCE:
+        return False
     return not isinstance(stage, Sweep) or all(offset == 0 for phase in stage.phases for _, offset in phase.kernels)
 
 

@@ -1,12 +1,17 @@
 """Where a value is found, as C: the row of a signal at a frame, now, before or ahead; integers as expressions.
 
+A row r is a frame of a stream; in kernels that go through sequences (`Access.of_sequences`) it is a sequence.
+
 A delayed read is a small C function per signal and delay: across a start it points at the initial value, before the
 call at the state, otherwise into the signal's own rows. Kernels take row pointers, so starts need no branch inside
 them.
 """
 
+from copy import copy
+from dataclasses import dataclass
+
 from rnnc.errors import Broken
-from rnnc.graph.nodes import CONSTANT, INT, Graph, Read
+from rnnc.graph.nodes import CONSTANT, FRAME, INT, SEQUENCE, Graph, Read
 from rnnc.plan.schedule import Schedule
 from rnnc.target.expressions import COMPARE, integer
 from rnnc.target.pool import Pool
@@ -24,6 +29,15 @@ def times(count: int, what: str) -> str:
     return what if count == 1 else f"{count} * {what}"
 
 
+@dataclass
+class Needs:
+    """What the addresses of a program take for granted: counters of frames, numbers of sequences."""
+
+    ahead: bool = False                                        # whether anything looks ahead (then `left` is filled)
+    spans: bool = False                                        # whether anything has one value per sequence
+    widest: int = 1                                            # numbers of the largest row that may be all zeros
+
+
 class Access:
     """The addresses of one program. Collects the row functions that were asked for."""
 
@@ -31,8 +45,15 @@ class Access:
         self.made, self.graph, self.role, self.names, self.pool = made, made.graph, made.role, names, pool
         self.functions: dict[str, str] = {}
         self.state_entry = {n: i for i, n in enumerate(made.graph.state)}
-        self.ahead = False                                     # whether anything looks ahead (then `left` is filled)
-        self.widest = 1                                        # numbers of the largest row that may be all zeros
+        self.needs = Needs()
+        self.per = FRAME
+
+    def of_sequences(self) -> "Access":
+        """The same addresses where a row is a sequence."""
+        other = copy(self)
+        other.per = SEQUENCE
+        self.needs.spans = True
+        return other
 
     # -------------------------------------------------------------------------------------------- addresses
 
@@ -45,7 +66,7 @@ class Access:
 
     def at(self, n: int, row: str) -> str:
         """The address of a stored value at a row of the call."""
-        buffer = self.made.buffers[n]
+        buffer, row = self.made.buffers[n], self.seat(n, row)
         if buffer.ring is not None:
             row = f"rn_ring({row}, {buffer.ring} * c->B)"
         elif buffer.near is not None:
@@ -54,6 +75,13 @@ class Access:
         if step == "1":
             return f"{self.field(n)} + {row}" if row != "0" else self.field(n)
         return f"{self.field(n)} + ({row}) * {step}" if " " in row else f"{self.field(n)} + {row} * {step}"
+
+    def seat(self, n: int, row: str) -> str:
+        """The row of a value that row `row` reads: a frame reads that of its sequence."""
+        if self.graph[n].domain != SEQUENCE or self.per == SEQUENCE:
+            return row
+        self.needs.spans = True
+        return f"c->sequence[{row}]"
 
     def row(self, read: Read, r: str = "r") -> str:
         """A pointer to the value that `read` sees at row r."""
@@ -65,7 +93,7 @@ class Access:
             if node.op == "column":
                 table = self.pool.lookup(self.graph, node.args[0].node)
                 index, classes = self.integer(node.args[1], r), self.graph[node.args[0].node].shape[1]
-                self.widest = max(self.widest, node.size)
+                self.needs.widest = max(self.needs.widest, node.size)
                 return f"rn_lookup(c->packed + {table}, RN_PAD({node.size}), {classes}, {index}, c->zeros)"
             base, start = self.made.views[n]
             inner = self.row(Read(base.node, base.delay + read.delay), r)
@@ -105,10 +133,14 @@ class Access:
         if node.op == "frame_index":
             return f"c->since[{r}]"
         if node.op == "frames_left":
-            self.ahead = True
+            self.needs.ahead = True
             return f"c->left[{r}]"
         if node.op == "row_key":
             return self.row_key(n, r)
+        if node.op in ("frames_gone", "span_frames"):
+            self.needs.spans = True
+            span = f"c->spans[{r if self.per == SEQUENCE else f'c->sequence[{r}]'}]"
+            return f"{span}.frames" if node.op == "span_frames" else f"(({r} - {span}.first) / c->B)"
         if node.op == "where":
             choice = [integer_of(arg, r) for arg in node.args[1:]]
             return f"({truth_of(node.args[0], r)} ? {choice[0]} : {choice[1]})"
@@ -140,7 +172,7 @@ class Access:
         """The name of the function that finds v[t - delay]; its text is kept the first time."""
         side = f"before_{delay}" if delay > 0 else f"after_{-delay}"
         name = f"{self.made.program}_{self.names[n]}_{side}"
-        self.widest = max(self.widest, self.graph[n].size)
+        self.needs.widest = max(self.needs.widest, self.graph[n].size)
         if name not in self.functions:
             self.functions[name] = self._before(name, n, delay) if delay > 0 else self._after(name, n, -delay)
         return name
@@ -156,9 +188,9 @@ class Access:
         return [f"if ({test}) return {value};" for test, value in values[:-1]] + [f"return {values[-1][1]};"]
 
     def _initial_value(self, n: int, value: int) -> str:
-        if self.graph[n].kind == INT:
+        if self.graph[n].kind == INT and self.graph[value].domain == CONSTANT:
             return self.pool.integer_row(int(self.graph[value].attr("value")))
-        return self.constant(value)
+        return self.row(Read(value))
 
     def _before(self, name: str, n: int, delay: int) -> str:
         kind = "int32_t" if self.graph[n].kind == INT else "real"
@@ -185,7 +217,7 @@ class Access:
         return "\n".join(lines)
 
     def _after(self, name: str, n: int, ahead: int) -> str:
-        self.ahead = True
+        self.needs.ahead = True
         kind = "int32_t" if self.graph[n].kind == INT else "real"
         initial = self._initial(n, [(f"left == {ahead - j}", j) for j in range(ahead, 0, -1)])
         lines = [f"/* {self._label(n)}[t+{ahead}]: its initial value after the last frame */",

@@ -7,7 +7,7 @@ header and the file are rendered from, and the manifest that the Python side rea
 import re
 from importlib.resources import files
 
-from rnnc.graph.nodes import INT, Graph, Read
+from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Graph, Read
 from rnnc.target.access import stride
 from rnnc.target.build import FLAGS
 from rnnc.target.names import member
@@ -102,20 +102,21 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                 seen.add(f)
                 functions.append(f)
         programs.append({"name": t.name, "number": {"run": 0, "evaluate": 1, "backprop": 2, "vjp": 3}[t.name],
-                         "functions": functions, "layout": t.layout, "steps": t.steps, "ahead": t.ahead,
+                         "functions": functions, "layout": t.layout, "steps": t.steps, "needs": t.needs,
                          "prepare": t.prepare, "finish": t.finish, "work": float(t.work), "unused": unused(t)})
-    widest = max(t.widest for t in texts)
+    widest = max(t.needs.widest for t in texts)
     return {
         "name": name, "file": name, "upper": name.upper(), "guard": f"RNNC_{name.upper()}_H", "version": model.version,
         "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flag_line(model),
         "total": total, "trainable": trainable, "weights_length": max(1, total),
         "params": [{"name": member(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
                     "offset": places[p.name]} for p in sorted(graph.params, key=lambda p: places[p.name])],
-        "inputs": [{"declaration": declaration(i, real)} for i in graph.inputs],
+        "inputs": [{"declaration": text} for i in graph.inputs for text in declarations(i, real)],
         "outputs": [{"declaration": f"{'int32_t' if graph[n].kind == INT else real} *{member(key)}"}
                     for key, n in graph.outputs.items()],
         "input_gradients": [{"declaration": f"{real} *{member(i.name)}"} for i in graph.inputs
                             if i.kind == "real" and not i.target],
+        "whole": whole(graph),
         "has_evaluate": "evaluate" in made, "has_backprop": "backprop" in made, "has_vjp": "vjp" in made,
         "programs": programs, "step": straight(next(t for t in texts if t.name == "run")),
         "entries": entries, "last_entry": start, "tables": pack["tables"], "pack": pack["text"],
@@ -152,9 +153,17 @@ def comment(text: str) -> str:
     return text.replace("*/", "* /")[:90]
 
 
-def declaration(info, real: str) -> str:
-    kind = {"class": "int32_t", "flag": "uint8_t"}.get(info.kind, real)
-    return f"const {kind} *{member(info.name)}"
+def declarations(info, real: str) -> list[str]:
+    kind, name = {"class": "int32_t", "labels": "int32_t", "flag": "uint8_t"}.get(info.kind, real), member(info.name)
+    if info.kind == "labels":
+        return [f"const {kind} *{name}", f"const int32_t *{name}_lengths"]
+    return [f"const {kind} *{name}"]
+
+
+def whole(graph: Graph) -> list[str]:
+    """Inputs and outputs with one value per sequence."""
+    return [i.name for i in graph.inputs if i.per == SEQUENCE] + [
+        name for name, n in graph.outputs.items() if graph[n].domain == SEQUENCE]
 
 
 def unused(text) -> list[str]:
@@ -175,7 +184,9 @@ def summary(model) -> list[str]:
 
 
 def shape_text(info) -> str:
-    return {"class": f"class({info.classes})", "flag": "flag"}.get(info.kind, str(list(info.shape)))
+    text = {"class": f"class({info.classes})", "labels": f"labels({info.classes})", "flag": "flag"}.get(
+        info.kind, str(list(info.shape)))
+    return text + " per sequence" * (info.per == SEQUENCE and info.kind != "labels")
 
 
 def optimisers(name: str, real: str, wanted: bool) -> dict:
@@ -204,8 +215,8 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
         "format": 1, "version": model.version, "name": model.name, "dtype": model.dtype, "program_hash": model.hash,
         "inputs": [{"name": i.name, "field": member(i.name), "shape": list(i.shape), "kind": i.kind,
                     "classes": i.classes, "target": i.target, "per": i.per} for i in graph.inputs],
-        "outputs": [{"name": key, "field": member(key), "shape": list(graph[n].shape), "kind": graph[n].kind}
-                    for key, n in graph.outputs.items()],
+        "outputs": [{"name": key, "field": member(key), "shape": list(graph[n].shape), "kind": graph[n].kind,
+                     "per": SEQUENCE if graph[n].domain == SEQUENCE else FRAME} for key, n in graph.outputs.items()],
         "params": [{"name": p.name, "shape": list(p.shape), "trainable": p.trainable, "offset": places[p.name],
                     "init": list(p.init)} for p in sorted(graph.params, key=lambda p: places[p.name])],
         "trainable": sum(size(p.shape) for p in graph.params if p.trainable),

@@ -1,10 +1,11 @@
-"""Sums over frames and streams as C: parameter gradients, losses, initial values.
+"""Sums over frames and streams, or over sequences, as C: parameter gradients, losses, initial values.
 
 In: a fold node. Out: a C function in which each thread owns pieces of the result and adds the rows in blocks of a
 fixed size, in a fixed order, so that the sum never depends on the number of threads.
 """
 
 from rnnc.errors import Broken
+from rnnc.graph.nodes import SEQUENCE
 from rnnc.target.access import Access
 
 
@@ -17,6 +18,7 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
     title = node.name or access.names[n]
     head = [f"/* {title}: {describe(access, n)} */",
             f"static void {name}(const rn_call *c, const rn_team *team, int thread, long t0, long t1)", "{",
+            "    const long begin = 0, end = c->S;\n    (void)t0, (void)t1;" if access.per == SEQUENCE else
             "    const long begin = t0 * c->B, end = t1 * c->B;"]
     if node.op == "fold_outer":
         rows, columns = node.shape
@@ -73,7 +75,7 @@ def describe(access: Access, n: int) -> str:
     what = [name + delay for name, delay in zip(names, delays)]
     match graph[n].op:
         case "fold_outer":
-            return f"the sum over all frames of {what[0]} times {what[1]} transposed"
+            return f"the sum over all {access.per}s of {what[0]} times {what[1]} transposed"
         case "fold_column":
-            return f"the sum over all frames of {what[0]} at the column {what[1]}"
-    return f"the sum over all frames of {what[0]}"
+            return f"the sum over all {access.per}s of {what[0]} at the column {what[1]}"
+    return f"the sum over all {access.per}s of {what[0]}"

@@ -18,7 +18,7 @@ from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 
 FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "rows.h",
-         "random.h", "optimisers.h")
+         "spans.h", "ctc.h", "random.h", "optimisers.h")
 
 
 @dataclass(frozen=True)

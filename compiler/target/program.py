@@ -6,14 +6,15 @@ several programs share (constants, state, types) is `module.py`'s.
 
 from dataclasses import dataclass, field
 
-from rnnc.graph.nodes import INT, Read
-from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Sweep, UnitKernel
-from rnnc.target.access import Access, stride
+from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Read
+from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel
+from rnnc.target.access import Access, Needs, stride
 from rnnc.target.folds import fold
 from rnnc.target.names import member, names
 from rnnc.target.pool import Pool
 from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
+from rnnc.target.spans import scratch, span
 from rnnc.target.units import UnitWriter
 from rnnc.target.view import Call, StageView, StepView
 
@@ -27,8 +28,7 @@ class ProgramText:
     layout: list[str] = field(default_factory=list)             # statements that give out the workspace
     prepare: list[str] = field(default_factory=list)            # before the threads start
     finish: list[str] = field(default_factory=list)             # after they are done
-    ahead: bool = False
-    widest: int = 1                                             # numbers of the largest row that may be all zeros
+    needs: Needs = field(default_factory=Needs)
     work: int = 0                                               # floating point operations of a row, products only
 
 
@@ -41,7 +41,7 @@ class Program:
             if self.graph[n].kind == INT:
                 self.names[n] += "_i"
         self.access = Access(made, self.names, pool)
-        self.text = ProgramText(made.program)
+        self.text = ProgramText(made.program, needs=self.access.needs)
 
     def write(self) -> ProgramText:
         text, kernels, stages, names = self.text, [], [], []
@@ -56,8 +56,6 @@ class Program:
         self.call()
         finders = list(self.access.functions.values())
         text.functions = finders + kernels + stages
-        text.ahead = self.access.ahead
-        text.widest = self.access.widest
         return text
 
     # -------------------------------------------------------------------------------------------- stages
@@ -65,16 +63,24 @@ class Program:
     def stage(self, stage, number: int) -> tuple[list[str], StageView]:
         name = f"{self.made.program}_{number}"
         made: list[str] = []
-        if isinstance(stage, Fold):
+        if isinstance(stage, (Fold, Spans)):
             calls = []
             for n in stage.nodes:
                 function = f"{name}_{self.names[n]}"
-                made.append(self.fold(n, function, number).replace("{stage}", str(number)))
-                calls.append(f"{function}(c, team, thread, t0, t1);")
-            return made, StageView(name, "Sums over frames and streams: every piece has one owner.", "fold", 0, 1, 0,
-                                   (), tuple(calls), number)
+                if isinstance(stage, Spans):
+                    made.append(span(self.access, n, function))
+                    calls.append(f"{function}(c, team, thread);")
+                else:
+                    made.append(self.fold(n, function, number, stage.per).replace("{stage}", str(number)))
+                    calls.append(f"{function}(c, team, thread, t0, t1);")
+            title = "Whole sequences: every piece has one owner." if isinstance(stage, Spans) else \
+                "Sums over sequences: every piece has one owner." if stage.per == SEQUENCE else \
+                "Sums over frames and streams: every piece has one owner."
+            return made, StageView(name, title, "spans" if isinstance(stage, Spans) else "fold", 0, 1, 0, (),
+                                   tuple(calls), number)
         if isinstance(stage, Map):
-            phases, kind, why = [[(k, 0) for k in stage.kernels]], "map", stage.why or "all frames at once"
+            phases, why = [[(k, 0) for k in stage.kernels]], stage.why or f"all {stage.per}s at once"
+            kind = "map" if stage.per == FRAME else "sequences"
         elif isinstance(stage, Once):
             phases, kind, why = [[(stage.kernel, 0)]], "once", "constants that wait for a sum"
         else:
@@ -87,7 +93,7 @@ class Program:
             row = []
             for kernel, offset in phase:
                 function = f"{name}_{kernel.number}"
-                made.append(self.kernel(kernel, function, number, direction < 0))
+                made.append(self.kernel(kernel, function, number, direction < 0, kind == "sequences"))
                 blocks, panels = self.work(kernel)
                 split = "rn_split_units" if getattr(kernel, "ordered", False) else "rn_split"
                 row.append(Call(function, offset, blocks, panels, number, split))
@@ -120,15 +126,16 @@ class Program:
             self.text.work += 2 * panel.inner * len(panel.gates) * width
         return f"rn_cuts(rows, RN_ROWS({vectors}))", f"RN_PANELS({width}, {kernel.spread})"
 
-    def kernel(self, kernel: Kernel, name: str, stage: int, backwards: bool) -> str:
+    def kernel(self, kernel: Kernel, name: str, stage: int, backwards: bool, sequences: bool = False) -> str:
+        access = self.access.of_sequences() if sequences else self.access
         signals = [self.graph[n].name for n in self.members(kernel) if self.graph[n].name]
         title = ", ".join(dict.fromkeys(signals)) or "unnamed values"
         title = title if len(title) < 100 else title[:title.rindex(",", 0, 100)] + ", …"
         if isinstance(kernel, UnitKernel):
-            writer = UnitWriter(self.access, kernel, stage, backwards and kernel.ordered)
+            writer = UnitWriter(access, kernel, stage, backwards and kernel.ordered)
             view = writer.view(name, title, self.lines(kernel))
             return render("kernel_units.c.j2", k=view)
-        view = RowWriter(self.access, kernel).view(name, title, self.lines(kernel), stage)
+        view = RowWriter(access, kernel).view(name, title, self.lines(kernel), stage)
         return render("kernel_rows.c.j2", k=view)
 
     def lines(self, kernel: Kernel) -> str:
@@ -149,12 +156,13 @@ class Program:
             parts += [f"{source}:{a}" if a == b else f"{source}:{a}-{b}" for a, b in runs]
         return ", ".join(parts)
 
-    def fold(self, n: int, function: str, stage: int) -> str:
+    def fold(self, n: int, function: str, stage: int, per: str) -> str:
         node = self.graph[n]
         columns = node.shape[-1] if len(node.shape) == 2 else node.size
         backwards = any(stage in step.stages and step.direction < 0 for step in self.made.steps)
         first, last = ("t1 == c->T", "t0 == 0") if backwards else ("t0 == 0", "t1 == c->T")
-        return fold(self.access, n, function, f"c->{self.names[n]}", str(columns), first, last)
+        access = self.access.of_sequences() if per == SEQUENCE else self.access
+        return fold(access, n, function, f"c->{self.names[n]}", str(columns), first, last)
 
     # -------------------------------------------------------------------------------------------- memory
 
@@ -196,6 +204,10 @@ class Program:
             text.fields |= {"scratch": "real *", "folders": "int "}
             text.layout += ["c->folders = rn_folders();",
                             "c->scratch = rn_give(&at, (size_t)c->folders * RN_FOLD_SCRATCH * sizeof(real));"]
+        if units := scratch(graph):
+            text.fields |= {"paths": "double *", "folders": "int "}
+            text.layout += ["c->folders = rn_folders();",
+                            f"c->paths = rn_give(&at, c->folders * rn_ctc_scratch(T, {units}) * sizeof(double));"]
         for n in graph.state:
             kind = "int32_t" if graph[n].kind == INT else "real"
             text.fields[f"old_{self.names[n]}"] = f"const {kind} *"
@@ -235,16 +247,20 @@ class Program:
             if self.role[n] != "leaf":
                 continue
             to, buffer = f"c->{self.names[n]}", self.made.buffers[n]
-            step = stride(graph, n)
+            step, rows = stride(graph, n), self.rows(n)
             if node.op == "input":
                 source = f"in->{member(str(node.attr('name')))}"
                 info = next(i for i in graph.inputs if i.name == node.attr("name"))
                 if info.kind == "flag":
-                    text.prepare.append(f"for (long r = 0; r < c->R; r++) {to}[r] = {source}[r] != 0;")
+                    text.prepare.append(f"for (long r = 0; r < {rows}; r++) {to}[r] = {source}[r] != 0;")
                 elif buffer.place == "import":
-                    text.prepare.append(f"rn_copy_rows({to}, {step}, {source}, {node.size}, c->R, {node.size});")
+                    text.prepare.append(f"rn_copy_rows({to}, {step}, {source}, {node.size}, {rows}, {node.size});")
                 else:
                     text.prepare.append(f"{to} = RN_BORROW({source});")
+                if info.kind == "labels":
+                    text.fields[f"{self.names[n]}_from"] = "int64_t *"
+                    text.layout.append(f"{to}_from = rn_give(&at, (R + 1) * sizeof(int64_t));")
+                    text.prepare.append(f"rn_fill_lists({to}_from, {source}_lengths, c->S);")
             elif node.op == "weight":
                 text.layout.append(f"c->ones = rn_give(&at, R * sizeof(real));")
                 text.fields["ones"] = "real *"
@@ -258,6 +274,13 @@ class Program:
             else:
                 entry = self.entries.index(str(node.attr("signal")))
                 text.prepare.append(f"rn_seed({to}, state_cotangent, {entry}, c->T, c->B, {step});")
+
+    def rows(self, n: int) -> str:
+        """How many rows a value has."""
+        if self.graph[n].domain != SEQUENCE:
+            return "c->R"
+        self.access.needs.spans = True
+        return "c->S"
 
     def states(self) -> None:
         """The state before the call, and the state after it."""
@@ -303,6 +326,9 @@ class Program:
                 text.finish += self.export(f"out->{field_}", n, node.size if node.kind != INT else 1)
 
     def export(self, to: str, n: int, size: int) -> list[str]:
+        """A loop over the rows of a value; a constant goes to every frame."""
+        access = self.access.of_sequences() if self.graph[n].domain == SEQUENCE else self.access
+        loop = f"    for (long r = 0; r < {self.rows(n)}; r++)"
         if self.graph[n].kind == INT:
-            return [f"    for (long r = 0; r < c->R; r++) {to}[r] = (int32_t)({self.access.integer(Read(n))});"]
-        return [f"    for (long r = 0; r < c->R; r++) rn_copy({to} + r * {size}, {self.access.row(Read(n))}, {size});"]
+            return [f"{loop} {to}[r] = (int32_t)({access.integer(Read(n))});"]
+        return [f"{loop} rn_copy({to} + r * {size}, {access.row(Read(n))}, {size});"]

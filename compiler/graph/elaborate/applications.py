@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rnnc.errors import Note, Span
 from rnnc.front import tree
-from rnnc.graph.elaborate import bodies, builtins, training  # noqa: F401  (which fills the table of builtins)
+from rnnc.graph.elaborate import bodies, builtins, sequences, training  # noqa: F401  (they fill the table of builtins)
 from rnnc.graph.elaborate.drafts import NotYet, Stop
 from rnnc.graph.elaborate.expressions import KINDS, argument, count, evaluate, told
 from rnnc.graph.elaborate.places import Place, Store

@@ -10,6 +10,7 @@ from rnnc.graph.elaborate.drafts import Draft, Ref, Stop
 from rnnc.graph.elaborate.expressions import evaluate, operand, signal, size, static
 from rnnc.graph.elaborate.operators import lift
 from rnnc.graph.elaborate.scope import Application, At, Constant, Parameter, Scope, Signal, near, wrong_name
+from rnnc.graph.nodes import FRAME, SEQUENCE
 
 
 def parameter_names(cell: tree.Cell) -> list[str]:
@@ -153,8 +154,9 @@ def input_(scope: Scope, statement: tree.Input, ident: tree.Ident, late: list) -
     work, at, kind = scope.work, At(scope), statement.kind
     word = f"{'target' if statement.target else 'input'} {ident.id}"
     sizes = lambda: tuple(size(d, at, word) for d in kind.dims)
-    draft = Draft("input", (), ident.span, rules.labels if kind.kind == "class" else rules.declared,
-                  {"sizes": sizes, "name": ident.id, "kind": kind.kind, "target": statement.target})
+    per = SEQUENCE if statement.per_sequence or kind.kind == "labels" else FRAME
+    draft = Draft("input", (), ident.span, rules.labels if kind.kind in ("class", "labels") else rules.declared,
+                  {"sizes": sizes, "name": ident.id, "kind": kind.kind, "target": statement.target, "per": per})
     made = Signal(ident.id, draft, scope.place.at(ident.id), ident.span, elaborated=True)
     draft.signal = made
     late.append(lambda: work.engine.add(draft))
@@ -226,7 +228,7 @@ def equation(scope: Scope, targets, value: tree.Expr) -> None:
 
 
 def init(scope: Scope, statement: tree.Init) -> None:
-    """`init h = ...`, `init h[t-2] = ...`: a value made of parameters and constants."""
+    """`init h = ...`, `init h[t-2] = ...`: a value made of parameters, constants and values per sequence."""
     name = statement.name
     made = scope.names.get(name.id)
     if made is None:

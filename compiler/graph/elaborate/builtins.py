@@ -281,13 +281,3 @@ def _labelled(expr: tree.Call, at: At) -> Value:
     exprs, _ = split(expr, 2, 2)
     name = expr.function.id
     return make(at, name, lifted(exprs, at), expr.span, rules.labelled, name=name)
-
-
-# ---------------------------------------------------------------------------------------------------------- not yet
-
-LATER = ("last", "sum_over", "mean_over", "max_over", "softmax_over", "permute_time", "ctc")
-
-
-@builtin(*LATER)
-def _not_supported(expr: tree.Call, at: At) -> Value:
-    raise Stop("E0690", f"{expr.function.id} is not supported yet", expr.span)

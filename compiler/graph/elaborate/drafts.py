@@ -32,10 +32,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Type:
-    """Shape of one value; `classes` is set for labels, whose shape is ()."""
+    """Shape of one value; `classes` is set for labels, whose shape is (), and for lists of labels."""
 
     shape: tuple[Size, ...] = ()
     classes: Size | None = None
+    lists: bool = False
     wrong: bool = False                        # a fault was reported: readers keep silent
 
     @property
@@ -153,6 +154,7 @@ class Engine:
             found, final = WRONG, True
         else:
             try:
+                refuse_lists(draft)
                 found = draft.rule(draft)
                 final = found is not None and all(ref.draft.final for ref in draft.binding)
             except NotYet as wait:
@@ -290,10 +292,19 @@ def _makes_matrices(draft: Draft) -> bool:
     return False
 
 
+def refuse_lists(draft: Draft) -> None:
+    """Lists of labels are no values: they go from their declaration to ctc, and nowhere else."""
+    given = [ref.draft.type for ref in draft.args]
+    if draft.op not in ("ctc", "gap") and any(type_ is not None and type_.lists for type_ in given):
+        raise Stop("E0308", "lists of labels belong in ctc, and nowhere else", draft.span)
+
+
 def describe(type_: Type | None) -> str:
     """A type in words: `a vector of 64`, `a 64 x 32 matrix`, `a scalar`, `a label of 128`."""
     if type_ is None:
         return "of unknown size"
+    if type_.lists:
+        return f"a list of labels out of {type_.classes.value}"
     if type_.classes is not None:
         return f"a label out of {type_.classes.value}"
     sizes = [str(s.value) for s in type_.shape]

@@ -1,22 +1,38 @@
 """Drafts to graph: when every size is known, each live draft becomes a node.
 
-What remains to be decided here: which values are constants (they depend on no frame) and which are whole numbers, both
-found by going round until nothing changes; which signals a state holds; and the names by which the outside knows them.
+What remains to be decided here: which values are constants (they depend on no frame), which are the same in a whole
+sequence, and which are whole numbers, all found by going round until nothing changes; which signals a state holds; and
+the names by which the outside knows them.
 """
 
 from rnnc.errors import Faults, Note, Span
-from rnnc.graph.elaborate import lower
+from rnnc.graph.elaborate import lower, sequences
 from rnnc.graph.elaborate.drafts import Draft, Ref, Stop, describe
 from rnnc.graph.elaborate.places import Place
 from rnnc.graph.elaborate.scope import Signal
 from rnnc.graph.elaborate.work import Work
 from rnnc.graph.loops import components
-from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Builder, Graph, Initial, InputInfo, Node, ParamInfo, Read
+from rnnc.graph.nodes import (
+    CONSTANT,
+    FRAME,
+    INT,
+    REAL,
+    Builder,
+    Graph,
+    Initial,
+    InputInfo,
+    Node,
+    ParamInfo,
+    Read,
+    finest,
+)
+from rnnc.graph.ops import LEAF, OPS, SPAN
 
 LEAVES = {"param", "input", "number", "array", "frame_index", "row_key", "signal"}
 # Whole numbers stay whole in these; in everything else they become reals.
 WHOLE = {"add", "sub", "mul", "neg", "mod", "minimum", "maximum", "where", "signal", "concat", "pick", "reshape",
-         "transpose", "take", "stop_gradient"}
+         "transpose", "take", "stop_gradient", "last", "permute_time"}
+LOWER = {**lower.TABLE, **sequences.LOWER}
 
 
 def settle(ref: Ref) -> Ref:
@@ -76,10 +92,11 @@ class Emitter:
         for group in components(len(live), [(u, v, 0) for u, v in edges]):
             drafts = [live[i] for i in group]
             loop = len(group) > 1 or group[0] in own
-            frame = loop or any(d.op in ("input", "frame_index", "row_key") for d in drafts) or any(
-                self.domain_of[ref.draft] == FRAME for d in drafts for ref in self.reads[d])
             for d in drafts:
-                self.domain_of[d] = FRAME if frame else CONSTANT
+                timed = loop or d.op in ("frame_index", "row_key")
+                leaf = d.attrs["per"] if d.op == "input" else FRAME if timed else CONSTANT
+                read = [self.domain_of.get(ref.draft, CONSTANT) for ref in self.reads[d]]
+                self.domain_of[d] = sequences.domain(d.op, [leaf, *read])
         self.kind_of = dict.fromkeys(live)
         for otherwise in (None, REAL):      # what fits either is real to its readers too: h = h[t-1] + 1, k = t * h
             moved = True
@@ -95,7 +112,7 @@ class Emitter:
         if d.op in ("frame_index", "row_key", "argmax"):
             return INT
         if d.op == "input":
-            return INT if d.attrs["kind"] == "class" else REAL
+            return INT if d.attrs["kind"] in ("class", "labels") else REAL
         if d.op == "number":
             return None if isinstance(d.attrs["value"], int) else REAL
         if d.op not in WHOLE:
@@ -129,8 +146,11 @@ class Emitter:
         return Read(self.builder.add(node))
 
     def node(self, op: str, args, shape, kind: str = REAL, span: Span | None = None, **attrs) -> Node:
-        domain = FRAME if any(self.domain[r.node] == FRAME for r in args) else CONSTANT
         given = tuple(sorted((k, v) for k, v in attrs.items() if v is not None))
+        if OPS[op].family in (LEAF, SPAN):
+            domain = OPS[op].domain or attrs.get("domain") or FRAME
+        else:
+            domain = finest(self.domain[r.node] for r in args)
         return Node(op, tuple(args), tuple(shape), kind, domain, given, None, span)
 
     def constant(self, value, kind: str, span: Span | None = None) -> Read:
@@ -189,7 +209,7 @@ class Emitter:
             name = named.get(d, d.signal)
             self.now = d
             try:
-                node = lower.TABLE.get(d.op, lower.elementwise)(self, d)
+                node = LOWER.get(d.op, lower.elementwise)(self, d)
             except Stop as stop:
                 self.work.report(stop, d.scope)
                 node = Node("number", (), self.shape(d), REAL, self.domain_of[d], (("value", 0.0),))
@@ -252,12 +272,12 @@ class Emitter:
         return found
 
     def start(self, s: Signal, ref: Ref, span: Span) -> int:
-        """The constant node of `init s = ...`."""
+        """The node of `init s = ...`: a constant, or the same in a whole sequence."""
         ref = settle(ref)
         kind = self.final_kind(s.draft)
         if self.domain_of[ref.draft] == FRAME:
             raise Stop("E0405", f"init of {s.name} depends on a signal: before the start there is none", span)
-        if self.domain_of[s.draft] == CONSTANT:
+        if self.domain_of[s.draft] != FRAME:
             raise Stop("E0606", f"{s.name} is the same in every frame: it has no value before the start", span)
         have, want = self.shape(ref.draft), self.shape(s.draft)
         if have not in ((), want):
@@ -283,7 +303,7 @@ class Emitter:
         for s in work.inputs:
             kind, classes = s.draft.attrs["kind"], s.draft.type.classes
             inputs.append(InputInfo(s.name, self.shape(s.draft), kind, classes.value if classes else None,
-                                    s.draft.attrs["target"], span=s.span))
+                                    s.draft.attrs["target"], s.draft.attrs["per"], s.span))
         params = [ParamInfo(p.place.path(), self.shape(p.draft), p.trainable, p.initialiser, p.span)
                   for p in work.parameters]
         return self.builder.finish(
@@ -293,6 +313,8 @@ class Emitter:
     def root(self, ref: Ref, kind: str | None = None) -> int:
         """The node of an output, a loss or a metric: a read with a delay gets a node of its own."""
         ref = settle(ref)
+        if ref.draft.type.lists:
+            self.faults.add("E0308", "lists of labels belong in ctc, and nowhere else", ref.draft.span)
         found = self.read(ref, kind)
         if found.delay or ref.draft.op in ("input", "param"):
             kind = kind or self.final_kind(ref.draft)

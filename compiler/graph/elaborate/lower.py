@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rnnc.graph.elaborate.drafts import Draft
 from rnnc.graph.elaborate.rules import bounds
-from rnnc.graph.nodes import INT, REAL, Node, Read
+from rnnc.graph.nodes import INT, REAL, SEQUENCE, Node, Read
 from rnnc.graph.ops.random import site_number
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def param(e: Emitter, d: Draft) -> Node:
 
 
 def input_(e: Emitter, d: Draft) -> Node:
-    return e.node("input", (), e.shape(d), e.final_kind(d), d.span, name=d.attrs["name"])
+    domain = SEQUENCE if d.attrs["per"] == SEQUENCE else None
+    return e.node("input", (), e.shape(d), e.final_kind(d), d.span, name=d.attrs["name"], domain=domain)
 
 
 def frame_index(e: Emitter, d: Draft) -> Node:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from rnnc.errors import Faults, Note, Span
 from rnnc.front import tree
 from rnnc.graph.elaborate.applications import MAKERS
-from rnnc.graph.elaborate.builtins import LATER, TABLE
+from rnnc.graph.elaborate.builtins import TABLE
 from rnnc.graph.elaborate.library import Definitions
 from rnnc.graph.elaborate.scope import near
 from rnnc.graph.elaborate.training import WORDS
@@ -79,10 +79,6 @@ class Body:
         match statement:
             case tree.Input():
                 self.all(statement.kind.dims)
-                if statement.per_sequence:
-                    self.faults.add("E0690", "values per sequence are not supported yet", statement.span)
-                if statement.kind.kind == "labels":
-                    self.faults.add("E0690", "ragged labels are not supported yet", statement.kind.span)
             case tree.Param():
                 self.all(statement.dims)
                 if statement.sparse is not None:
@@ -156,9 +152,6 @@ class Body:
         function = expr.function
         if not isinstance(function, tree.Name):
             self.look(function)
-        elif function.id in LATER:
-            self.faults.add("E0690", f"{function.id} is not supported yet", expr.span)
-            return
         elif function.id not in self.names and function.id not in BUILT_IN and not self.definitions.has(function.id):
             if function.id in self.definitions.values:
                 self.faults.add("E0211", f"{function.id} is a constant: it cannot be applied", function.span)

@@ -40,6 +40,10 @@ def check_names(graph: Graph, metrics: dict[str, Span], model: Span, faults: Fau
     for name, span in metrics.items():
         refuse(name, span, C_KEYWORDS | MACROS, "a reserved word of C", faults)
         refuse(name, span, RESULTS, "reported by every evaluation", faults)
+    for i in graph.inputs:
+        if i.kind == "labels" and f"{i.name}_lengths" in outside:
+            faults.add("E0209", f"{i.name}_lengths is also what C calls the lengths of the lists {i.name}",
+                       outside[f"{i.name}_lengths"], [Note(i.span, f"{i.name} is here")], "rename one of them")
     for name, span in sorted(inside.items(), key=lambda item: (item[1].line, item[1].column)):
         flat = name.replace(".", "_")
         if flat in seen and seen[flat][0] != name:
@@ -59,14 +63,18 @@ def refuse(name: str, span: Span, words, what: str, faults: Faults) -> None:
 
 
 def check_targets(graph: Graph, faults: Faults) -> None:
-    """Targets are given for losses and metrics only: no output and no state may need one."""
+    """Targets are given for losses and metrics only: no output and no state may need one, be it before a start."""
     from_target: dict[int, int] = {}           # node -> the argument by which a target reaches it
     waiting = [n for n, node in enumerate(graph.nodes) if node.op == "input"
                and any(i.target and i.name == node.attr("name") for i in graph.inputs)]
     from_target.update((n, n) for n in waiting)
+    seen_by: dict[int, list[int]] = {}          # initial value -> who may see it
+    for n, node in enumerate(graph.nodes):
+        for m in (m for read in node.args for m in graph.before(read)):
+            seen_by.setdefault(m, []).append(n)
     while waiting:
         n = waiting.pop()
-        for reader, _ in graph.uses[n]:
+        for reader in [*(reader for reader, _ in graph.uses[n]), *seen_by.get(n, ())]:
             if reader not in from_target:
                 from_target[reader] = n
                 waiting.append(reader)

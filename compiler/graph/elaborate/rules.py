@@ -22,9 +22,9 @@ def types(draft: Draft) -> list[Type] | None:
     return None if any(f is None for f in found) else found
 
 
-def differ(a: Size, b: Size, span: Span, what: str = "the two sides") -> Stop:
+def differ(a: Size, b: Size, span: Span, what: str = "the two sides", hint: str | None = None) -> Stop:
     notes = tuple(Note(s.span, f"{s.value} comes from here") for s in (a, b) if s.span is not None)
-    stop = Stop("E0301", f"{what} differ", span, notes)
+    stop = Stop("E0301", f"{what} differ", span, notes, hint)
     stop.tell = lambda there: f"{what} differ: {a.told(there)} and {b.told(there)}"
     return stop
 
@@ -272,8 +272,8 @@ def declared(draft: Draft) -> Type | None:
 
 
 def labels(draft: Draft) -> Type | None:
-    """An input of labels: a scalar with a number of classes."""
-    return Type((), draft.attrs["sizes"]()[0])
+    """An input of labels, or of lists of labels: a scalar with a number of classes."""
+    return Type((), draft.attrs["sizes"]()[0], lists=draft.attrs["kind"] == "labels")
 
 
 def one_hot(draft: Draft) -> Type | None:

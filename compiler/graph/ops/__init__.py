@@ -4,6 +4,7 @@
 """
 
 from rnnc.graph.ops import (  # noqa: F401  (they fill the table)
+    ctc,
     declared,
     elementwise,
     leaves,
@@ -11,7 +12,8 @@ from rnnc.graph.ops import (  # noqa: F401  (they fill the table)
     random,
     reductions,
     shapes,
+    spans,
 )
-from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, Expr, Op, evaluate, infer, make, pull
+from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, SPAN, Expr, Op, evaluate, infer, make, pull
 
-__all__ = ["ELEMENTWISE", "FOLD", "LEAF", "MIXING", "OPS", "Expr", "Op", "evaluate", "infer", "make", "pull"]
+__all__ = ["ELEMENTWISE", "FOLD", "LEAF", "MIXING", "OPS", "SPAN", "Expr", "Op", "evaluate", "infer", "make", "pull"]

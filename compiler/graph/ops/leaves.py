@@ -1,13 +1,16 @@
 """Where values enter a graph (numbers, tables, parameters, inputs, the frame's place in its sequence, seeds of the
-gradient), and where frames leave it: folds, sums over all frames and streams.
+gradient), and where frames leave it: folds, sums over all frames and streams (over all sequences, of what has one value
+for each).
 
 A leaf's value is found by the interpreter, so the rows have no meaning of their own. Attributes: number(value),
-table(index), param(name), input(name), cotangent(name of an output), state_cotangent(signal: the state signal's path).
+table(index), param(name), input(name), cotangent(name of an output), state_cotangent(signal: the state signal's
+path); input and cotangent also domain = "sequence". Counters: frame_index, since the start, be it before the call; frames_gone and
+frames_left, before and after this frame in the part of its sequence inside the call; span_frames, all of that part.
 """
 
 import numpy as np
 
-from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL
+from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, SEQUENCE
 from rnnc.graph.ops.op import FOLD, LEAF, MIXING, Op, need, need_kinds, row
 
 
@@ -23,11 +26,13 @@ def _leaf(name, domain, attribute=None, fixed=None):
 _leaf("number", CONSTANT, "value", fixed=((), REAL))
 _leaf("table", CONSTANT, "index")
 _leaf("param", CONSTANT, "name")
-_leaf("input", FRAME, "name")
+_leaf("input", None, "name")
 _leaf("frame_index", FRAME, fixed=((), INT))
+_leaf("frames_gone", FRAME, fixed=((), INT))
 _leaf("frames_left", FRAME, fixed=((), INT))
+_leaf("span_frames", SEQUENCE, fixed=((), INT))
 _leaf("weight", FRAME, fixed=((), REAL))
-_leaf("cotangent", FRAME, "name")
+_leaf("cotangent", None, "name")
 _leaf("state_cotangent", FRAME, "signal")
 
 

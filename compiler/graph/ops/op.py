@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rnnc.errors import Broken, Span
-from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Builder, Node, Read, Shape
+from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Builder, Node, Read, Shape, finest
 
-LEAF, ELEMENTWISE, MIXING, FOLD = "leaf", "elementwise", "mixing", "fold"
+LEAF, ELEMENTWISE, MIXING = "leaf", "elementwise", "mixing"
+SPAN, FOLD = "span", "fold"                    # these see all frames of a sequence, of the whole call
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class Op:
     infer     (args, attrs, wanted shape or None) -> (shape, kind); `Broken` if the arguments do not fit. Only
               operators that cannot know their shape from their arguments (leaves, broadcast, reshape, one_hot, place,
               fold_column) look at the wanted one.
-    meaning   (node, *values) -> value, in NumPy. Values have one leading axis (streams, or 1 for a constant; all frames
-              of all streams for a fold). Complex values must do, to first order in the imaginary part.
+    meaning   (node, *values) -> value, in NumPy. Values have one leading axis: streams, or sequences, or 1 for a
+              constant; all rows for a fold, the frames of one sequence for a span (which gives a row for each frame, or
+              one). Complex values must do, to first order in the imaginary part.
     pull      the derivative: for each argument a function (context, upstream adjoint) -> its adjoint, or None where
               there is none; for an operator of any number of arguments one function (context, upstream, position).
-    domain    of a leaf; every other operator's follows from its arguments.
+    domain    of a leaf (None: that of its attribute `domain`, else a frame's) and of a span; every other operator's
+              follows from its arguments.
     """
 
     name: str
@@ -34,7 +37,7 @@ class Op:
     infer: Callable[[Sequence[Node], dict, Shape | None], tuple[Shape, str]]
     meaning: Callable | None = None
     pull: tuple | Callable | None = None
-    domain: str = FRAME
+    domain: str | None = FRAME
 
     def differentiable(self, position: int) -> bool:
         """Whether a change of this argument changes the value at all."""
@@ -71,10 +74,10 @@ def infer(name: str, args: Sequence[Node], attrs: dict, shape: Shape | None = No
     need(op.arity is None or op.arity == len(args), f"{name} takes {op.arity} arguments, not {len(args)}")
     shape, natural = op.infer(args, attrs, shape)
     if op.family == LEAF:
-        return shape, kind or natural, op.domain
+        return shape, kind or natural, op.domain or attrs.get("domain", FRAME)
     if op.family == FOLD:
         return shape, natural, CONSTANT
-    return shape, natural, FRAME if any(a.domain == FRAME for a in args) else CONSTANT
+    return shape, natural, op.domain if op.family == SPAN else finest(a.domain for a in args)
 
 
 def make(builder: Builder, name: str, /, *reads: Read | int, shape: Shape | None = None, kind: str | None = None,
