@@ -1,6 +1,5 @@
 """Values of whole sequences, through every stage: C against the oracle, gradients, threads, starts anywhere."""
 
-import numpy as np
 import pytest
 from compare import compare, continued, same_bits
 

@@ -152,8 +152,8 @@ class Graph:
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """Every node after the arguments that it reads at delay 0 (and after what its reads may see at a start). Ties by
-        number, so that text made from this order is stable. A zero-delay cycle is `Broken` here: elaboration has
+        """Every node after the arguments that it reads at delay 0 (and after what its reads may see at a start). Ties
+        by number, so that text made from this order is stable. A zero-delay cycle is `Broken` here: elaboration has
         refused it."""
         needs = [set() for _ in self.nodes]
         for number, node in enumerate(self.nodes):

@@ -212,9 +212,10 @@ class _Call:
         """A span's value, of all sequences; `values` [T, B, ...] of each argument."""
         node, tables = self.graph[number], [self.found] + [self.errors] * (errors is not None)
         made = []
-        for stream, first, last in self.seq.parts:
-            part = lambda arrays: [a[first:last, stream] for a in arrays]
-            made.append(self._evaluated(number, part(values), None if errors is None else part(errors), first))
+        for place in self.seq.parts:
+            inside = [_part(a, place) for a in values]
+            near = None if errors is None else [_part(a, place) for a in errors]
+            made.append(self._evaluated(number, inside, near, place[1]))
         for which, table in enumerate(tables):
             if node.domain == SEQUENCE:
                 table[number, ALL] = np.concatenate([found[which] for found in made])
@@ -299,6 +300,12 @@ class _Call:
         if seeds is None or t < self.frames - len(seeds):
             return self._zeros(node)
         return np.asarray(seeds)[len(seeds) - self.frames + t]
+
+
+def _part(rows: np.ndarray, place: tuple[int, int, int]) -> np.ndarray:
+    """The frames of one sequence, of [T, B, ...]."""
+    stream, first, last = place
+    return rows[first:last, stream]
 
 
 class Result:

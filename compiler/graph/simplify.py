@@ -255,7 +255,7 @@ def thin_frames(graph: Graph) -> Graph:
         attrs = dict(node.attrs)
         if any(patch.nodes[read.node].domain == FRAME for read in others):
             patch.become(n, node.op, *(inner or read for read, inner in zip(args, thin)), **attrs)
-        elif node.domain == FRAME:
+        elif node.domain == FRAME and node.kind == REAL:
             made = patch.make(node.op, *(inner or read for read, inner in zip(args, thin)), shape=node.shape,
                               span=node.span, **attrs)
             zero = patch.make("mul", patch.make("real", patch.make("frame_index")), patch.make("number", value=0.0))

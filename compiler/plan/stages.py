@@ -196,8 +196,8 @@ class Clusters:
             case "span":
                 return next((i for i in range(after + 1, last + 1) if self.drafts[i].kind == "spans"), None)
             case "fold":
-                alike = last > after and (self.drafts[last].kind, self.drafts[last].per) == ("fold", rows_of(graph, number))
-                return last if alike else None
+                kin = lambda draft: draft.kind == "fold" and draft.per == rows_of(graph, number)
+                return last if last > after and kin(self.drafts[last]) else None
             case "late":
                 return last if last >= after and last >= 0 and self.drafts[last].kind == "once" else None
         if after >= 0 and self.can_join(number, after):

@@ -106,6 +106,9 @@ typedef struct {
     long T, B, R;                             /* frames, streams, rows = frames * streams */
     const int64_t *since;                     /* frames since the start, of each row */
     const int64_t *left;                      /* frames that follow, of each row */
+    long S;                                   /* sequences inside the call, by stream, then start */
+    const rn_span *spans;                     /* their rows */
+    const long *sequence;                     /* the sequence of each row */
     const real *packed, *zeros;
     rn_flag *flags;
     long turn;                                /* frames so far: loops begin where the call before has ended */
@@ -1305,9 +1308,11 @@ RN_INLINE int rn_refuse(const void *state, int frames, int streams)
     return RN_OK;
 }
 
-/* The counters of a call: frames since the start (and, if anything looks ahead, frames that follow). */
-RN_INLINE void rn_counters(rn_call *c, const void *state, const uint8_t *starts, int ahead)
+/* The counters of a call: frames since the start (and, if anything looks ahead, frames that follow; if anything has one
+ * value per sequence, where each of these begins and ends). */
+RN_INLINE void rn_counters(rn_call *c, const void *state, const uint8_t *starts, int ahead, int spans)
 {
+    if (spans) c->S = rn_fill_spans((rn_span *)(uintptr_t)c->spans, (long *)(uintptr_t)c->sequence, starts, c->T, c->B);
     c->turn = rn_state_count(state)[0];
     rn_fill_since((int64_t *)(uintptr_t)c->since, rn_state_count(state), starts, c->T, c->B);
     if (ahead) rn_fill_left((int64_t *)(uintptr_t)c->left, c->since, c->T, c->B);
@@ -1398,7 +1403,7 @@ RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, el
     if (refused) return refused;
     rn_start(c, packed, frames, streams);
     rn_layout_run(c, workspace, c->T, c->B);
-    rn_counters(c, state, in->starts, 0);
+    rn_counters(c, state, in->starts, 0, 0);
     c->x = RN_BORROW(in->x);
     c->old_h = (const real *)rn_state_entry(state, 0, c->B);
     if (out && out->z && 2 == RN_PAD(2)) c->z = out->z;
@@ -1428,7 +1433,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     if (refused) return refused;
     rn_start(c, packed, frames, streams);
     rn_layout_evaluate(c, workspace, c->T, c->B);
-    rn_counters(c, state, in->starts, 0);
+    rn_counters(c, state, in->starts, 0, 0);
     c->x = RN_BORROW(in->x);
     rn_copy_rows(c->y, RN_PAD(2), in->y, 2, c->R, 2);
     for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;
@@ -1455,7 +1460,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     if (refused) return refused;
     rn_start(c, packed, frames, streams);
     rn_layout_backprop(c, workspace, c->T, c->B);
-    rn_counters(c, state, in->starts, 1);
+    rn_counters(c, state, in->starts, 1, 0);
     c->x = RN_BORROW(in->x);
     rn_copy_rows(c->y, RN_PAD(2), in->y, 2, c->R, 2);
     for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;

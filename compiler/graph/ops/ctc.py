@@ -3,8 +3,8 @@ sequence, over all ways to spread it out with blanks and repeats.
 
 ctc(logits, labels) is -log P, one number per sequence; logits have a unit for each label and, last, one for the blank.
 ctc_slope(logits, labels) is its derivative by the logits, per frame: softmax minus the share of the paths that are
-in that unit. A list that no path can spell in so few frames has loss infinity and slope zero. Lists have `labels` [L, U] in
-every frame the same, ended by -1.
+in that unit. A list that no path can spell in so few frames has loss infinity and slope zero. Lists are arrays [L, U],
+the same in every frame, ended by -1.
 """
 
 import numpy as np

@@ -4,8 +4,9 @@ for each).
 
 A leaf's value is found by the interpreter, so the rows have no meaning of their own. Attributes: number(value),
 table(index), param(name), input(name), cotangent(name of an output), state_cotangent(signal: the state signal's
-path); input and cotangent also domain = "sequence". Counters: frame_index, since the start, be it before the call; frames_gone and
-frames_left, before and after this frame in the part of its sequence inside the call; span_frames, all of that part.
+path); input and cotangent also domain = "sequence". Counters: frame_index, since the start, be it before the call;
+frames_gone and frames_left, before and after this frame in the part of its sequence inside the call; span_frames, all
+of that part.
 """
 
 import numpy as np
