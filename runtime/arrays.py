@@ -89,10 +89,10 @@ def lists(value, name: str, classes: int) -> list[np.ndarray]:
         raise InputError(f"{name}: a list of labels for each sequence is wanted, not {got}")
     made = []
     for i, one in enumerate(value):
-        array = np.zeros(0, np.int32) if len(np.shape(one)) == 1 and len(one) == 0 else _array(one, f"{name}[{i}]")
+        array = as_array(one, f"{name}[{i}]")
         if array.ndim != 1:
             raise InputError(f"{name}[{i}]: a list of labels is wanted, not an array of shape {list(array.shape)}")
-        made.append(labels(array, f"{name}[{i}]", classes))
+        made.append(labels(array if array.size else array.astype(np.int32), f"{name}[{i}]", classes))
     return made
 
 
