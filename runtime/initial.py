@@ -36,6 +36,10 @@ def initial(init: tuple, shape: tuple[int, ...], seed: int, path: str) -> np.nda
         case "orthogonal":                     # Saxe et al. 2014
             gain = numbers[0] if numbers else 1.0
             return gain * _orthogonal(random.standard_normal(shape), outputs, inputs).reshape(shape)
+        case "spectral":                       # Jaeger 2001: normal numbers, scaled to a spectral radius
+            family = random.standard_normal(shape).reshape(-1, outputs, inputs)
+            radii = np.abs(np.linalg.eigvals(family)).max(axis=1)
+            return (numbers[0] * family / np.where(radii > 0, radii, 1)[:, None, None]).reshape(shape)
     raise InputError(f"{path}: no way to initialise is called {kind!r}")
 
 

@@ -15,10 +15,14 @@ LIBRARY = {
     "coupled_lstm": "", "projected_lstm": ", 3", "gru": "", "gru_after": "", "mgu": "", "ugrnn": "",
     "fastgrnn": "", "min_lstm": "", "min_gru": "", "sru": "", "highway_rnn": "", "narx": ", 2",
     "leaky_integrator": "", "ctrnn": "",
-    "multiplicative_lstm": "", "linear_recurrence": "",
+    "multiplicative_lstm": "", "linear_recurrence": "", "qrnn": ", 2", "lif": "", "ltc": ", 2", "norm_lstm": "",
+    "legendre_memory": ", 3, 5", "rwkv": "", "slstm": ", 1", "mlstm": ", 1", "delta_net": ", 1", "echo_state": "",
+    "selective_ssm": ", 3, 2",
 }
+AS_WIDE = ("linear_recurrence", "sru", "selective_ssm")         # as many units out as in
 BOUNDED = {"lstm", "peephole_lstm", "coupled_lstm", "gru", "gru_after", "mgu", "ugrnn", "rnn", "narx",
-           "leaky_integrator", "highway_rnn", "multiplicative_lstm"}
+           "leaky_integrator", "highway_rnn", "multiplicative_lstm", "qrnn", "lif", "norm_lstm", "slstm",
+           "legendre_memory", "echo_state"}
 N, IN = 101, 103                               # stand for `n` and `dim(x)` in a cell that must hold for any size
 
 
@@ -212,7 +216,7 @@ class Body(Expressions):
 
     def apply_standard(self, argument: str, dims: int) -> None:
         name = self.chance.choice(sorted(LIBRARY))
-        units = dims if name in ("linear_recurrence", "sru") else self.known_size()
+        units = dims if name in AS_WIDE else self.known_size()
         self.note(f"cell {name}")
         layer = f"{name}({self.size(units)}{LIBRARY[name]})"
         if name == "projected_lstm":

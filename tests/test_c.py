@@ -32,7 +32,8 @@ MATHS_OF_LIBM = {"pow", "sqrt", "fmod", "powf", "sqrtf", "floor", "floorf", "fmo
 def standard_cells() -> dict[str, str]:
     """Applications of every standard cell that takes one vector, by name."""
     sizes = {"conv": "n, 3", "narx": "n, 3", "projected_lstm": "n, 5", "residual": "dense(n)", "layer_norm": "",
-             "rms_norm": "", "fastgrnn": "n", "linear_recurrence": "n"}
+             "rms_norm": "", "fastgrnn": "n", "linear_recurrence": "n", "zoneout": "",
+             "retention": "n, 2", "gated_linear_attention": "n, 2"}
     found = {}
     for path in sorted(Path(str(files("rnnc.grammar") / "cells")).glob("*.rnn")):
         cell, = [item for item in parse(Source(str(path), path.read_text())).items if item.name.id == path.stem]
@@ -55,8 +56,8 @@ def programs() -> dict[str, tuple[str, str, dict]]:
     found = {path.stem: (path.name, path.read_text(), {}) for path in SAMPLES}
     found["training"] = ("training.rnn", (HERE / "programs" / "good" / "training.rnn").read_text(), {})
     cells = list(standard_cells().items())
-    for part in range(3):
-        found[f"cells_{part}"] = ("cells.rnn", cells_program(dict(cells[part::3])), {})
+    for part in range(5):
+        found[f"cells_{part}"] = ("cells.rnn", cells_program(dict(cells[part::5])), {})
     return found
 
 

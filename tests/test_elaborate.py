@@ -113,11 +113,13 @@ def test_initialisers():
         param n : [3] ~ normal(0, 0.5)
         param u : [3] ~ uniform(-k, k)
         param o : [3, 2] ~ orthogonal
+        param s : [2, 3, 3] ~ spectral(1 / k)
         output y = x
     }""")
     assert {p.name: p.init for p in graph.params} == {
         "a": ("value", 0.0), "b": ("value", 4.0), "U": ("glorot",), "W": ("identity", 1.0), "V": ("identity", 0.5),
-        "n": ("normal", 0.0, 0.5), "u": ("uniform", -2.0, 2.0), "o": ("orthogonal",)}
+        "n": ("normal", 0.0, 0.5), "u": ("uniform", -2.0, 2.0), "o": ("orthogonal",),
+        "s": ("spectral", 0.5)}
 
 
 def test_shared_parameters():

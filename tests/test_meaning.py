@@ -288,3 +288,20 @@ def test_repetition():
     np.testing.assert_allclose(out["e"], np.maximum(ago(v, 1), ago(v, 3)))
     np.testing.assert_allclose(out["f"], 2 * v)
     np.testing.assert_allclose(out["g"], v)
+
+
+def test_further_signals_go_to_every_copy():
+    found, x, w = run("""
+        cell step(by)(v, u) { param a : [2] = 1  return tanh(a * v + by * u) }
+        model m { input x : [2]
+                  s = share(3, step(0.5))(s[t-1], x)
+                  d = stack(2, step(0.5))(u = x, v = x)
+                  output s, d }""")
+    v, want = 0.0, []
+    for frame in x["x"]:
+        for _ in range(3):
+            v = np.tanh(w["s.a"] * v + 0.5 * frame)
+        want.append(v)
+    np.testing.assert_allclose(found["s"], want, rtol=1e-12)
+    d = np.tanh(w["d.1.a"] * np.tanh((w["d.0.a"] + 0.5) * x["x"]) + 0.5 * x["x"])
+    np.testing.assert_allclose(found["d"], d, rtol=1e-12)

@@ -19,7 +19,7 @@ from rnnc.graph.simplify import simplify
 SEEDS = range(50)
 DRAWS = 10
 CELL = """
-model m(n = 3) {{
+model m(n = 4) {{
     input x : [n]
     target y : [n]
     h = {cell}(x)
@@ -27,7 +27,9 @@ model m(n = 3) {{
     loss mse(h, y)
 }}
 """
-ARGUMENTS = {"conv": "n, 2", "narx": "n, 2", "projected_lstm": "n, n", "residual": "gru(n)"}
+ARGUMENTS = {"conv": "n, 2", "narx": "n, 2", "projected_lstm": "n, n", "residual": "gru(n)",
+             "clockwork": "n, [1, 3]", "retention": "n, 2", "gated_linear_attention": "n, 2, 3", "delta_net": "n, 2",
+             "selective_ssm": "6, 3, 2", "mlstm": "n, 2", "slstm": "n, 2"}
 LAYERS = ["stack(2, gru(n))", "share(2, lstm(n))", "reversed(lstm(n))"]
 
 
@@ -36,7 +38,7 @@ def cells():
     for file in sorted(files("rnnc.grammar").joinpath("cells").iterdir(), key=lambda f: f.name):
         for name, sizes in re.findall(r"^cell (\w+)\(([^)]*)\)\(x\)", file.read_text(encoding="utf-8"), re.M):
             needed = ", ".join(size.strip() for size in sizes.split(",") if "=" not in size)
-            if name != "embed" and (name in ARGUMENTS or needed in ("", "n")):
+            if name == file.name[:-4] != "embed" and (name in ARGUMENTS or needed in ("", "n")):
                 yield f"{name}({ARGUMENTS.get(name, needed)})"
 
 

@@ -162,6 +162,13 @@ def settled(layer: Layer) -> Layer:
     return layer
 
 
+def cell_of(layer: Layer) -> tree.Cell:
+    """What is applied in the end."""
+    while layer.cell is None:
+        layer = settled(layer).inner
+    return layer.cell
+
+
 def instance_part(owner: Layer | Store, expr: tree.Attribute):
     """`L.Wi`, `L.0.Wi`: parameters of an instance, which exist once it has been applied."""
     wanted = expr.part
@@ -221,11 +228,15 @@ def apply(layer: Layer, given: list, place: Place, store: Store, scope: Scope, e
         case "reversed":
             return apply(layer.inner, given, place, store, scope, expr, -sign, owned)
         case "stack" | "share":
-            parts = []
+            parts, formals = [], cell_of(layer).signals
+            names = (None, formals[0].name.id if formals else None)
+            first = next((j for j, (name, _, _) in enumerate(given) if name in names), 0)
             for i in range(layer.count):
                 below = store if layer.kind == "share" else store.inside(("stack", i), store.place.at(str(i)))
                 parts.append(apply(layer.inner, given, place.at(str(i)), below, scope, expr, sign, owned))
-                given = [(None, Thunk(expr, given[0][1].at, parts[-1].results[0]), expr.span)] if given else []
+                if given:                      # its first result is the next one's first signal; the others go to all
+                    passed = (given[first][0], Thunk(expr, given[first][1].at, parts[-1].results[0]), expr.span)
+                    given = [*given[:first], passed, *given[first + 1:]]
             return Application(layer.word, expr.span, None, parts, parts[-1].results)
     return _apply_cell(layer, given, place, store, scope, expr, sign, owned)
 

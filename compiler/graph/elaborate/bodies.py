@@ -6,7 +6,7 @@ from rnnc.errors import Broken
 from rnnc.front import tree
 from rnnc.graph.elaborate import rules
 from rnnc.graph.elaborate.brackets import shift
-from rnnc.graph.elaborate.drafts import Draft, Ref, Stop
+from rnnc.graph.elaborate.drafts import Draft, NotYet, Ref, Stop, describe
 from rnnc.graph.elaborate.expressions import evaluate, operand, signal, size, static
 from rnnc.graph.elaborate.operators import lift
 from rnnc.graph.elaborate.scope import Application, At, Constant, Parameter, Scope, Signal, near, wrong_name
@@ -117,8 +117,8 @@ def parameter(scope: Scope, statement: tree.Param, ident: tree.Ident, late: list
 
 # Name of an initialiser -> how many numbers it takes, and the default of the last one.
 INITIALISERS = {"glorot": (), "he": (), "lecun": (), "orthogonal": (), "uniform": (None, None),
-                "normal": (None, None), "identity": (1.0,), "value": (None,)}
-MATRICES_ONLY = ("orthogonal", "identity")
+                "normal": (None, None), "identity": (1.0,), "spectral": (None,), "value": (None,)}
+MATRICES_ONLY = ("orthogonal", "identity", "spectral")
 
 
 def initialiser(made: Parameter, statement: tree.Param, at: At) -> None:
@@ -147,7 +147,19 @@ def initialiser(made: Parameter, statement: tree.Param, at: At) -> None:
         raise Stop("E0505", f"uniform({values[0]:g}, {values[1]:g}) has its ends the wrong way round", given.span)
     if given.name == "normal" and values[1] < 0:
         raise Stop("E0505", "the deviation of normal(mean, std) is negative", given.span)
+    if given.name == "spectral" and values[0] < 0:
+        raise Stop("E0505", "the spectral radius is negative", given.span)
+    if given.name == "spectral":
+        _refuse_oblong(made, given.span)
     made.initialiser = (given.name, *values, *wanted[len(values):])
+
+
+def _refuse_oblong(made: Parameter, span) -> None:
+    known = made.draft.known
+    if known is None:
+        raise NotYet(f"the size of {made.name}", span, made.draft)
+    if not known.wrong and known.shape[-1] != known.shape[-2]:
+        raise Stop("E0505", f"only a square matrix has a spectral radius, and {made.name} is {describe(known)}", span)
 
 
 def input_(scope: Scope, statement: tree.Input, ident: tree.Ident, late: list) -> Signal:
