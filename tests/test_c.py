@@ -286,6 +286,15 @@ def test_only_the_header_s_names_are_exported(charlm):
     assert declared == exported
 
 
+def test_the_header_says_what_goes_where(emitted):
+    text = emitted("charlm").header
+    for line in ("const int32_t *x;                         /* [frames][streams], labels 0..127 */",
+                 "const int32_t *y;                         /* [frames][streams], labels 0..127; not for run */",
+                 "float *p;                                 /* [frames][streams][128] */",
+                 " *     h.0.Wi [256, 256]", "#define CHARLM_OFFSET_h_0_Wi ", " *     0: h.0.c, 1 frame", "/* scores: loss"):
+        assert line in text, line
+
+
 def test_the_c_speaks_of_the_program(emitted):
     """Signals keep their names, kernels say which lines they compute, and loops why they run as they do."""
     text = emitted("charlm").c

@@ -103,7 +103,8 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                 functions.append(f)
         programs.append({"name": t.name, "number": {"run": 0, "evaluate": 1, "backprop": 2, "vjp": 3}[t.name],
                          "functions": functions, "layout": t.layout, "steps": t.steps, "needs": t.needs,
-                         "prepare": t.prepare, "finish": t.finish, "work": float(t.work), "unused": unused(t)})
+                         "prepare": t.prepare, "finish": t.finish, "work": float(t.work), "unused": unused(t),
+                         "needed": needed(t, graph)})
     widest = max(t.needs.widest for t in texts)
     return {
         "name": name, "file": name, "upper": name.upper(), "guard": f"RNNC_{name.upper()}_H", "version": model.version,
@@ -111,9 +112,12 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "total": total, "trainable": trainable, "weights_length": max(1, total),
         "params": [{"name": member(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
                     "offset": places[p.name]} for p in sorted(graph.params, key=lambda p: places[p.name])],
-        "inputs": [{"declaration": text} for i in graph.inputs for text in declarations(i, real)],
-        "outputs": [{"declaration": f"{'int32_t' if graph[n].kind == INT else real} *{member(key)}"}
-                    for key, n in graph.outputs.items()],
+        "inputs": [{"declaration": text, "remark": remark(text, about)} for i in graph.inputs
+                   for text, about in declarations(i, real)],
+        "outputs": [{"declaration": out, "remark": remark(out, brackets(graph[n].shape, graph[n].domain))}
+                    for key, n in graph.outputs.items()
+                    for out in [f"{'int32_t' if graph[n].kind == INT else real} *{member(key)}"]],
+        "scores": ["loss", *graph.metrics],
         "input_gradients": [{"declaration": f"{real} *{member(i.name)}"} for i in graph.inputs
                             if i.kind == "real" and not i.target],
         "whole": whole(graph),
@@ -153,17 +157,37 @@ def comment(text: str) -> str:
     return text.replace("*/", "* /")[:90]
 
 
-def declarations(info, real: str) -> list[str]:
+def declarations(info, real: str) -> list[tuple[str, str]]:
+    """An input's fields in the header, and what stands in each."""
     kind, name = {"class": "int32_t", "labels": "int32_t", "flag": "uint8_t"}.get(info.kind, real), member(info.name)
+    when = "; not for run" if info.target else ""
+    labels = f"labels 0..{(info.classes or 1) - 1}"
     if info.kind == "labels":
-        return [f"const {kind} *{name}", f"const int32_t *{name}_lengths"]
-    return [f"const {kind} *{name}"]
+        return [(f"const {kind} *{name}", f"{labels}, one list after another{when}"),
+                (f"const int32_t *{name}_lengths", f"[sequences]{when}")]
+    values = {"class": f", {labels}", "flag": ", 0 or 1"}.get(info.kind, "")
+    return [(f"const {kind} *{name}", brackets(info.shape, info.per) + values + when)]
 
 
 def whole(graph: Graph) -> list[str]:
     """Inputs and outputs with one value per sequence."""
     return [i.name for i in graph.inputs if i.per == SEQUENCE] + [
         name for name, n in graph.outputs.items() if graph[n].domain == SEQUENCE]
+
+
+def remark(line: str, text: str) -> str:
+    """A comment after a field of the header, in the column where all of them stand."""
+    return f"{' ' * max(1, 41 - len(line))}/* {text} */"
+
+
+def brackets(shape, domain: str) -> str:
+    return ("[sequences]" if domain == SEQUENCE else "[frames][streams]") + "".join(f"[{n}]" for n in shape)
+
+
+def needed(text, graph: Graph) -> list[str]:
+    """The inputs that a program reads: their pointers have to be there."""
+    return [f"in->{member(i.name)}" for i in graph.inputs
+            if re.search(rf"\bin->{re.escape(member(i.name))}\b", "\n".join(text.prepare))]
 
 
 def unused(text) -> list[str]:

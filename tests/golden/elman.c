@@ -11,37 +11,54 @@ typedef struct elman_tuning {
 } elman_tuning;
 
 typedef struct elman_inputs {
-    const float *x;
-    const float *y;
-    const uint8_t *starts;
-    const float *weight;
-    int accumulate;
-    const elman_tuning *tuning;
+    const float *x;                           /* [frames][streams][3] */
+    const float *y;                           /* [frames][streams][2]; not for run */
+    const uint8_t *starts;                    /* 1 where a sequence begins; NULL: nowhere */
+    const float *weight;                      /* of each frame in the loss; NULL: 1 */
+    int accumulate;                           /* 1: gradients are added to what is there */
+    const elman_tuning *tuning;        /* NULL: the defaults */
 } elman_inputs;
 
-typedef struct elman_outputs {
-    float *z;
+typedef struct elman_outputs {         /* NULL: not wanted */
+    float *z;                                 /* [frames][streams][2] */
 } elman_outputs;
 
+/* A state is one flat block of so many bytes: memcpy is a snapshot. At state_since stand the frames since each stream's
+ * start, int64_t[streams]; at state_entry(streams, entry) the last frames of a signal, newest last, a row of
+ * state_row(entry) bytes for each frame and stream:
+ *     0: h, 1 frame
+ */
 size_t elman_state_size(int streams);
 size_t elman_state_since(int streams);
 size_t elman_state_entry(int streams, int entry);
 size_t elman_state_row(int entry);
+
+/* Bytes that a call needs to work in: enough for any, or for one kind (0 run and step, 1 evaluate, 2 backprop, 3 vjp). */
 size_t elman_workspace_size(int frames, int streams);
 size_t elman_workspace_size_of(int program, int frames, int streams);
+
+/* Weights as the kernels want them; again after every change of the weights. */
 size_t elman_packed_size(void);
 int elman_pack(const elman_weights *w, void *packed);
+
+/* Fresh: all streams, or one. copy_stream moves stream j of one state to stream i of another. */
 void elman_reset(void *state, int streams);
 void elman_reset_stream(void *state, int streams, int stream);
 void elman_copy_stream(void *to, int to_streams, int i, const void *from, int from_streams, int j);
+
+/* Calls advance the state. threads: 0 is as many as the work is worth, 1 enters no parallel region. */
 int elman_run(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads);
 int elman_step(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int streams, void *workspace, int threads);
+/* scores: loss. */
 int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     int frames, int streams, void *workspace, int threads, float *scores);
+/* The gradient of the loss, frozen weights left out, in the places of the weights; out and loss may be NULL. */
 int elman_backprop(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads, elman_weights *gradient, float *loss);
+/* Optimisers on n numbers, the first 42 of weights and gradient. m, v, velocity, ...: vectors of their own,
+ * zero at first (mean: NULL if not centred). step counts from 1; scale multiplies the gradient: clip(norm2(n, g), most). */
 int elman_sgd(long n, float * theta, const float * g, double rate, double decay, double scale);
 int elman_momentum(long n, float * theta, const float * g, float * velocity, double rate, double momentum, double dampening, double decay, int64_t step, double scale);
 int elman_nesterov(long n, float * theta, const float * g, float * velocity, double rate, double momentum, double decay, double scale);
@@ -51,6 +68,9 @@ int elman_adam(long n, float * theta, const float * g, float * m, float * v, dou
 int elman_adamw(long n, float * theta, const float * g, float * m, float * v, double rate, double beta1, double beta2, double epsilon, double decay, int64_t step, double scale);
 double elman_norm2(long n, const float *g);
 double elman_clip(double norm, double most);
+
+/* Weights to and from a file's bytes; read refuses those of another network, size or number type, write gives the bytes
+ * that are needed. */
 int elman_weights_read(elman_weights *w, const void *blob, size_t bytes);
 size_t elman_weights_write(const elman_weights *w, void *blob, size_t bytes);
 const char *elman_error(int code);
@@ -1282,7 +1302,7 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
 
 /* ------------------------------------------------------------------------------------------------ functions */
 
-enum { RN_OK, RN_NO_FRAMES, RN_OTHER_STATE, RN_BLOB_SIZE, RN_BLOB_KIND, RN_BLOB_GRAPH };
+enum { RN_OK, RN_NO_FRAMES, RN_NO_INPUT, RN_OTHER_STATE, RN_BLOB_SIZE, RN_BLOB_KIND, RN_BLOB_GRAPH };
 
 /* Threads for a call: what is asked for, or as many as its work is worth (one below some 50 microseconds). */
 RN_INLINE int rn_threads(int threads, double work, const elman_tuning *tuning)
@@ -1401,6 +1421,7 @@ RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, el
     rn_call call, *const c = &call;
     const int refused = rn_refuse(state, frames, streams);
     if (refused) return refused;
+    if (!in->x) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
     rn_layout_run(c, workspace, c->T, c->B);
     rn_counters(c, state, in->starts, 0, 0);
@@ -1431,6 +1452,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     rn_call call, *const c = &call;
     const int refused = rn_refuse(state, frames, streams);
     if (refused) return refused;
+    if (!in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
     rn_layout_evaluate(c, workspace, c->T, c->B);
     rn_counters(c, state, in->starts, 0, 0);
@@ -1458,6 +1480,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     rn_call call, *const c = &call;
     const int refused = rn_refuse(state, frames, streams);
     if (refused) return refused;
+    if (!in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
     rn_layout_backprop(c, workspace, c->T, c->B);
     rn_counters(c, state, in->starts, 1, 0);
@@ -1559,6 +1582,7 @@ const char *elman_error(int code)
     switch (code) {
     case RN_OK: return "no error";
     case RN_NO_FRAMES: return "a call needs at least one frame and one stream";
+    case RN_NO_INPUT: return "the pointer to an input is NULL";
     case RN_OTHER_STATE: return "the state was made for another model or another number of streams: call elman_reset";
     case RN_BLOB_SIZE: return "the block of weights has another size than this model's";
     case RN_BLOB_KIND: return "the block is not weights of this version and number type";
