@@ -104,7 +104,8 @@ def forward(graph: Graph) -> Graph:
 def programs(graph: Graph, gradient: str | None, training: bool = False) -> dict[str, Graph]:
     """The forward graph becomes one graph per function of the module, each with only what that function needs.
     `training`: random operators act in run, too."""
-    from rnnc.graph.gradient import gradient as differentiate, vjp
+    from rnnc.graph.gradient import gradient as differentiate
+    from rnnc.graph.gradient import vjp
     from rnnc.graph.scores import scores
     from rnnc.graph.simplify import simplify
     from rnnc.graph.values import at_rest, only_values
@@ -223,7 +224,8 @@ def emit(source: Source, options: Options, sizes: dict | None = None, model: str
 
 @undisturbed
 def emit_graph(graph: Graph, options: Options, source: str = ""):
-    from rnnc.target.module import Model, emit as emit_c
+    from rnnc.target.module import Model
+    from rnnc.target.module import emit as emit_c
     simple = forward(graph)
     hash_ = hash_of(simple)
     if options.probe:                                           # before simplification, which may drop names
@@ -311,7 +313,8 @@ def text_after(source: Source, stage: str, options: Options | None = None, sizes
     if stage == "loops":
         from rnnc.graph.show_loops import show as show_loops
         return show_loops(joint)
-    from rnnc.plan.show import show as show_schedule, show_memory
+    from rnnc.plan.show import show as show_schedule
+    from rnnc.plan.show import show_memory
     texts = []
     for name, program in made.items():
         planned = planned_and_checked(program, name)

@@ -291,7 +291,8 @@ def test_the_header_says_what_goes_where(emitted):
     for line in ("const int32_t *x;                         /* [frames][streams], labels 0..127 */",
                  "const int32_t *y;                         /* [frames][streams], labels 0..127; not for run */",
                  "float *p;                                 /* [frames][streams][128] */",
-                 " *     h.0.Wi [256, 256]", "#define CHARLM_OFFSET_h_0_Wi ", " *     0: h.0.c, 1 frame", "/* scores: loss"):
+                 " *     h.0.Wi [256, 256]", "#define CHARLM_OFFSET_h_0_Wi ", " *     0: h.0.c, 1 frame",
+                 "/* scores: loss"):
         assert line in text, line
 
 

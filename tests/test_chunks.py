@@ -3,6 +3,7 @@ gradients and states."""
 
 import pytest
 from compare import compare, continued
+
 from rnnc import pipeline
 from rnnc.errors import Source
 from rnnc.plan import waves

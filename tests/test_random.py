@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 from compare import call, compare, continued, cut_equals_whole, same_bits
 from random_programs import draw
+
 from rnnc import pipeline
 from rnnc.errors import Source
 from rnnc.graph.values import at_rest

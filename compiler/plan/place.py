@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from rnnc.graph.nodes import CONSTANT, INT, Graph
 from rnnc.graph.ops import OPS
-from rnnc.plan.roles import Roles
 from rnnc.plan.reads import behind
+from rnnc.plan.roles import Roles
 from rnnc.plan.schedule import Buffer, Fold, Map, Once, Schedule, Spans, Stage, Sweep
 
 LANES = 16                                     # widest vector a target has, in numbers: what padding is judged by

@@ -10,8 +10,12 @@ chunks and waits are the fields a cleverer planner fills.
 """
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rnnc.graph.nodes import FRAME, Graph, Read
+
+if TYPE_CHECKING:                              # roles.py reads this file
+    from rnnc.plan.roles import Roles
 
 # ------------------------------------------------------------------------------------------------ products
 

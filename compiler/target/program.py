@@ -37,7 +37,7 @@ class Program:
         """`entries`: the signals of the model's state, in its order."""
         self.made, self.graph, self.role, self.pool, self.entries = made, made.graph, made.role, pool, entries
         self.names = names(made.graph)
-        for n, buffer in made.buffers.items():
+        for n in made.buffers:
             if self.graph[n].kind == INT:
                 self.names[n] += "_i"
         self.access = Access(made, self.names, pool)
@@ -262,7 +262,7 @@ class Program:
                     text.layout.append(f"{to}_from = rn_give(&at, (R + 1) * sizeof(int64_t));")
                     text.prepare.append(f"rn_fill_lists({to}_from, {source}_lengths, c->S);")
             elif node.op == "weight":
-                text.layout.append(f"c->ones = rn_give(&at, R * sizeof(real));")
+                text.layout.append("c->ones = rn_give(&at, R * sizeof(real));")
                 text.fields["ones"] = "real *"
                 text.prepare += ["for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;",
                                  f"{to} = in->weight ? RN_BORROW(in->weight) : c->ones;"]
@@ -284,7 +284,7 @@ class Program:
 
     def states(self) -> None:
         """The state before the call, and the state after it."""
-        text, graph, made = self.text, self.graph, self.made
+        text, graph = self.text, self.graph
         for n in graph.state:
             kind = "int32_t" if graph[n].kind == INT else "real"
             entry = f"rn_state_entry(state, {self.entry(n)}, c->B)"
@@ -296,7 +296,7 @@ class Program:
                 f"    {kind} *const to = ({kind} *)rn_state_entry(state, {self.entry(n)}, c->B) + j * c->B * {step};",
                 f"    const long t = c->T - {depth} + j;",
                 f"    if (t < 0) memmove(to, to + c->T * c->B * {step}, sizeof({kind}) * c->B * {step});",
-                f"    else for (long b = 0; b < c->B; b++)",
+                "    else for (long b = 0; b < c->B; b++)",
                 f"        memcpy(to + b * {step}, {self.access.at(n, '(t * c->B + b)')}, sizeof({kind}) * {take});",
                 "}"]
         if text.name == "vjp":                                  # which leaves the state where it is

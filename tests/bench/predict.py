@@ -12,13 +12,12 @@ import time
 import numpy as np
 
 import rnnc
+from bench.peers.rnnc_peer import PROGRAMS
 from rnnc import pipeline
 from rnnc.cli.explain import jobs
 from rnnc.errors import Source
 from rnnc.plan.cost import cost
 from rnnc.target.measure import machine as this_machine
-
-from bench.peers.rnnc_peer import PROGRAMS
 
 # program, inputs, units, layers, frames, streams
 SHAPES = (
