@@ -7,14 +7,20 @@ import math
 import numpy as np
 
 from rnnc.errors import InputError
+from rnnc.runtime.sparse import places
 
 
-def initial(init: tuple, shape: tuple[int, ...], seed: int, path: str) -> np.ndarray:
-    """The value of one parameter, float64. Matrices are [outputs, inputs]; further axes in front make a family."""
+def initial(init: tuple, shape: tuple[int, ...], seed: int, path: str, entry: dict | None = None) -> np.ndarray:
+    """The value of one parameter, float64. Matrices are [outputs, inputs]; further axes in front make a family.
+    `entry`: of the manifest, where a sparse matrix tells its places; inputs and outputs are then those that are
+    stored, in the mean."""
     kind, *numbers = init
     random = generator(seed, path)
     inputs = shape[-1] if shape else 1
     outputs = shape[-2] if len(shape) > 1 else inputs
+    sparse = entry is not None and entry.get("pattern") is not None
+    if sparse:
+        outputs = outputs * inputs / entry["whole"][1]
     match kind:
         case "value":
             return np.full(shape, float(numbers[0]) if numbers else 0.0)
@@ -37,7 +43,12 @@ def initial(init: tuple, shape: tuple[int, ...], seed: int, path: str) -> np.nda
             gain = numbers[0] if numbers else 1.0
             return gain * _orthogonal(random.standard_normal(shape), outputs, inputs).reshape(shape)
         case "spectral":                       # Jaeger 2001: normal numbers, scaled to a spectral radius
-            family = random.standard_normal(shape).reshape(-1, outputs, inputs)
+            draws = random.standard_normal(shape)
+            if sparse:
+                whole = np.zeros(entry["whole"])
+                whole[places(entry)] = draws
+                return draws * (numbers[0] / (np.abs(np.linalg.eigvals(whole)).max() or 1))
+            family = draws.reshape(-1, outputs, inputs)
             radii = np.abs(np.linalg.eigvals(family)).max(axis=1)
             return (numbers[0] * family / np.where(radii > 0, radii, 1)[:, None, None]).reshape(shape)
     raise InputError(f"{path}: no way to initialise is called {kind!r}")

@@ -8,6 +8,7 @@ import numpy as np
 from rnnc.errors import InputError
 from rnnc.runtime.arrays import size, zeros
 from rnnc.runtime.initial import initial
+from rnnc.runtime.sparse import Sparse, stored
 from rnnc.runtime.wanted import mapping
 from rnnc.runtime.words import unknown
 
@@ -26,7 +27,7 @@ class Weights:
         self.version = 0
         self.lock = threading.Lock()           # one training call at a time: they share the gradient
         for name, p in self.params.items():
-            self.piece(self.theta, name)[...] = initial(tuple(p["init"]), tuple(p["shape"]), seed, name)
+            self.piece(self.theta, name)[...] = initial(tuple(p["init"]), tuple(p["shape"]), seed, name, p)
 
     def piece(self, vector: np.ndarray, name: str) -> np.ndarray:
         """One parameter's part of a flat vector, in its shape."""
@@ -34,7 +35,11 @@ class Weights:
         if p is None:
             raise unknown("parameter", name, self.params)
         shape = tuple(p["shape"])
-        return vector[p["offset"]:p["offset"] + size(shape)].reshape(shape)
+        found = vector[p["offset"]:p["offset"] + size(shape)].reshape(shape)
+        if p.get("pattern") is not None:
+            found = found.view(Sparse)
+            found._entry = p
+        return found
 
     def touch(self) -> None:
         self.version += 1
@@ -45,7 +50,11 @@ class Weights:
 
     def fitting(self, name: str, value) -> np.ndarray:
         """`value` as it would be stored under `name`, or a refusal."""
-        return self.like(self.piece(self.theta, name), value, f"parameters[{name!r}]")
+        what = f"parameters[{name!r}]"
+        piece = self.piece(self.theta, name)
+        if isinstance(piece, Sparse):
+            value = stored(piece._entry, np.asarray(value), what)
+        return self.like(piece, value, what)
 
     def assign(self, vector: np.ndarray, value, what: str) -> None:
         """A whole flat vector at once, copied; also what `net.theta *= 2` ends with."""
@@ -103,7 +112,8 @@ class Parameters(MutableMapping):
         return isinstance(name, str) and name in self._weights.params
 
     def __repr__(self) -> str:
-        rows = [f"  {name}: {list(p['shape'])}{'' if p['trainable'] else ' frozen'}"
+        whole = lambda p: f" of {p['whole']}" if p.get("pattern") is not None else ""
+        rows = [f"  {name}: {list(p['shape'])}{whole(p)}{'' if p['trainable'] else ' frozen'}"
                 for name, p in self._weights.params.items()]
         return "\n".join(["parameters", *rows])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnc.errors import InputError
+from rnnc.runtime.sparse import Sparse, same_pattern
 from rnnc.runtime.wanted import mapping
 from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed, unknown
@@ -46,7 +47,12 @@ def save(net, path) -> None:
         raise InputError(f"{path} is a folder; the name of a file is wanted")
     metadata = {"format": "rnnc", "version": net.manifest.get("version", ""), "model": net.name,
                 "graph": net.manifest.get("program_hash", "")}
-    write_whole(path, encode({n: np.ascontiguousarray(a) for n, a in net.parameters.items()}, metadata))
+    found = {}
+    for name, array in net.parameters.items():
+        found[name] = np.ascontiguousarray(array, dtype=array.dtype)
+        if isinstance(array, Sparse):
+            found[f"{name}.pattern"] = array.pattern
+    write_whole(path, encode({name: np.asarray(array) for name, array in found.items()}, metadata))
 
 
 def load(net, path, strict: bool, rename: dict | None) -> None:
@@ -55,9 +61,14 @@ def load(net, path, strict: bool, rename: dict | None) -> None:
     for target in rename.values():
         if target not in net.parameters:
             raise unknown("parameter", target, net.parameters)
-    found = {}
-    for name, array in read(path)[0].items():
+    found, arrays = {}, read(path)[0]
+    for name, array in arrays.items():
         target = rename.get(name, name)
+        if name.endswith(".pattern") and name[:-8] in arrays:
+            owner = net.parameters.get(rename.get(name[:-8], name[:-8]))
+            if isinstance(owner, Sparse):
+                same_pattern(owner._entry, array, f"{path}, {name[:-8]}")
+                continue
         if target in found:
             raise InputError(f"{path}: two arrays would be loaded as {target!r}")
         found[target] = array

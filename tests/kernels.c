@@ -232,3 +232,52 @@ void dropout(real *x, long n, uint64_t k, uint32_t site, uint32_t threshold, dou
 void noise(real *x, long n, uint64_t k, uint32_t site) {
     for (long i = 0; i < n; i += RN_VL) rn_store_part(x + i, rn_noise(rn_load_part(x + i, n - i), k, i, site), n - i);
 }
+
+/* ---- sparse matrices: columns [row of blocks][K], stored numbers v [n][K] ---- */
+#define MOST 4096
+static int32_t sparse_columns[MOST], sparse_begin[MOST], sparse_blocks[MOST], sparse_places[MOST];
+static real sparse_packed[MOST * RN_BLOCK];
+
+static long take_columns(const int64_t *columns, long n, long K) {
+    const long count = (n + RN_BLOCK - 1) / RN_BLOCK * K;
+    for (long i = 0; i < count; i++) sparse_columns[i] = (int32_t)columns[i];
+    return count;
+}
+/* y [rows][n] = x [rows][m] times the transposed matrix; rows <= 12. */
+void sparse(real *y, const real *v, const int64_t *columns, long n, long m, long K, const real *x, long rows) {
+    const real *row[12];
+    RN_ALIGNED real acc[12 * RN_VL];
+    take_columns(columns, n, K);
+    rn_pack(sparse_packed, v, K, 1, n, K, 0, 1, 1);
+    for (long j = 0; j < rows; j++) row[j] = x + j * m;
+    for (long p = 0; p * RN_VL < n; p++) {
+        rn_sparse(sparse_packed + p * K * RN_VL, sparse_columns + p * RN_VL / RN_BLOCK * K, K, row, (int)rows, acc, 0);
+        for (long j = 0; j < rows; j++) rn_store_part(y + j * n + p * RN_VL, rn_load(acc + j * RN_VL), n - p * RN_VL);
+    }
+}
+/* z [rows][m] = d [rows][n] times the matrix. */
+void sparse_turned(real *z, const real *v, const int64_t *columns, long n, long m, long K, const real *d, long rows) {
+    const real *row[12];
+    RN_ALIGNED real acc[12 * RN_VL];
+    const long count = take_columns(columns, n, K);
+    long at = 0;
+    for (long c = 0; c < m; c++) {
+        sparse_begin[c] = (int32_t)at;
+        for (long i = 0; i < count; i++)
+            if (sparse_columns[i] == c) sparse_blocks[at] = (int32_t)(i / K), sparse_places[at++] = (int32_t)(i % K);
+    }
+    sparse_begin[m] = (int32_t)at;
+    rn_pack_turned(sparse_packed, v, K, 1, n, sparse_blocks, sparse_places, count);
+    for (long j = 0; j < rows; j++) row[j] = d + j * n;
+    for (long p = 0; p * RN_VL < m; p++) {
+        rn_sparse_turned(sparse_packed, sparse_begin, sparse_blocks, p * RN_VL, m, n, row, (int)rows, acc, 0);
+        for (long j = 0; j < rows; j++) rn_store_part(z + j * m + p * RN_VL, rn_load(acc + j * RN_VL), m - p * RN_VL);
+    }
+}
+void fold_sparse(real *to, long n, long m, long K, const int64_t *columns, const real *d, const real *x, long rows,
+                 int accumulate) {
+    const real *a_rows[12], *x_rows[12];
+    take_columns(columns, n, K);
+    for (long j = 0; j < rows; j++) a_rows[j] = d + j * n, x_rows[j] = x + j * m;
+    rn_fold_sparse(to, n, K, sparse_columns, a_rows, x_rows, rows, 0, (n + RN_BLOCK - 1) / RN_BLOCK, accumulate);
+}

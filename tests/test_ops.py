@@ -15,6 +15,7 @@ from rnnc.graph.gradient import vjp
 from rnnc.graph.nodes import REAL
 from rnnc.graph.ops import OPS
 from rnnc.graph.ops.declared import SURROGATES
+from rnnc.graph.ops.sparse import Pattern
 from rnnc.graph.simplify import simplify
 from rnnc.graph.values import only_values
 
@@ -26,6 +27,7 @@ class Per(tuple):
     """The shape of a value per sequence."""
 
 
+PATTERN = Pattern("W", 20, 5, 2)
 POSITIVE = {"log", "sqrt", "pow", "quantize"}
 CASES = {                                      # operator -> arguments, attributes (and wanted shape)
     **{name: [((V,), {})] for name in ["neg", "exp", "log", "sqrt", "abs", "sign", "floor", "sin", "cos", "erf",
@@ -40,6 +42,9 @@ CASES = {                                      # operator -> arguments, attribut
     "quantize": [((V, V, S), {}), ((M, S, S), {}), ((S, S, S), {})],
     "dropout": [((V, KEY), {"p": 0.4, "site": "a"}), ((M, KEY), {"p": 0.1, "site": "b"})],
     "noise": [((V, KEY), {"site": "a"}), ((S, KEY), {"site": "b", "shape": (2, 3)}), ((S, KEY), {"site": "c"})],
+    "scatter": [(((20, 2),), {"pattern": PATTERN})],
+    "gather": [(((20, 5),), {"pattern": PATTERN})],
+    "fold_sparse": [(((20,), (5,)), {"pattern": PATTERN})],
     "real": [((LABEL,), {})],
     "matmul": [((M, V), {}), (((3, 2), V), {"ta": True}), ((M, (3, 4)), {}), (((3, 2), (3, 4)), {"ta": True}),
                ((M, (4, 3)), {"tb": True}), (((3, 2), (4, 3)), {"ta": True, "tb": True})],

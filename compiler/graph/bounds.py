@@ -23,7 +23,7 @@ from rnnc.graph.ops.reductions import lined_up, put_back
 
 STEP = 1e-30                                   # of the complex step: its error is STEP^2, so nothing
 MOVES = {"transpose", "reshape", "concat", "slice", "pad", "broadcast", "column", "take", "place", "span_last",
-         "span_first"}
+         "span_first", "scatter", "gather"}
 CONDITIONS = {"and", "or", "not"}
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne", "minimum", "maximum"}
 TURNS = {"abs", "relu", "sign", "sqrt", "spike"}   # at zero
@@ -58,7 +58,8 @@ def _through_derivative(node, values, bounds):
 
 def _product(node, values, bounds, result, eps):
     a, b = (np.abs(real_part(v)) for v in values)
-    length = {"matmul": a.shape[1 if node.attr("ta") else 2] if a.ndim == 3 else 1, "fold_outer": len(a)}
+    length = {"matmul": a.shape[1 if node.attr("ta") else 2] if a.ndim == 3 else 1, "fold_outer": len(a),
+              "fold_sparse": len(a)}
     terms = eps * (1 + np.sqrt(length[node.op])) if node.op in length else eps
     return (evaluate(node, [a, bounds[1]]) + evaluate(node, [bounds[0], b]) + terms * evaluate(node, [a, b]))
 
@@ -152,9 +153,9 @@ def _ctc_slope(node, values, bounds, result, eps):
 
 
 _RULES = {"quantize": _quantize, "spike": _exact, "noise": _noise,
-          "matmul": _product, "outer": _product, "fold_outer": _product, "sum": _sum, "fold_sum": _sum,
-          "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax, "logsoftmax": _softmax,
-          "logsumexp": _logsumexp, "span_sum": _sum, "span_max": _span_max,
+          "matmul": _product, "outer": _product, "fold_outer": _product, "fold_sparse": _product, "sum": _sum,
+          "fold_sum": _sum, "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax,
+          "logsoftmax": _softmax, "logsumexp": _logsumexp, "span_sum": _sum, "span_max": _span_max,
           "span_logsumexp": _span_logsumexp, "permute": _permuted, "ctc": _ctc, "ctc_slope": _ctc_slope}
 
 

@@ -73,12 +73,14 @@ class InputInfo:
 
 @dataclass(frozen=True)
 class ParamInfo:
-    """A parameter by its path. `init`: (name, *numbers), e.g. ("glorot",), ("value", 1.0), ("uniform", -0.1, 0.1)."""
+    """A parameter by its path. `init`: (name, *numbers), e.g. ("glorot",), ("value", 1.0), ("uniform", -0.1, 0.1).
+    `pattern`: of a sparse one (ops/sparse.py), whose `shape` is that of the numbers stored."""
 
     name: str
     shape: Shape
     trainable: bool = True
     init: tuple = ("value", 0.0)
+    pattern: object = None
     span: Span | None = field(default=None, compare=False)
 
 

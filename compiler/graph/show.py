@@ -23,7 +23,8 @@ def show(graph: Graph, spans: bool = True) -> str:
         lines.append(f"{'target' if i.target else 'input'} {i.name} : {what}{often}")
     for p in graph.params:
         init = f"= {p.init[1]:g}" if p.init[0] == "value" else "~ " + call(p.init[0], map(str, p.init[1:]))
-        lines.append(f"{'param' if p.trainable else 'frozen'} {p.name} : {sizes(p.shape)} {init}")
+        sparse = f" sparse({p.pattern})" if p.pattern is not None else ""
+        lines.append(f"{'param' if p.trainable else 'frozen'} {p.name} : {sizes(p.shape)} {init}{sparse}")
     text = _Text(graph)
     lines += [text.line(n, spans) for n in graph.order if not text.inline(n)]
     name = lambda n: text.read(Read(n))

@@ -14,6 +14,7 @@ from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Graph, Read
 from rnnc.graph.ops import ELEMENTWISE, OPS, evaluate
 from rnnc.graph.patch import Patch, tidy
+from rnnc.graph.patterns import gather_early, scatter_late
 from rnnc.graph.split import join_pads, move_slices, slice_products, split_products, turn_products
 
 ROUNDS = 50                                    # far more than any program has needed
@@ -320,4 +321,5 @@ REWRITES = [                                   # cheap and shrinking ones first
     slice_products, move_slices,               # slices towards the parameters
     split_products,                            # products of concatenations, so that what can leave a loop does
     join_pads,                                 # the adjoints of slices, put together again
+    gather_early, scatter_late,                # of sparse matrices only what is stored
 ]

@@ -47,7 +47,7 @@ def slice_products(graph: Graph) -> Graph:
     patch = Patch(graph)
     for p in range(len(graph)):
         node = graph[p]
-        if node.op not in ("matmul", "outer") or not _only_sliced(patch, p):
+        if node.op not in ("matmul", "outer") or not _only_sliced(patch, p) or _sparse(patch, p):
             continue
         for n, _ in graph.uses[p]:
             cut = graph[n]
@@ -64,6 +64,11 @@ def slice_products(graph: Graph) -> Graph:
                 b = _cut(patch, b, 0 if tb else 1, low, high)
             _become_product(patch, n, a, b, ta, tb)
     return patch.finish()
+
+
+def _sparse(patch: Patch, n: int) -> bool:
+    """A product with a sparse matrix: parts of that would be no sparse matrices any more."""
+    return patch.at(patch.arg(n)).op == "scatter"
 
 
 def _only_sliced(patch: Patch, n: int) -> bool:
@@ -144,7 +149,7 @@ def split_products(graph: Graph) -> Graph:
     patch = Patch(graph)
     for n in range(len(graph)):
         node = patch.nodes[n]
-        if node.op != "matmul" or len(patch.nodes[patch.arg(n, 1).node].shape) != 1:
+        if node.op != "matmul" or len(patch.nodes[patch.arg(n, 1).node].shape) != 1 or _sparse(patch, n):
             continue
         w, ta = patch.arg(n, 0), bool(node.attr("ta"))
         vector = patch.at(patch.arg(n, 1))

@@ -106,17 +106,21 @@ class Kernels:
         panels = self.panels(gates)
         widest = max((len(p.gates) for p in panels), default=1)
         blocks = -(-width // LANES)
-        spread = max(1, min(VECTORS // widest, blocks // 4)) if panels else 1
+        spread = max(1, min(VECTORS // widest, blocks // 4)) if panels and not any(p.pattern for p in panels) else 1
         stores = tuple(n for n in nodes if self.stored(n, nodes, True))
         return UnitKernel(self.number(), width, gates, panels, spread, body, stores, placed[nodes[0]] in self.ordered)
 
     def panels(self, gates) -> tuple[Panel, ...]:
         """Products with a common operand side by side, in groups of at most four."""
         by_operand: dict[Read, list[tuple[int, object]]] = {}
+        made: list[Panel] = []
         for position, gate in enumerate(gates):
             for term in gate.terms:
-                by_operand.setdefault(term.operand, []).append((position, term))
-        made: list[Panel] = []
+                if term.pattern is not None:   # has places of its own
+                    made.append(Panel(term.operand, term.inner, (position,), ((term.matrix, term.transposed),),
+                                      term.pattern))
+                else:
+                    by_operand.setdefault(term.operand, []).append((position, term))
         for operand, pairs in by_operand.items():
             while pairs:                                        # a gate may use one operand twice: next round
                 now, later, seen = [], [], set()

@@ -277,7 +277,12 @@ class Costs:
         sizes = [graph[r.node].size for r in node.args]
         done.values = float(sum(sizes) * rows * self.number)
         near = self.machine.rate(min(rows, chunk) * sum(sizes) * self.number, self.used())
-        if node.op == "fold_outer":
+        if node.op == "fold_sparse":           # one column at a time, of as many as are stored
+            part = 1 / min(self.threads, node.attr("pattern").blocks)
+            done.products = 2.0 * node.size * rows
+            done.arithmetic = done.products * part / self.machine.tile(1, 8) * self.slow
+            done.elementwise = (sizes[0] + sizes[1]) * part * rows * self.number / near
+        elif node.op == "fold_outer":
             pieces = ceil(sizes[0] / (self.lanes * 4))
             part = ceil(pieces / self.threads) / pieces
             done.products = 2.0 * sizes[0] * sizes[1] * rows

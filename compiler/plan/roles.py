@@ -53,7 +53,11 @@ def gate_terms(graph: Graph, number: int, same_loop, roots: frozenset[int]) -> t
             matrix, operand = node.args
             shape = graph[matrix.node].shape
             transposed = bool(node.attr("ta", False))
-            terms.append(Term(matrix.node, transposed, operand, shape[0] if transposed else shape[1]))
+            pattern = graph[matrix.node].attr("pattern") if graph[matrix.node].op == "scatter" else None
+            inner = shape[0] if transposed else shape[1]
+            if pattern is not None:            # in the mean
+                inner = max(1, round(inner * pattern.kept / pattern.columns))
+            terms.append(Term(matrix.node, transposed, operand, inner, pattern))
         elif node.op == "add" and node.shape == graph[number].shape and all(read.delay == 0 for read in node.args):
             stack += [(read.node, False) for read in reversed(node.args)]
         else:

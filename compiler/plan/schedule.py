@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rnnc.graph.nodes import FRAME, Graph, Read
+from rnnc.graph.ops.sparse import Pattern
 
 if TYPE_CHECKING:                              # roles.py reads this file
     from rnnc.plan.roles import Roles
@@ -27,6 +28,7 @@ class Term:
     transposed: bool
     operand: Read
     inner: int                                 # how many numbers are summed
+    pattern: Pattern | None = None             # of a sparse matrix: only what it stores is multiplied
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Panel:
     inner: int
     gates: tuple[int, ...]                     # positions in UnitKernel.gates
     matrices: tuple[tuple[int, bool], ...]     # (constant node, transposed), one per gate
+    pattern: Pattern | None = None             # of a sparse matrix, which has a panel of its own
 
 
 # ------------------------------------------------------------------------------------------------ kernels

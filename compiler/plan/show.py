@@ -30,6 +30,8 @@ def matrix(graph: Graph, n: int) -> str:
     node = graph[n]
     if node.op == "param":
         return str(node.attr("name"))
+    if node.op == "scatter":
+        return f"sparse {matrix(graph, node.args[0].node)}"
     if node.op in ("slice", "transpose", "reshape"):
         return f"{node.op} of {matrix(graph, node.args[0].node)}"
     return label(graph, n)

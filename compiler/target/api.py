@@ -111,6 +111,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flag_line(model),
         "total": total, "trainable": trainable, "weights_length": max(1, total),
         "params": [{"name": member(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
+                    "whole": p.pattern and [p.pattern.rows, p.pattern.columns],
                     "offset": places[p.name]} for p in sorted(graph.params, key=lambda p: places[p.name])],
         "inputs": [{"declaration": text, "remark": remark(text, about)} for i in graph.inputs
                    for text, about in declarations(i, real)],
@@ -124,7 +125,9 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "has_evaluate": "evaluate" in made, "has_backprop": "backprop" in made, "has_vjp": "vjp" in made,
         "programs": programs, "step": straight(next(t for t in texts if t.name == "run")),
         "entries": entries, "last_entry": start, "tables": pack["tables"], "pack": pack["text"],
-        "integers": ", ".join(map(str, pool.integers)), "widest": widest,
+        "integers": ", ".join(map(str, pool.integers)),
+        "indices": [{"name": key, "length": len(numbers), "lines": lines_of(numbers)}
+                    for key, numbers in pool.indices.items()], "widest": widest,
         "fields": [f"{kind}{key}" for key, kind in fields.items()],
         "states": [{"name": graph[n].name, "depth": k,
                     "row": "sizeof(int32_t)" if graph[n].kind == INT else f"{stride(graph, n)} * sizeof(real)"}
@@ -132,6 +135,11 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "hash": "0x" + model.hash, "abi": 1, "counting": model.counting,
         "random": model.random, "summary": summary(model), "optimisers": "", "optimiser_declarations": "",
     } | optimisers(name, real, "backprop" in made or "vjp" in made)
+
+
+def lines_of(numbers, most: int = 20) -> list[str]:
+    """Many integers as lines of C."""
+    return [", ".join(map(str, numbers[i:i + most])) + "," for i in range(0, len(numbers), most)]
 
 
 def straight(run) -> dict:
@@ -233,6 +241,12 @@ def optimisers(name: str, real: str, wanted: bool) -> dict:
             "optimisers": "\n".join(definitions) + ("\n" if definitions else "")}
 
 
+def sparsity(param) -> dict:
+    """Where a sparse parameter's numbers stand, for the Python side."""
+    pattern = param.pattern
+    return {} if pattern is None else {"whole": [pattern.rows, pattern.columns], "pattern": pattern.table.tolist()}
+
+
 def manifest(model, texts, places: dict[str, int]) -> dict:
     graph: Graph = model.forward
     return {
@@ -242,7 +256,7 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
         "outputs": [{"name": key, "field": member(key), "shape": list(graph[n].shape), "kind": graph[n].kind,
                      "per": SEQUENCE if graph[n].domain == SEQUENCE else FRAME} for key, n in graph.outputs.items()],
         "params": [{"name": p.name, "shape": list(p.shape), "trainable": p.trainable, "offset": places[p.name],
-                    "init": list(p.init)} for p in sorted(graph.params, key=lambda p: places[p.name])],
+                    "init": list(p.init), **sparsity(p)} for p in sorted(graph.params, key=lambda p: places[p.name])],
         "trainable": sum(size(p.shape) for p in graph.params if p.trainable),
         "total": sum(size(p.shape) for p in graph.params),
         "scores": ["loss", *graph.metrics] if graph.losses or graph.metrics else [],

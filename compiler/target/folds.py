@@ -38,6 +38,22 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
                 "    }",
                 f"    rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, scratch, first > begin || !({first}));",
                 "}"]
+    elif node.op == "fold_sparse":
+        pattern = node.attr("pattern")
+        rows, kept = pattern.stored
+        body = [f"real *const to = {to};", "const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];", "long b0, b1;",
+                f"rn_share({pattern.blocks}, thread, team->threads, &b0, &b1);",
+                f"RN_COUNT_PRODUCT({{stage}}, RN_MIN({rows}, b1 * RN_BLOCK) - b0 * RN_BLOCK, {kept}, end - begin);",
+                "for (long first = begin; first < end; first += RN_FOLD_MOST) {",
+                "    const long rows = RN_MIN(RN_FOLD_MOST, end - first);",
+                "    for (long i = 0; i < rows; i++) {",
+                "        const long r = first + i;",
+                f"        a_rows[i] = {access.row(reads[0])};",
+                f"        x_rows[i] = {access.row(reads[1])};",
+                "    }",
+                f"    rn_fold_sparse(to, {rows}, {kept}, {access.pool.columns(pattern)}, a_rows, x_rows, rows, b0, b1,",
+                f"                   first > begin || !({first}));",
+                "}"]
     elif node.op == "fold_column":
         rows, columns = node.shape
         body = ["long m0, m1;", f"real *const to = {to}, *const table = {to}_table;",
@@ -74,7 +90,7 @@ def describe(access: Access, n: int) -> str:
     delays = ["" if not r.delay else f"[t{-r.delay:+d}]" for r in graph[n].args]
     what = [name + delay for name, delay in zip(names, delays)]
     match graph[n].op:
-        case "fold_outer":
+        case "fold_outer" | "fold_sparse":
             return f"the sum over all {access.per}s of {what[0]} times {what[1]} transposed"
         case "fold_column":
             return f"the sum over all {access.per}s of {what[0]} at the column {what[1]}"

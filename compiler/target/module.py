@@ -18,7 +18,7 @@ from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 
 FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "rows.h",
-         "spans.h", "ctc.h", "random.h", "optimisers.h")
+         "spans.h", "ctc.h", "random.h", "sparse.h", "optimisers.h")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def emit(model: Model, programs: list[Schedule]) -> Emitted:
     pack = packing(pool)
     view = api.view(model, texts, pool, pack, places)
     fixed = [{"name": f"runtime/{name}", "text": (files("rnnc.runtime") / name).read_text()} for name in FIXED
-             if name != "random.h" or model.random]
+             if {"random.h": model.random, "sparse.h": bool(pool.indices)}.get(name, True)]
     declarations = render("declarations.h.j2", m=view)
     view.update(fixed=fixed, types=declarations)
     view["api"] = render("api.c.j2", m=view)

@@ -7,9 +7,12 @@ share it, because it is known by what it says, not by its number.
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from rnnc.errors import Broken
 from rnnc.graph.nodes import Builder, Graph, Node, Read
 from rnnc.graph.ops import OPS
+from rnnc.graph.ops.sparse import Pattern
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Pool:
         self.panels: dict[object, str] = {}
         self.packing: list[str] = []                           # C statements that fill panels and lookups
         self.integers: list[int] = []
+        self.indices: dict[str, np.ndarray] = {}               # tables of indices by name: where sparse matrices stand
+        self.patterns: dict[Pattern, int] = {}
         self._known: dict[int, tuple[Graph, dict[int, int]]] = {}
 
     # -------------------------------------------------------------------------------------------- nodes
@@ -162,6 +167,39 @@ class Pool:
             self.packing += lines
             self.panels[key] = name
         return self.panels[key]
+
+    def columns(self, pattern: Pattern) -> str:
+        """The table of the columns that a pattern keeps, [rows of blocks][kept]."""
+        name = f"COLUMNS_{self.patterns.setdefault(pattern, len(self.patterns))}"
+        self.indices.setdefault(name, pattern.table.ravel())
+        return name
+
+    def sparse(self, graph: Graph, matrix: int, transposed: bool, pattern: Pattern) -> tuple[str, str]:
+        """The entry of a packed sparse matrix, and the tables that its kernel reads beside it, as C arguments."""
+        stored = self[self.node(graph, matrix)].args[0].node
+        columns, title = self.columns(pattern), self._title(stored)
+        tables = columns
+        if transposed:                                          # blocks in the order of their columns
+            at = self.patterns[pattern]
+            row, place = np.divmod(np.argsort(pattern.table, axis=None, kind="stable"), pattern.kept)
+            begin = np.searchsorted(np.sort(pattern.table, axis=None), np.arange(pattern.columns + 1))
+            self.indices |= {f"BEGIN_{at}": begin, f"BLOCKS_{at}": row, f"PLACES_{at}": place}
+            tables = f"BEGIN_{at}, BLOCKS_{at}"
+        key = (stored, transposed, pattern)
+        if key not in self.panels:
+            name, view, (rows, kept) = f"PANEL_{len(self.panels)}", self.view(stored), pattern.stored
+            count = pattern.blocks * kept
+            if transposed:
+                size = f"{count} * RN_BLOCK"
+                line = (f"rn_pack_turned(packed + {name}, {view.base}, {view.row}, {view.column}, {rows}, "
+                        f"BLOCKS_{at}, PLACES_{at}, {count});")
+            else:
+                size = f"RN_PANELS({rows}, 1) * {kept} * RN_VL"
+                line = f"rn_pack(packed + {name}, {view.base}, {view.row}, {view.column}, {rows}, {kept}, 0, 1, 1);"
+            self.entries.append(Entry(name, size, f"{title}{chr(39) * transposed}, {pattern}"))
+            self.packing.append(line)
+            self.panels[key] = name
+        return self.panels[key], tables
 
     def integer_row(self, value: int) -> str:
         """The address of a constant integer."""

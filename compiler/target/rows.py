@@ -317,6 +317,11 @@ class RowWriter:
                 full = (1,) * (3 - len(node.shape)) + tuple(node.shape)
                 steps = [0 if d == 1 else prod(dims[i + 1:]) for i, d in enumerate(dims)]
                 return f"rn_broadcast({to}, {at[0]}, {', '.join(map(str, (*full, *steps)))});"
+            case "scatter" | "gather":
+                pattern = node.attr("pattern")
+                function = "rn_scatter" if node.op == "scatter" else "rn_stored"
+                return (f"{function}({to}, {at[0]}, {self.access.pool.columns(pattern)}, {pattern.rows}, "
+                        f"{pattern.columns}, {pattern.kept});")
             case "one_hot":
                 return f"rn_one_hot({to}, {node.size}, {self.integer(reads[0])});"
             case "take":

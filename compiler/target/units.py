@@ -78,11 +78,25 @@ class UnitWriter:
             if panel.operand not in self.operands:
                 rows = f"x_{len(self.operands)}"
                 self.operands[panel.operand] = RowPointer(rows, "real", self.access.row(panel.operand))
+            if panel.pattern is not None:
+                call = self.sparse(panel)
+                made.append(PanelView("", "", panel.inner, vectors, self.operands[panel.operand].name,
+                                      buffers[panel.gates], add, call))
+                continue
             at = self.access.pool.panel(self.graph, width, panel.inner, spread, panel.matrices)
             made.append(PanelView(f"c->packed + {at}", f"{panel.inner} * {vectors} * RN_VL", panel.inner, vectors,
                                   self.operands[panel.operand].name, buffers[panel.gates], add))
         self.buffers = buffers
         return made, tuple(sizes)
+
+    def sparse(self, panel) -> str:
+        """The call of a sparse product for the units of panel p, up to its rows."""
+        (matrix, transposed), = panel.matrices
+        at, tables = self.access.pool.sparse(self.graph, matrix, transposed, panel.pattern)
+        rows, kept = panel.pattern.stored
+        if transposed:
+            return f"rn_sparse_turned(c->packed + {at}, {tables}, p * RN_VL, {self.width}, {rows}"
+        return f"rn_sparse(c->packed + {at} + p * ({kept} * RN_VL), {tables} + p * RN_VL / RN_BLOCK * {kept}, {kept}"
 
     def products(self, panels) -> tuple[tuple[int, int], ...]:
         """What the counting build logs: panels that add into one buffer are one product, of a longer inner index."""

@@ -14,6 +14,7 @@ class PanelView:
     rows: str                                  # the array of row pointers
     sums: str
     add: int                                   # 1: add to what `sums` holds
+    sparse: str = ""                           # the call of a sparse product, up to its rows
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ def parameter(scope: Scope, statement: tree.Param, ident: tree.Ident, late: list
     work.parameters.append(made)
     late.append(lambda: work.engine.add(draft))
     late.append(lambda: work.attempt(lambda: initialiser(made, statement, at), scope=scope))
+    if statement.sparse is not None:
+        late.append(lambda: work.attempt(lambda: sparsity(made, statement, at), scope=scope))
 
 
 # Name of an initialiser -> how many numbers it takes, and the default of the last one.
@@ -152,6 +154,20 @@ def initialiser(made: Parameter, statement: tree.Param, at: At) -> None:
     if given.name == "spectral":
         _refuse_oblong(made, given.span)
     made.initialiser = (given.name, *values, *wanted[len(values):])
+
+
+def sparsity(made: Parameter, statement: tree.Param, at: At) -> None:
+    """Check and compute `sparse(0.9)`."""
+    span = statement.sparse.span
+    share = static(statement.sparse, at)
+    if not isinstance(share, (int, float)) or not 0 <= share < 1:
+        said = f"{share:g}" if isinstance(share, (int, float)) else "this"
+        raise Stop("E0505", f"sparse takes the share of entries that are zero, from 0 to below 1, not {said}", span)
+    if made.rank != 2:
+        raise Stop("E0505", f"only a matrix is sparse, and {made.name} is none", span)
+    if statement.initialiser is not None and statement.initialiser.name in ("orthogonal", "identity"):
+        raise Stop("E0505", f"a sparse matrix cannot start as {statement.initialiser.name}", span)
+    made.share = float(share)
 
 
 def _refuse_oblong(made: Parameter, span) -> None:

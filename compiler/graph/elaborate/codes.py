@@ -33,7 +33,7 @@ CODES = {
     "E0502": "a constant that is none",
     "E0503": "a value that does not exist, such as a division by zero",
     "E0504": "a size divided with a remainder",
-    "E0505": "an initialiser that is unknown or does not fit",
+    "E0505": "an initialiser that is unknown, or with `sparse` does not fit",
     "E0506": "a repetition or reduction of nothing",
     "E0507": "a new order of frames that is none",
     "E0601": "a file without a model, or with several and no choice",
@@ -44,5 +44,4 @@ CODES = {
     "E0606": "an `init` of what has none, or given twice",
     "E0607": "a parameter in a function",
     "E0608": "a state that depends on a target",
-    "E0690": "a part of the language that this version does not compile yet",
 }

@@ -9,7 +9,7 @@ from rnnc.errors import Faults, Note, Span
 from rnnc.graph.elaborate import lower, sequences
 from rnnc.graph.elaborate.drafts import Draft, Ref, Stop, describe
 from rnnc.graph.elaborate.places import Place
-from rnnc.graph.elaborate.scope import Signal
+from rnnc.graph.elaborate.scope import Parameter, Signal
 from rnnc.graph.elaborate.work import Work
 from rnnc.graph.loops import components
 from rnnc.graph.nodes import (
@@ -27,6 +27,7 @@ from rnnc.graph.nodes import (
     finest,
 )
 from rnnc.graph.ops import LEAF, OPS, SPAN
+from rnnc.graph.ops.sparse import Pattern, pattern_of
 
 LEAVES = {"param", "input", "number", "array", "frame_index", "row_key", "signal"}
 # Whole numbers stay whole in these; in everything else they become reals.
@@ -304,11 +305,19 @@ class Emitter:
             kind, classes = s.draft.attrs["kind"], s.draft.type.classes
             inputs.append(InputInfo(s.name, self.shape(s.draft), kind, classes.value if classes else None,
                                     s.draft.attrs["target"], s.draft.attrs["per"], s.span))
-        params = [ParamInfo(p.place.path(), self.shape(p.draft), p.trainable, p.initialiser, p.span)
-                  for p in work.parameters]
+        params = [self.param(p) for p in work.parameters]
         return self.builder.finish(
             inputs=tuple(inputs), params=tuple(params), initials=dict(sorted(initials.items())), outputs=outputs,
             losses=losses, metrics=metrics, state=dict(sorted(state.items())))
+
+    def pattern(self, made: Parameter) -> Pattern | None:
+        """Where a sparse parameter's numbers stand."""
+        return pattern_of(made.place.path(), *self.shape(made.draft), made.share) if made.share else None
+
+    def param(self, made: Parameter) -> ParamInfo:
+        pattern = self.pattern(made)
+        shape = self.shape(made.draft) if pattern is None else pattern.stored
+        return ParamInfo(made.place.path(), shape, made.trainable, made.initialiser, pattern, made.span)
 
     def root(self, ref: Ref, kind: str | None = None) -> int:
         """The node of an output, a loss or a metric: a read with a delay gets a node of its own."""

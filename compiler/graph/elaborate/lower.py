@@ -48,7 +48,12 @@ def array(e: Emitter, d: Draft) -> Node:
 
 
 def param(e: Emitter, d: Draft) -> Node:
-    return e.node("param", (), e.shape(d), REAL, d.span, name=d.attrs["parameter"].place.path())
+    made = d.attrs["parameter"]
+    path, pattern = made.place.path(), e.pattern(made)
+    if pattern is None:
+        return e.node("param", (), e.shape(d), REAL, d.span, name=path)
+    stored = e.add("param", (), pattern.stored, REAL, d.span, name=path)
+    return e.node("scatter", (stored,), e.shape(d), REAL, d.span, pattern=pattern)
 
 
 def input_(e: Emitter, d: Draft) -> Node:

@@ -81,9 +81,8 @@ class Body:
                 self.all(statement.kind.dims)
             case tree.Param():
                 self.all(statement.dims)
-                if statement.sparse is not None:
-                    self.faults.add("E0690", "sparse parameters are not supported yet", statement.sparse.span)
                 self.all(statement.initialiser.arguments if statement.initialiser else ())
+                self.all([statement.sparse])
             case tree.Const():
                 self.formula(statement)
             case tree.Init():

@@ -88,6 +88,7 @@ class Parameter:
     trainable: bool
     rank: int
     initialiser: tuple | None = None
+    share: float = 0.0                         # of the entries that are zero for good
 
 
 @dataclass(eq=False)

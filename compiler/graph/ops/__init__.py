@@ -12,6 +12,7 @@ from rnnc.graph.ops import (  # noqa: F401  (they fill the table)
     random,
     reductions,
     shapes,
+    sparse,
     spans,
 )
 from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, SPAN, Expr, Op, evaluate, infer, make, pull

@@ -1,0 +1,206 @@
+"""Sparse parameters: which entries are stored, that the rest is neither stored nor multiplied, and how they look from
+outside. That C and oracle agree on any program is test_random.py's business."""
+
+import numpy as np
+import pytest
+from compare import compare, same_bits
+from fixed_c import loaded
+from programs_in_text import graph_of
+from test_counts import B, Counted, T
+
+import rnnc
+from rnnc import pipeline
+from rnnc.errors import InputError, Source
+from rnnc.graph import oracle
+from rnnc.graph.gradient import gradient
+from rnnc.graph.ops.sparse import BLOCK, pattern_of
+from rnnc.graph.simplify import simplify
+from rnnc.plan.schedule import Fold, Map, Sweep
+
+LSTM = """
+cell thin(n, share)(x) {
+    param Wi, Wf, Wg, Wo : [n, dim(x)]
+    param Ui, Uf, Ug, Uo : [n, n] sparse(share)
+    i = sigmoid(Wi @ x + Ui @ h[t-1])
+    f = sigmoid(Wf @ x + Uf @ h[t-1])
+    g = tanh(Wg @ x + Ug @ h[t-1])
+    o = sigmoid(Wo @ x + Uo @ h[t-1])
+    c = f * c[t-1] + i * g
+    h = o * tanh(c)
+    return h
+}
+model lstm(n = 40) {
+    input x : [6]
+    target y : [n]
+    h = thin(n, 0.8)(x)
+    output h
+    loss mse(h, y)
+}
+"""
+
+
+def test_a_pattern_follows_from_path_sizes_and_share():
+    one = pattern_of("h.U", 40, 30, 0.8)
+    assert (one.kept, one.blocks, one.stored) == (6, 3, (40, 6))
+    assert one == pattern_of("h.U", 40, 30, 0.8) and np.array_equal(one.table, pattern_of("h.U", 40, 30, 0.8).table)
+    assert not np.array_equal(one.table, pattern_of("h.V", 40, 30, 0.8).table)
+    for row in one.table:
+        assert (np.diff(row) > 0).all() and row.min() >= 0 and row.max() < 30
+    assert pattern_of("W", 3, 5, 0.99).kept == 1 and pattern_of("W", 3, 5, 0.5).kept == 3
+    counts = np.bincount(pattern_of("W", 16 * 2000, 20, 0.5).table.ravel(), minlength=20)       # no column is preferred
+    assert abs(counts / 1000 - 1).max() < 0.1
+
+
+def test_patterns_stay_what_they_are():
+    """Files of parameters depend on it."""
+    assert pattern_of("h.U", 32, 20, 0.75).table.tolist() == FIXED
+
+
+FIXED = [[0, 3, 7, 12, 14], [1, 2, 3, 5, 17]]
+
+
+def test_it_means_the_matrix_with_zeros():
+    graph = graph_of("""model m { input x : [30]   input l : class(30)
+        param W : [20, 30] sparse(0.7)   param V : [20, 30] ~ he sparse(0.5)
+        output a = W @ x, b = transpose(W) @ (V @ x), c = sum(W^2) * mean(x), d = (W + 2 * V)[3:5] @ x, e = W @ l,
+               f = quantize(W, 3, 0.5) @ x, g = W[18, :] + x }""")
+    chance = np.random.default_rng(0)
+    x, label = chance.normal(size=(4, 2, 30)), chance.integers(0, 30, (4, 2))
+    values = {p.name: chance.normal(size=p.shape) for p in graph.params}
+    assert {p.name: p.shape for p in graph.params} == {"W": (20, 9), "V": (20, 15)}
+    out = oracle.run(graph, {"x": x, "l": label}, values).outputs
+    whole = {}
+    for p in graph.params:
+        whole[p.name] = np.zeros((20, 30))
+        for r in range(20):
+            whole[p.name][r, p.pattern.table[r // BLOCK]] = values[p.name][r]
+    W, V = whole["W"], whole["V"]
+    steps = np.sign(W) * np.minimum(np.floor(np.abs(W) / 0.5 + 0.5), 3) * 0.5
+    want = {"a": x @ W.T, "b": x @ V.T @ W, "c": (W ** 2).sum() * x.mean(-1), "d": x @ (W + 2 * V)[3:5].T,
+            "e": W.T[label], "f": x @ steps.T, "g": W[18] + x}
+    for name, value in want.items():
+        np.testing.assert_allclose(out[name], value, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_gradients_are_made_at_the_stored_places_alone():
+    graph = simplify(gradient(simplify(graph_of("""model m { input x : [30]   target y : [20]
+        param W : [20, 30] sparse(0.7)
+        loss mse(quantize(W, 4, 0.1) @ x + 0.5 * W @ x[t-1], y)   loss 0.01 * sum(W^2) }"""))))
+    folds = [node for node in graph.nodes if node.op.startswith("fold")]
+    assert {node.op for node in folds} == {"fold_sparse", "fold_sum"}
+    assert all(node.op == "scatter" or node.size <= 20 * 9 for node in graph.nodes if node.domain == "constant")
+    assert not any(node.op == "gather" for node in graph.nodes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [40, 16, 5])
+def test_c_agrees_with_the_oracle(dtype, n, monkeypatch):
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+    outcome = compare(pipeline.elaborated(Source("lstm.rnn", LSTM), None, {"n": n}), dtype, n, frames=9, streams=14)
+    assert outcome["ratio"] is not None
+    same_bits(outcome["net"], outcome["data"])
+
+
+def test_only_what_is_stored_is_multiplied():
+    """A step of the loop multiplies 4 x 40 x 8 numbers a row, forwards and backwards; so do the gradient's sums."""
+    log = Counted(LSTM).log("backprop", 2)
+    volume = lambda stages: sum(piece.volume for piece in log.of(*stages))
+    forward, backward = log.kind(Sweep)
+    stored = T * B * 4 * 40 * 8
+    assert volume([forward]) == volume([backward]) == stored
+    assert volume(log.kind(Fold)) == stored + T * B * 4 * 40 * 6
+    assert volume(log.kind(Map)) == T * B * 4 * 40 * 6
+
+
+@pytest.mark.parametrize("build", [("gcc", "native", False), ("gcc", "native", True), ("gcc", "x86-64-v3", False),
+                                   ("gcc", "x86-64-v2", True)], ids=lambda b: f"{b[1]}-{b[2]}")
+@pytest.mark.parametrize("n,m,share", [(40, 33, 0.7), (16, 20, 0.9), (21, 50, 0.5), (5, 3, 0.3)])
+def test_kernels(build, n, m, share):
+    """Products with the matrix, with its transpose, and sums of outer products, for any number of rows."""
+    k, chance, pattern = loaded(*build), np.random.default_rng(n), pattern_of("W", n, m, share)
+    v = k.array(chance.normal(size=pattern.stored))
+    W = np.zeros((n, m))
+    W[pattern.places] = v
+    columns = pattern.table.astype(np.int64)
+    for rows in (1, 2, 3, 5, 7, 12):
+        x, d = k.array(chance.normal(size=(rows, m))), k.array(chance.normal(size=(rows, n)))
+        y, z = k.array(np.zeros((rows, n))), k.array(np.zeros((rows, m)))
+        k.sparse(y, v, columns, n, m, pattern.kept, x, rows)
+        k.close(y, x @ W.T, 4, atol=1e-4 if k.type.itemsize == 4 else 1e-12)
+        k.sparse_turned(z, v, columns, n, m, pattern.kept, d, rows)
+        k.close(z, d @ W, 4, atol=1e-4 if k.type.itemsize == 4 else 1e-12)
+        g = k.array(np.ones(pattern.stored))
+        k.fold_sparse(g, n, m, pattern.kept, columns, d, x, rows, 1)
+        k.close(g, 1 + (d.T.astype(float) @ x)[pattern.places], 4, atol=1e-4 if k.type.itemsize == 4 else 1e-12)
+
+
+# ----------------------------------------------------------------------------------------------------- from outside
+
+@pytest.fixture(scope="module")
+def net():
+    return rnnc.compile(LSTM, seed=3)
+
+
+def test_values_and_pattern(net):
+    U = net.parameters["h.Ui"]
+    assert U.shape == U.values.shape == (40, 8) and U.pattern.shape == (3, 8) and U.dense().shape == (40, 40)
+    assert np.count_nonzero(U.dense()) == 40 * 8 and not U.flags.writeable
+    assert np.array_equal(U.dense()[17, U.pattern[1]], U.values[17])
+    with pytest.raises(ValueError):
+        U.pattern[0] = 0
+    with pytest.raises(InputError, match="part of a sparse parameter"):
+        _ = U[:3].pattern
+    assert net.theta.size == 4 * 40 * 6 + 4 * 40 * 8
+    assert U.std() == pytest.approx(np.sqrt(6 / (8 + 8) / 3), rel=0.1)      # glorot's, by the numbers in a row
+    assert "h.Ui: [40, 8] of [40, 40]" in repr(net.parameters)
+
+
+def test_assignment(net):
+    old = np.array(net.parameters["h.Uf"])
+    net.parameters["h.Uf"] = 2 * old
+    assert np.array_equal(net.parameters["h.Uf"], 2 * old)
+    whole = net.parameters["h.Uf"].dense()
+    net.parameters["h.Uf"] = whole / 2
+    assert np.array_equal(net.parameters["h.Uf"], old)
+    with pytest.raises(InputError, match=r"h\.Uf.*1280 entries that are not zero stand where"):
+        net.parameters["h.Uf"] = np.ones((40, 40))
+    with pytest.raises(InputError, match=r"got shape \[3, 3\]"):
+        net.parameters["h.Uf"] = np.ones((3, 3))
+
+
+def test_files(net, tmp_path):
+    from safetensors.numpy import load_file, save_file
+    path = tmp_path / "thin.safetensors"
+    net.save(path)
+    arrays = load_file(path)
+    assert arrays["h.Ug"].shape == (40, 8) and np.array_equal(arrays["h.Ug.pattern"], net.parameters["h.Ug"].pattern)
+    other = rnnc.compile(LSTM, seed=4)
+    other.load(path)
+    assert np.array_equal(other.theta, net.theta)
+    dense = {name: net.parameters[name].dense() if ".U" in name else a for name, a in arrays.items()
+             if not name.endswith("pattern")}
+    save_file(dense, path)                     # as another framework would have it
+    other.load(path)
+    assert np.array_equal(other.theta, net.theta)
+    arrays["h.Ug.pattern"] = arrays["h.Ug.pattern"][::-1].copy()
+    save_file(arrays, path)
+    with pytest.raises(InputError, match=r"h\.Ug: the sparse matrix stored there has its numbers in other places"):
+        other.load(path)
+
+
+def test_spectral_radius_of_a_sparse_matrix():
+    found = rnnc.compile("model m { input x : [30]\n param U : [30, 30] ~ spectral(0.8) sparse(0.6)\n"
+                         " h = tanh(x + U @ h[t-1])  output h }", dtype="float64").parameters["U"].dense()
+    assert np.abs(np.linalg.eigvals(found)).max() == pytest.approx(0.8)
+
+
+def test_training(net):
+    chance = np.random.default_rng(0)
+    x, y = chance.normal(size=(10, 4, 6)), np.tanh(chance.normal(size=(10, 4, 40)))
+    opt, losses = rnnc.Adam(net, 0.02), []
+    for _ in range(150):
+        losses.append(net.backprop(x=x, y=y))
+        opt.step()
+    assert losses[-1] < 0.5 * losses[0]
+    assert np.count_nonzero(net.parameters["h.Ui"].dense()) == 40 * 8
+    assert net.gradients["h.Ui"].dense().shape == (40, 40)
