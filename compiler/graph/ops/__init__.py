@@ -12,8 +12,8 @@ from rnnc.graph.ops import (  # noqa: F401  (they fill the table)
     random,
     reductions,
     shapes,
-    sparse,
     spans,
+    sparse,
 )
 from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, SPAN, Expr, Op, evaluate, infer, make, pull
 
