@@ -14,6 +14,8 @@ from random_programs import draw
 
 from rnnc import pipeline
 from rnnc.errors import Source
+from rnnc.graph.blocks import block
+from rnnc.graph.loops import loops
 from rnnc.graph.values import at_rest
 from rnnc.plan import waves
 
@@ -52,4 +54,21 @@ def test_program(seed, monkeypatch):
         cut_equals_whole(net, graph, data, dtype, data.frames // 2 or 1, call(at_rest(graph), data, dtype))
     continued(net, graph, dtype, seed)
     SEEN.update(program.features)
-    SEEN.update([dtype, "starts" if data.starts is not None else "no starts", f"{outcome['attempts']} attempts"])
+    SEEN.update([dtype, f"{outcome['attempts']} attempts", *sizes_of_blocks(graph), *places_of_starts(data.starts)])
+
+
+def sizes_of_blocks(graph) -> list[str]:
+    """Of every loop, how many frames of it go at once."""
+    simple = pipeline.forward(graph)
+    frames = [block(simple, loop).frames for loop in loops(simple)]
+    return [f"loop, D = {'any' if n is None else n}" for n in frames]
+
+
+def places_of_starts(starts) -> list[str]:
+    """Where in a call its sequences begin."""
+    if starts is None:
+        return ["no starts"]
+    first, last, row = starts[0].any(), starts[-1].any(), (starts[1:] & starts[:-1]).any()
+    inside = len(starts) > 2 and starts[1:-1].any()
+    found = {"at the first frame": first, "inside": inside, "at the last frame": last, "on frames in a row": row}
+    return ["starts", *(f"starts {place}" for place, there in found.items() if there)]
