@@ -41,18 +41,24 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
 
 
 def save(net, path) -> None:
-    from safetensors.numpy import save as encode
     path = as_path("path", path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; the name of a file is wanted")
-    metadata = {"format": "rnnc", "version": net.manifest.get("version", ""), "model": net.name,
-                "graph": net.manifest.get("program_hash", "")}
     found = {}
     for name, array in net.parameters.items():
-        found[name] = np.ascontiguousarray(array, dtype=array.dtype)
+        found[name] = array
         if isinstance(array, Sparse):
             found[f"{name}.pattern"] = array.pattern
-    write_whole(path, encode({name: np.asarray(array) for name, array in found.items()}, metadata))
+    write_whole(path, encoded(found, net.name, net.manifest.get("program_hash", "")))
+
+
+def encoded(arrays: dict[str, np.ndarray], model: str, graph: str) -> bytes:
+    """Parameters of a model by path, with the hash of its graph."""
+    from safetensors.numpy import save as encode
+
+    import rnnc
+    plain = {name: np.asarray(np.ascontiguousarray(array, dtype=array.dtype)) for name, array in arrays.items()}
+    return encode(plain, {"format": "rnnc", "version": rnnc.__version__, "model": model, "graph": graph})
 
 
 def load(net, path, strict: bool, rename: dict | None) -> None:

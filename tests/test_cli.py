@@ -79,7 +79,8 @@ def test_an_unknown_file_is_answered_with_near_ones(tmp_path):
     ("new", ""), ("new", "int"), ("new", "model"), ("train", "charlm", "--plot", "curve.txt"),
     ("generate", "nowhere", "--temperature", "nan"), ("generate", "nowhere", "--temperature", "-1"),
     ("graph", "charlm", "-o", "x.gif"),
-    ("explain", "charlm", "--streams", "0"), ("bench", "charlm", "--threads", "1,x"), ("import", "model.onnx"), (),
+    ("explain", "charlm", "--streams", "0"), ("bench", "charlm", "--threads", "1,x"),
+    ("import", "model.onnx"), ("import", "none.pt", "charlm", "-o", "x"), (),
 ], ids=" ".join)
 def test_wrong_use(line, tmp_path):
     done = rnnc(*line, cwd=tmp_path, code=2)

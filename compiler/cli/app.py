@@ -8,7 +8,7 @@ import os
 import sys
 
 import rnnc
-from rnnc.cli import build, evaluate, explain, generate, later, program, stream, train
+from rnnc.cli import bring, build, evaluate, explain, generate, program, stream, train
 from rnnc.cli.console import Refusal, Usage, apologise, complain, say
 from rnnc.errors import CompileError, InputError, RnncError, ToolchainError
 
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
                "Results go to stdout, messages to stderr.")
     top.add_argument("--version", action="version", version=f"rnnc {rnnc.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for group in (program, build, train, evaluate, stream, generate, explain, later):
+    for group in (program, build, train, evaluate, stream, generate, explain, bring):
         group.add(commands)
     return top
 
@@ -32,7 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; no exception leaves it, whatever happened."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        later.refuse(arguments)
         options = parser().parse_args(arguments)
         code = options.run(options)
         sys.stdout.flush()
