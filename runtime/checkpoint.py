@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.storage import read, write_whole
+from rnnc.runtime.storage import plain, read, write_whole
 from rnnc.runtime.wanted import path as as_path
 
 FORMAT = "1"
@@ -34,7 +34,7 @@ class Checkpoint:
     def write(self, folder: str | os.PathLike) -> Path:
         from safetensors.numpy import save as encode
         groups = {"parameter": self.parameters, "optimiser": self.optimiser, "state": self.state or {}}
-        arrays = {f"{group}/{name}": np.ascontiguousarray(a) for group, found in groups.items()
+        arrays = {f"{group}/{name}": plain(a) for group, found in groups.items()
                   for name, a in found.items()}
         metadata = {"format": "rnnc checkpoint", "checkpoint": FORMAT, "record": json.dumps(self.record)}
         path = Path(folder) / FILE

@@ -57,8 +57,14 @@ def encoded(arrays: dict[str, np.ndarray], model: str, graph: str) -> bytes:
     from safetensors.numpy import save as encode
 
     import rnnc
-    plain = {name: np.asarray(np.ascontiguousarray(array, dtype=array.dtype)) for name, array in arrays.items()}
-    return encode(plain, {"format": "rnnc", "version": rnnc.__version__, "model": model, "graph": graph})
+    return encode({name: plain(array) for name, array in arrays.items()},
+                  {"format": "rnnc", "version": rnnc.__version__, "model": model, "graph": graph})
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """As safetensors takes it: contiguous, of no special kind, and still of rank 0 where it was (which
+    np.ascontiguousarray would make 1)."""
+    return np.array(array, order="C", subok=False)
 
 
 def load(net, path, strict: bool, rename: dict | None) -> None:

@@ -155,6 +155,20 @@ def test_files_and_the_graph(net, tmp_path):
     assert (other.theta == net.theta).all() and net.graph is not None
 
 
+def test_single_numbers_go_to_files_and_back(tmp_path):
+    program = "model m {\n input x\n target y\n param a = 1\n h = a * x + 0.5 * h[t-1]\n output h\n loss mse(h, y) }"
+    net, other = rnnc.compile(program), rnnc.compile(program)
+    net.parameters["a"] = 2.5
+    net.save(tmp_path / "m.safetensors")
+    other.load(tmp_path / "m.safetensors")
+    assert other.parameters["a"].shape == () and other.parameters["a"] == 2.5
+    data = rnnc.data.arrays({"x": np.ones(40), "y": np.zeros(40)}, frames=8)
+    rnnc.fit(net, data, rnnc.Adam(net), epochs=1, checkpoint=tmp_path)
+    rnnc.fit(net, data, rnnc.Adam(net), epochs=2, checkpoint=tmp_path)
+    rnnc.fit(other, data, rnnc.Adam(other), epochs=2, checkpoint=tmp_path)
+    assert other.parameters["a"] == net.parameters["a"] != 2.5
+
+
 def test_a_built_module_loads_without_its_text(net):
     again = rnnc.load(net.module.path)
     again.parameters = net.parameters
