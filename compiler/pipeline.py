@@ -249,10 +249,17 @@ def planned_and_checked(program: Graph, name: str):
 
 
 def probes(graph: Graph) -> tuple[dict, ...]:
-    """The signals that may be asked for by name, in order; `targets`: whether one depends on a target."""
+    """The signals that may be asked for by name, in order; `targets`: whether one depends on a target; `after`: how
+    many readings of whole sequences come before it."""
+    from rnnc.graph.ops import OPS, SPAN
     tainted, lists = on_targets(graph), {i.name for i in graph.inputs if i.kind == "labels"}
+    after = [0] * len(graph)
+    for _ in range(2):                                          # twice: a loop is seen whole the second time
+        for n in graph.order:
+            read = [m for read in graph[n].args for m in (read.node, *graph.before(read))]
+            after[n] = max((after[m] for m in read), default=0) + (OPS[graph[n].op].family == SPAN)
     return tuple({"name": node.name, "line": str(node.span) if node.span else None, "shape": list(node.shape),
-                  "targets": n in tainted}
+                  "targets": n in tainted, "after": after[n]}
                  for n, node in enumerate(graph.nodes) if node.name is not None and node.domain != CONSTANT
                  and not (node.op == "input" and node.attr("name") in lists))
 

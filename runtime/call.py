@@ -44,6 +44,7 @@ class Call:
     weight: np.ndarray | None = None
     keep: list = field(default_factory=list)
     sequences: int = 0
+    lists: dict[str, list] = field(default_factory=dict)       # of labels, as they came; `arrays` holds the rest
 
     def shape(self, signal: Signal) -> tuple[int, ...]:
         """What an output of this call looks like."""
@@ -189,15 +190,17 @@ class Border:
             if needed > frames and counts:
                 raise InputError(f"{port.name}[{i}]: {len(labels)} labels need at least {needed} frames, and the "
                                  f"sequence has {frames}; weight 0 at its last frame leaves it out of the loss")
-        call.arrays[port.name] = np.concatenate([np.zeros(0, np.int32), *made]).astype(np.int32)
+        call.lists[port.name] = made
+        flat = np.concatenate([np.zeros(0, np.int32), *made]).astype(np.int32)
         lengths = np.array([len(labels) for labels in made], np.int32)
+        setattr(call.struct, port.field, self._pointer(call, flat, port.pointer))
         setattr(call.struct, f"{port.field}_lengths", self._pointer(call, lengths, port.pointer))
 
 
 def spans(call: Call, starts) -> tuple[np.ndarray, np.ndarray]:
     """Of each sequence of a call the number of frames, and whether its last frame has weight."""
     T, B = call.frames, call.streams
-    begins = np.zeros((B, T), bool) if starts is None else starts.reshape(T, B).T != 0
+    begins = np.zeros((B, T), bool) if starts is None else np.asarray(starts).reshape(T, B).T != 0
     begins[:, :1] = True
     first = np.flatnonzero(begins)                             # stream after stream
     ends = np.append(first[1:], B * T)

@@ -14,8 +14,8 @@ from rnnc.runtime.words import place
 def check_inputs(net, call) -> None:
     for name, array in call.arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            framed = not call.step and net._border.ports[name].signal.per == "frame"
-            raise InputError(f"{name}: {_place(array, framed, call.bare)}")
+            per = net._border.ports[name].signal.per
+            raise InputError(f"{name}: {_place(array, not call.step and per == 'frame', call.bare, per)}")
     _check_parameters(net)
 
 
@@ -42,25 +42,28 @@ def check_results(net, what: str, call, before, state, starts, answer) -> None:
 
 
 def _culprit(net, what: str, call, before, starts) -> str:
-    """The earliest bad frame, and in it the first equation of the program's order."""
+    """The earliest bad frame, and in it the first equation of the program's order. What is made of whole sequences
+    comes after all frames of what these are made of."""
     blind = [t for t in net.targets if t not in call.arrays]      # nothing that depends on these was computed
     probes = [p for p in net.manifest.get("probes") or [] if not (blind and (p["name"] in blind or p.get("targets")))]
-    names = [p["name"] for p in probes]
+    names, after = [p["name"] for p in probes], [p.get("after", 0) for p in probes]
     lines = {p["name"]: p.get("line") for p in probes}
     if names and net._make_variant is not None:
         variant = probed(net, names, call.arrays, what == "backprop")
         framed = lambda n: call.step and net._border.ports[n].signal.per == "frame"
-        arrays = {n: a[None] if framed(n) else a for n, a in call.arrays.items()}
+        arrays = {n: a[None] if framed(n) else a for n, a in call.arrays.items()} | call.lists
         begin = None if starts is None else (np.asarray(starts)[None] if call.step else starts)
         found = variant.run(state=before.copy(), starts=begin, **arrays)
         worst = None
         for order, name in enumerate(names):
             bad = np.argwhere(~np.isfinite(found[name]))
-            if len(bad) and (worst is None or (bad[0][0], order) < worst[:2]):
-                worst = (bad[0][0], order, name, found[name])
+            frame = bad[0][0] if len(bad) and variant.outputs[name].per == "frame" else 0
+            if len(bad) and (worst is None or (after[order], frame, order) < worst[:3]):
+                worst = (after[order], frame, order, name)
         if worst is not None:
-            name, values = worst[2], worst[3]
-            return f"{name}{place(lines[name])}: {_place(values, True, call.bare)}"
+            name = worst[3]
+            per = variant.outputs[name].per
+            return f"{name}{place(lines[name])}: {_place(found[name], per == 'frame', call.bare, per)}"
     for name in net.gradients:
         if not np.isfinite(net.gradients[name]).all():
             where, value = _first(net.gradients[name])
@@ -73,10 +76,10 @@ def _first(array: np.ndarray) -> tuple[tuple[int, ...], object]:
     return where, array[where]
 
 
-def _place(array: np.ndarray, framed: bool, bare: bool) -> str:
-    """`nan at frame 3, stream 0, unit 5`."""
+def _place(array: np.ndarray, framed: bool, bare: bool, per: str = "frame") -> str:
+    """`nan at frame 3, stream 0, unit 5`, `nan at sequence 2, unit 5`."""
     where, value = _first(array)
-    axes = (["frame"] if framed else []) + ([] if bare else ["stream"])
+    axes = ["sequence"] if per == "sequence" else (["frame"] if framed else []) + ([] if bare else ["stream"])
     parts = [f"{axis} {i}" for axis, i in zip(axes, where)]
     units = where[len(axes):]
     if units:

@@ -19,7 +19,7 @@ from rnnc.runtime import checkpoint as files
 from rnnc.runtime.checkpoint import Checkpoint
 from rnnc.runtime.net import Net
 from rnnc.runtime.progress import Bar, History
-from rnnc.runtime.score import conform, evaluate
+from rnnc.runtime.score import conform, evaluate, unit_of
 from rnnc.runtime.wanted import asked, mapping, number, path, truth, whole
 from rnnc.runtime.words import said
 
@@ -34,7 +34,7 @@ class Position:
     index: int = 0                             # updates done in this epoch
     updates: int = 0
     frames: int = 0                            # counted ones, since the beginning
-    epoch_loss: float = 0.0                    # sum of loss * frames
+    epoch_loss: float = 0.0                    # sum of loss * frames, or sequences if the loss is a mean over these
     epoch_frames: int = 0
     point_loss: float = 0.0                    # the same since the last point of the curve
     point_frames: int = 0
@@ -139,17 +139,20 @@ class Run:
             frames, loss = self.window_update(at.index * self.step)
         else:
             batch = conform(self.data.batch(at.epoch, at.index), net)
-            frames = sum(len(s) for s in next(v for v in batch.values() if isinstance(v, list)))
+            frames = sum(self.data.lengths[i] for i in self.data.chosen(at.epoch, at.index))
             loss = net.backprop(**batch)
         if not np.isfinite(loss):
             raise NumberError(f"the loss is {loss} in update {at.updates + 1}; try a lower learning rate or clip_norm, "
                               "or check_numbers=True when compiling, which tells where it began")
         self.opt.step()
         at.index, at.updates, at.draws, at.seed = at.index + 1, at.updates + 1, net.draws, net.seed
-        at.frames, at.epoch_frames, at.point_frames = (n + frames for n in
-                                                       (at.frames, at.epoch_frames, at.point_frames))
-        at.epoch_loss += loss * frames
-        at.point_loss += loss * frames
+        counts = frames
+        if not self.data.carries and unit_of("loss", net.manifest.get("per_sequence") or ()) == "sequences":
+            counts = len(self.data.chosen(at.epoch, at.index - 1))
+        at.frames += frames
+        at.epoch_frames, at.point_frames = at.epoch_frames + counts, at.point_frames + counts
+        at.epoch_loss += loss * counts
+        at.point_loss += loss * counts
         if at.index % max(1, self.per_epoch // CURVE) == 0:
             at.curve.append([at.updates, at.frames, at.point_loss / at.point_frames])
             at.point_loss, at.point_frames = 0.0, 0
@@ -177,7 +180,8 @@ class Run:
                "loss": at.epoch_loss / max(1, at.epoch_frames)}
         if self.validate is not None:
             scores = evaluate(self.net, self.validate)
-            row |= {f"validation {name}": value for name, value in scores.items() if name != "frames"}
+            row |= {f"validation {name}": value for name, value in scores.items()
+                    if name not in ("frames", "sequences")}
             if self.folder is not None and "loss" in scores and (at.best is None or scores["loss"] < at.best):
                 at.best = scores["loss"]
                 self.net.save(self.folder / "best.safetensors")

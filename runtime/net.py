@@ -10,7 +10,7 @@ from rnnc.errors import InputError
 from rnnc.runtime import ragged
 from rnnc.runtime.again import again, forked, remember
 from rnnc.runtime.arrays import Signal, aligned
-from rnnc.runtime.call import Border, Call
+from rnnc.runtime.call import Border, Call, spans
 from rnnc.runtime.module import Module
 from rnnc.runtime.parameters import Gradients, Parameters, Weights
 from rnnc.runtime.probe import probed
@@ -171,7 +171,7 @@ class Net:
             self._no_state(state, out)
             packed = ragged.pack(self._border, inputs, starts)
             found = self.run(starts=packed.starts, **packed.values)
-            return {name: packed.unpack(array) for name, array in found.items()}
+            return {name: packed.unpack(array, self._border.outputs[name].signal.per) for name, array in found.items()}
         call = self._call(inputs, state, starts=starts, lot=(self.seed, self.draws))
         made, struct = self._border.results(call, out)
         self._watched("run", call, state, starts, lambda s: self._run(call, s, struct), lambda: made)
@@ -205,7 +205,8 @@ class Net:
         return made
 
     def evaluate(self, *unnamed, state: State | None = None, starts=None, weight=None, **inputs) -> dict:
-        """Loss and metrics, and `frames`: how many counted (their weight is not 0)."""
+        """Loss and metrics, and `frames`: how many counted (their weight is not 0); where some of them are means over
+        sequences, `sequences` as well."""
         if unnamed:
             raise self._by_name("evaluate")
         if ragged.is_ragged(self._border, inputs):
@@ -222,9 +223,11 @@ class Net:
             work = self._workspace(("evaluate", call.frames, call.streams))
             self._check(function(self._pack(), s._pointer, call.struct, call.frames, call.streams, work,
                                  self._threads(), pointer), "evaluate")
-        counted = call.frames * call.streams if call.weight is None else int(np.count_nonzero(call.weight))
+        counted = {"frames": call.frames * call.streams if call.weight is None else int(np.count_nonzero(call.weight))}
+        if self.manifest.get("per_sequence"):
+            counted["sequences"] = int(np.count_nonzero(spans(call, starts)[1]))
         return self._watched("evaluate", call, state, starts, compute,
-                             lambda: {**dict(zip(names, scores.tolist())), "frames": counted})
+                             lambda: {**dict(zip(names, scores.tolist())), **counted})
 
     def backprop(self, *unnamed, state: State | None = None, starts=None, weight=None, accumulate: bool = False,
                  **inputs) -> float:

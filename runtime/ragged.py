@@ -1,5 +1,6 @@
 """Sequences of different lengths: a list of arrays goes side by side and end to end into streams, with a start before
-each, and results come back as lists.
+each, and results come back as lists. What has one value per sequence comes as an array [N, ...], or N lists of labels,
+in the order of the list.
 
 Longest first, each to the stream that is shortest so far (Graham 1969). What a stream lacks at its end is filled with
 the beginning of the longest sequence at weight 0: real data, so that no NaN comes from values nobody meant.
@@ -38,10 +39,18 @@ class Packed:
     pieces: tuple[Piece, ...]
     frames: int                                # real ones
 
-    def unpack(self, array: np.ndarray) -> list[np.ndarray]:
-        """[T, B, ...] to one array per sequence, in the order they came."""
+    def unpack(self, array: np.ndarray, per: str) -> list[np.ndarray] | np.ndarray:
+        """[T, B, ...] to one array per sequence, [S, ...] to [N, ...], in the order they came."""
+        if per == "sequence":
+            place = {p.index: i for i, p in enumerate(by_start(self.pieces)) if not p.filling}
+            return array[[place[i] for i in range(len(place))]]
         found = {p.index: array[p.first:p.first + p.length, p.stream].copy() for p in self.pieces if not p.filling}
         return [found[i] for i in range(len(found))]
+
+
+def by_start(pieces) -> list[Piece]:
+    """In order of stream, then start."""
+    return sorted(pieces, key=lambda p: (p.stream, p.first))
 
 
 def is_ragged(border: Border, values: dict) -> bool:
@@ -61,6 +70,9 @@ def pack(border: Border, values: dict, starts=None, weight=None) -> Packed:
     if weight is not None:
         lists["weight"] = _list("weight", weight)
     if starts is not None:
+        if border.whole:
+            raise InputError("starts: in a list each array is one sequence; with values per sequence there can be no "
+                             "further starts inside")
         lists["starts"] = _list("starts", starts)
     for name, sequences in lists.items():
         if len(sequences) != len(lengths):
@@ -72,12 +84,8 @@ def pack(border: Border, values: dict, starts=None, weight=None) -> Packed:
                 raise InputError(f"{name}[{i}]: a sequence without frames")
     pieces, T, B = place(lengths)
     packed = {n: _lay(n, lists[n], border.ports[n].signal.shape, pieces, T, B) for n in lists if n in border.ports}
-    order = [p.index for p in sorted(pieces, key=lambda p: (p.stream, p.first))]
     for name in values.keys() - lists.keys():
-        array = arrays.as_array(values[name], name)
-        if array.shape[:1] != (len(lengths),):
-            raise InputError(f"{name}: got shape {list(array.shape)}, wanted one per sequence, {len(lengths)} of them")
-        packed[name] = array[order]
+        packed[name] = _whole(border.ports[name], values[name], lengths, by_start(pieces))
     begin = _lay("starts", lists["starts"], (), pieces, T, B) if starts is not None else np.zeros((T, B), np.uint8)
     for p in pieces:
         begin[p.first, p.stream] = 1
@@ -88,6 +96,20 @@ def pack(border: Border, values: dict, starts=None, weight=None) -> Packed:
     for p in filling:
         weights[p.first:p.first + p.length, p.stream] = 0
     return Packed(packed, begin, weights, tuple(pieces), sum(lengths))
+
+
+def _whole(port, value, lengths: list[int], pieces: list[Piece]):
+    """One value per sequence, in the order of the pieces. Filling spells nothing."""
+    name = port.name
+    if port.signal.kind != "labels":
+        array = arrays.as_array(value, name)
+        if array.shape[:1] != (len(lengths),):
+            raise InputError(f"{name}: got shape {list(array.shape)}, wanted one per sequence, {len(lengths)} of them")
+        return array[[p.index for p in pieces]]
+    made = arrays.lists(value, name, port.signal.classes)
+    if len(made) != len(lengths):
+        raise InputError(f"{name}: got {len(made)} lists of labels, wanted one per sequence, {len(lengths)} of them")
+    return [made[p.index][:0 if p.filling else None] for p in pieces]
 
 
 def place(lengths: list[int]) -> tuple[list[Piece], int, int]:

@@ -4,18 +4,25 @@ import numpy as np
 
 
 def evaluate(net, data) -> dict:
-    """Scores averaged over all frames; streams carry their state from window to window."""
+    """Scores averaged over all frames, or over all sequences where they are means over sequences; streams carry their
+    state from window to window."""
     sums: dict[str, float] = {}
-    frames = 0
+    counts = {"frames": 0}
+    whole = net.manifest.get("per_sequence") or ()
     state = net.state(data.streams) if data.carries else None
     for index in range(len(data)):
         batch = conform(data.batch(0, index), net)
         found = net.evaluate(**batch) if state is None else net.evaluate(state=state, **batch)
-        counted = found.pop("frames")
-        frames += counted
+        counted = {unit: found.pop(unit) for unit in ("frames", "sequences") if unit in found}
+        counts = {unit: counts.get(unit, 0) + n for unit, n in counted.items()}
         for name, value in found.items():
-            sums[name] = sums.get(name, 0.0) + value * counted
-    return {**{name: value / max(1, frames) for name, value in sums.items()}, "frames": frames}
+            sums[name] = sums.get(name, 0.0) + value * counted[unit_of(name, whole)]
+    return {**{name: value / max(1, counts[unit_of(name, whole)]) for name, value in sums.items()}, **counts}
+
+
+def unit_of(score: str, whole) -> str:
+    """What a score is a mean over; `whole`: those of sequences."""
+    return "sequences" if score in whole else "frames"
 
 
 def conform(batch: dict, net) -> dict:
@@ -25,6 +32,8 @@ def conform(batch: dict, net) -> dict:
 
 
 def _conform(value, signal):
+    if signal.kind == "labels":
+        return value
     if isinstance(value, list):
         return [_axis(v, signal.shape, 1) for v in value]
     return _axis(value, signal.shape, 2 if signal.per == "frame" else 1)

@@ -84,7 +84,7 @@ def from_files(where: Place, graph, training: dict):
         training["streams"] = streams
     data = rnnc.data.load(source, streams=streams, **form)
     wanted = {i.name for i in graph.inputs}
-    strange, missing = sorted(set(data.signals) - wanted), sorted(wanted - set(data.signals))
+    strange, missing = sorted(set(data.names) - wanted), sorted(wanted - set(data.names))
     if strange or missing:
         raise Refusal("; ".join(
             ([f"the data has {', '.join(strange)}, which the model does not take"] if strange else [])

@@ -177,6 +177,12 @@ def declarations(info, real: str) -> list[tuple[str, str]]:
     return [(f"const {kind} *{name}", brackets(info.shape, info.per) + values + when)]
 
 
+def averaged_over_sequences(graph: Graph) -> list[str]:
+    """The scores that are means over sequences and not over frames; the loss, if all of its statements are."""
+    groups = {"loss": list(graph.losses.values()), **{name: [n] for name, n in graph.metrics.items()}}
+    return [name for name, nodes in groups.items() if nodes and all(graph[n].domain == SEQUENCE for n in nodes)]
+
+
 def whole(graph: Graph) -> list[str]:
     """Inputs and outputs with one value per sequence."""
     return [i.name for i in graph.inputs if i.per == SEQUENCE] + [
@@ -260,6 +266,7 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
         "trainable": sum(size(p.shape) for p in graph.params if p.trainable),
         "total": sum(size(p.shape) for p in graph.params),
         "scores": ["loss", *graph.metrics] if graph.losses or graph.metrics else [],
+        "per_sequence": averaged_over_sequences(graph),
         "state": [{"name": graph[n].name, "shape": list(graph[n].shape), "depth": k, "kind": graph[n].kind}
                   for n, k in graph.state.items()],
         "functions": [t.name for t in texts], "lookahead": model.lookahead,

@@ -10,14 +10,17 @@ from rnnc.runtime.wanted import asked, mapping, number, truth, whole
 
 
 class Streams:
-    """Signals of N frames in B parallel streams, arrays [N, B, ...]. `starts` marks where sequences begin."""
+    """Signals of N frames in B parallel streams, arrays [N, B, ...]. `starts` marks where sequences begin. What has one
+    value per sequence stands in `per_sequence`, an array [S, ...] or S lists of labels each; `sequence` [N, B] tells
+    which of these S a frame is part of."""
 
     carries = True                             # the state goes on from window to window
 
     @asked
     def __init__(self, signals: dict[str, np.ndarray], frames: int, starts: np.ndarray | None = None,
-                 held: "Streams | None" = None):
+                 held: "Streams | None" = None, per_sequence: dict | None = None, sequence: np.ndarray | None = None):
         self.frames, self.starts, self.held = whole("frames", frames, 1), starts, held
+        self.per_sequence, self.sequence = dict(per_sequence or {}), sequence
         self.signals = mapping("signals", signals, "signal to array")
         shapes = {name: np.shape(a)[:2] for name, a in self.signals.items()}
         if not shapes or any(len(shape) < 2 for shape in shapes.values()):
@@ -39,6 +42,12 @@ class Streams:
         found = {name: a[first:last] for name, a in self.signals.items()}
         if self.starts is not None:
             found["starts"] = self.starts[first:last]
+        if self.per_sequence:
+            number = self.sequence[first:last]
+            begins = np.zeros(number.shape, bool) if self.starts is None else self.starts[first:last] != 0
+            begins[:1] = True
+            places = number.T[begins.T]                         # by stream, then start
+            found |= {name: take(values, places) for name, values in self.per_sequence.items()}
         return found
 
     def batch(self, epoch: int, index: int) -> dict[str, np.ndarray]:
@@ -53,15 +62,20 @@ class Streams:
 
     @property
     def digest(self) -> str:
-        return digest([*self.signals.items(), ("starts", self.starts)], self.frames)
+        return digest([*self.signals.items(), ("starts", self.starts), *spread(self.per_sequence)], self.frames)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all signals."""
+        return [*self.signals, *self.per_sequence]
 
     def __repr__(self) -> str:
-        return f"<{', '.join(self.signals)}: {self.length:,} frames x {self.streams} streams, by {self.frames}>"
+        return f"<{', '.join(self.names)}: {self.length:,} frames x {self.streams} streams, by {self.frames}>"
 
 
 class Sequences:
     """Whole sequences, lists of arrays [T, ...]; `batch_size` of them per update, in a new order every epoch. A signal
-    that has one value per sequence is an array with that axis first."""
+    that has one value per sequence is an array with that axis first, or a list of lists of labels."""
 
     carries = False
 
@@ -84,11 +98,13 @@ class Sequences:
         lists = {n: v for n, v in self.signals.items() if isinstance(v, list)}
         if not lists:
             raise InputError("sequences come as lists of arrays; these are arrays only")
-        self.lengths = [len(s) for s in next(iter(lists.values()))]
-        for name, values in lists.items():
-            for i, (values_i, length) in enumerate(zip(values, self.lengths)):
-                if len(values_i) != length or not length:
-                    raise InputError(f"{name}: sequence {i} has {len(values_i)} frames, others say {length}")
+        spoken = {n for n, v in lists.items() if all(s.ndim == 1 and (s.dtype.kind in "iu" or not s.size) for s in v)}
+        framed = [v for n, v in lists.items() if n not in spoken] or list(lists.values())
+        self.lengths = [len(s) for s in framed[0]]
+        for name, values in lists.items():      # lists of labels may have other lengths than the frames
+            for i, (one, length) in enumerate(zip(values, self.lengths)):
+                if not length or len(one) != length and name not in spoken:
+                    raise InputError(f"{name}: sequence {i} has {len(one)} frames, others say {length}")
 
     def __len__(self) -> int:
         return math.ceil(self.count / self.batch_size)
@@ -99,10 +115,17 @@ class Sequences:
         return np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
     def batch(self, epoch: int, index: int) -> dict:
+        chosen = self.chosen(epoch, index)
+        return {name: take(values, chosen) for name, values in self.signals.items()}
+
+    def chosen(self, epoch: int, index: int) -> np.ndarray:
+        """The sequences of an update, by number."""
         index = _index(self, epoch, index)
-        chosen = self.order(epoch)[index * self.batch_size:(index + 1) * self.batch_size]
-        return {name: [values[i] for i in chosen] if isinstance(values, list) else values[chosen]
-                for name, values in self.signals.items()}
+        return self.order(epoch)[index * self.batch_size:(index + 1) * self.batch_size]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.signals)
 
     @property
     def total(self) -> int:
@@ -110,8 +133,7 @@ class Sequences:
 
     @property
     def digest(self) -> str:
-        pairs = [(n, a) for n, v in self.signals.items() for a in (v if isinstance(v, list) else [v])]
-        return digest(pairs, self.batch_size, self.shuffle, self.seed)
+        return digest(spread(self.signals), self.batch_size, self.shuffle, self.seed)
 
     def __repr__(self) -> str:
         return f"<{', '.join(self.signals)}: {self.count} sequences, {self.total:,} frames, by {self.batch_size}>"
@@ -123,6 +145,16 @@ def _index(data, epoch, index) -> int:
     if whole("index", index) >= len(data):
         raise InputError(f"index: an epoch of this data has updates 0..{len(data) - 1}, not {index}")
     return int(index)
+
+
+def take(values, places):
+    """Those of some sequences: a list stays a list."""
+    return [values[i] for i in places] if isinstance(values, list) else values[places]
+
+
+def spread(signals: dict) -> list[tuple[str, np.ndarray]]:
+    """Every array by its signal, those of a list one by one."""
+    return [(n, a) for n, v in signals.items() for a in (v if isinstance(v, list) else [v])]
 
 
 def digest(pairs, *numbers) -> str:

@@ -15,36 +15,56 @@ from rnnc.runtime.words import listed
 
 @asked
 def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, held_out: float = 0.0) -> Streams:
-    """One recording, arrays [N, ...] by signal, cut into streams. `starts` [N] marks where sequences begin in it."""
-    given = {name: _array(name, value) for name, value in mapping("signals", signals, "signal to array").items()}
-    if not given:
+    """One recording, arrays [N, ...] by signal, cut into streams. `starts` [N] marks where sequences begin in it; a
+    signal that has as many values as there are sequences (one more than starts after the first frame), or a list of
+    lists of labels, has one for each of these."""
+    signals = mapping("signals", signals, "signal to array")
+    if not signals:
         raise InputError("no signals")
-    if starts is not None:
-        given[""] = (_array("starts", starts) != 0).astype(np.uint8)
+    begins = None if starts is None else (_array("starts", starts) != 0).astype(np.uint8)
+    length = max(len(value) for value in signals.values() if hasattr(value, "__len__"))
+    number = np.zeros(length, np.int64) if begins is None else np.cumsum(np.concatenate([[0], begins[1:]]))
+    count = int(number[-1]) + 1
+    each = {name: _lists(name, value) if isinstance(value, (list, tuple)) and np.ndim(value[0]) else _array(name, value)
+            for name, value in signals.items() if hasattr(value, "__len__") and len(value) == count != length}
+    given = {name: _array(name, value) for name, value in signals.items() if name not in each}
+    if begins is not None:
+        given[BEGINS] = begins
+    if each:
+        given[NUMBER] = number
     length = min(len(a) for a in given.values())
     split = length - int(length * fraction(held_out))
     held = None
     if held_out:
         rest = {name: a[split:] for name, a in given.items()}
-        held = _streams(rest, max(1, min(streams, (length - split) // frames)), frames)
+        held = _streams(rest, max(1, min(streams, (length - split) // frames)), frames, None, each)
     train = {name: a[:split] for name, a in given.items()} if held_out else given
-    return _streams(train, streams, frames, held)
+    return _streams(train, streams, frames, held, each)
 
 
-def _streams(signals: dict[str, np.ndarray], streams: int, frames: int, held=None) -> Streams:
+BEGINS, NUMBER = "starts of sequences", "number of the sequence"      # no signal is called so
+
+
+def _streams(signals: dict[str, np.ndarray], streams: int, frames: int, held, per_sequence: dict) -> Streams:
     parts = cut(signals, streams)
-    starts = parts.pop("", None)
-    return Streams(parts, frames, starts, held)
+    starts, number = parts.pop(BEGINS, None), parts.pop(NUMBER, None)
+    return Streams(parts, frames, starts, held, per_sequence, number)
+
+
+def _lists(name: str, value) -> list[np.ndarray]:
+    """Lists of labels; an empty one has no kind of number of its own."""
+    made = [_array(f"{name}[{i}]", v) for i, v in enumerate(value)]
+    return [a if a.size else a.astype(np.int32) for a in made]
 
 
 @asked
 def sequences(signals: dict, batch: int = 16, *, shuffle: bool = True, seed: int = 0,
               held_out: float = 0.0) -> Sequences:
-    """Lists of arrays [T, ...] by signal; a signal with one value per sequence is an array. The last ones are held
-    out."""
+    """Lists of arrays [T, ...] by signal; a signal with one value per sequence is an array, or a list of lists of
+    labels, which may have any lengths. The last ones are held out."""
     signals = mapping("signals", signals, "signal to a list of arrays")
-    given = {name: [_array(f"{name}[{i}]", v) for i, v in enumerate(value)] if isinstance(value, (list, tuple))
-             else _array(name, value) for name, value in signals.items()}
+    given = {name: _lists(name, value) if isinstance(value, (list, tuple)) else _array(name, value)
+             for name, value in signals.items()}
     if not given:
         raise InputError("no signals")
     count = len(next(iter(given.values())))
@@ -60,7 +80,8 @@ def sequences(signals: dict, batch: int = 16, *, shuffle: bool = True, seed: int
 def npz(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: bool = True, seed: int = 0,
         held_out: float = 0.0) -> Streams | Sequences:
     """One array per signal. With an array `lengths` in it they hold sequences of these lengths end to end (or one value
-    for each); without, one recording; `starts` marks where sequences begin in it."""
+    for each); without, one recording; `starts` marks where sequences begin in it. Lists of labels stand end to end,
+    with an array `NAME_lengths` of the number of labels in each."""
     try:
         with np.load(as_path("path", path), allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
@@ -69,9 +90,19 @@ def npz(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: b
     except (ValueError, EOFError, KeyError, AttributeError) as fault:
         raise InputError(f"{path}: not a .npz of plain arrays ({fault})") from None
     lengths, starts = found.pop("lengths", None), found.pop("starts", None)
+    found |= {name: _split(path, name, found[name], found.pop(f"{name}_lengths"))
+              for name in list(found) if f"{name}_lengths" in found}
     if lengths is None:
         return arrays(found, streams, frames, starts=starts, held_out=held_out)
     return sequences(_apart(path, found, lengths), batch, shuffle=shuffle, seed=seed, held_out=held_out)
+
+
+def _split(path, name: str, array: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Lists that stand end to end."""
+    counts = lengths.ndim == 1 and lengths.dtype.kind in "iu" and lengths.min(initial=0) >= 0
+    if not counts or lengths.sum() != len(array):
+        raise InputError(f"{path}: `{name}_lengths` has to be a list of whole numbers that add up to {len(array)}")
+    return np.split(array, np.cumsum(lengths)[:-1])
 
 
 def _apart(path, signals: dict[str, np.ndarray], lengths: np.ndarray) -> dict:
@@ -80,10 +111,10 @@ def _apart(path, signals: dict[str, np.ndarray], lengths: np.ndarray) -> dict:
     ends, total = np.cumsum(lengths), int(lengths.sum())
     made = {}
     for name, array in signals.items():
-        if len(array) == total:
-            made[name] = np.split(array, ends[:-1])
-        elif len(array) == len(lengths):
+        if isinstance(array, list) or len(array) == len(lengths) != total:
             made[name] = array
+        elif len(array) == total:
+            made[name] = np.split(array, ends[:-1])
         else:
             raise InputError(f"{path}: {name} has {len(array)} frames; `lengths` add up to {total}")
     return made

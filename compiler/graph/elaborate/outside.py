@@ -19,7 +19,7 @@ CPP_KEYWORDS = frozenset(
     "static_cast template this thread_local throw true try typeid typename using virtual wchar_t xor".split())
 MACROS = frozenset("NULL EOF NAN INFINITY HUGE_VAL errno assert stdin stdout stderr linux unix offsetof".split())
 CALLS = frozenset("state starts weight out probe accumulate streams frames threads self cotangents".split())
-RESULTS = frozenset("loss frames".split())      # what evaluation reports beside the metrics
+RESULTS = frozenset("loss frames sequences".split())      # what evaluation reports beside the metrics
 
 
 def check_names(graph: Graph, metrics: dict[str, Span], model: Span, faults: Faults) -> None:
