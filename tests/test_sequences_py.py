@@ -73,8 +73,8 @@ def test_outputs_go_where_they_are_asked_to(net):
 
 
 @pytest.mark.parametrize("change,said", [
-    ({"a": np.zeros((2, 3))}, r"a: got shape \[2, 3\], wanted \[5, 3\]: one per sequence, and there are 2 streams and 3 "
-                              "starts after the first frame"),
+    ({"a": np.zeros((2, 3))}, r"a: got shape \[2, 3\], wanted \[5, 3\]: one per sequence, and there are 2 streams and "
+                              "3 starts after the first frame"),
     ({"a": np.zeros((6, 2, 3))}, r"a: got shape \[6, 2, 3\], wanted \[5, 3\]"),
     ({"k": np.full(5, 4)}, r"k: label 4 at \[0\] is not in 0..3"),
     ({"k": None}, r"missing: k \(class\(4\) per sequence\)"),
@@ -165,8 +165,8 @@ def test_step_needs_no_whole_sequence():
     one = net.state()
     assert net.step(one, x=x[0, 0], a=a[0])["b"].shape == (2,)
     folded = rnnc.compile("model m { input x : [2]\n output y = x - mean_over(t, x) }")
-    with pytest.raises(InputError, match="step: m looks ahead: x in all frames of a sequence is read before its frame has "
-                                         "come .*; use run on whole sequences"):
+    with pytest.raises(InputError, match="step: m looks ahead: x in all frames of a sequence is read before its frame "
+                                         "has come .*; use run on whole sequences"):
         folded.step(folded.state(), x=np.zeros(2))
 
 
@@ -206,7 +206,8 @@ def test_recordings_with_a_value_for_each_sequence():
 
 def test_files_of_sequences_with_lists_of_labels(tmp_path):
     path = tmp_path / "d.npz"
-    np.savez(path, x=np.arange(12.0).reshape(6, 2), lengths=[3, 1, 2], spoken=[0, 1, 1], spoken_lengths=[1, 0, 2], y=[4, 5, 6])
+    np.savez(path, x=np.arange(12.0).reshape(6, 2), lengths=[3, 1, 2], spoken=[0, 1, 1], spoken_lengths=[1, 0, 2],
+             y=[4, 5, 6])
     data = rnnc.data.npz(path, batch=2, shuffle=False)
     batch = data.batch(0, 0)
     assert [len(s) for s in batch["x"]] == [3, 1] and [list(s) for s in batch["spoken"]] == [[0], []]

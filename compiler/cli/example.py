@@ -5,7 +5,7 @@ The first values of the parameters follow the program's declarations in range, n
 
 import math
 
-C_TYPES = {"class": "int32_t", "int": "int32_t", "flag": "uint8_t"}
+C_TYPES = {"class": "int32_t", "labels": "int32_t", "int": "int32_t", "flag": "uint8_t"}
 SHOWN = 8                                      # numbers of an output's last frame that are printed
 
 
@@ -20,6 +20,7 @@ def example(manifest: dict, name: str, build_lines: list[str], weights: str) -> 
         "example.c.j2", name=name, prefix=name, header=f"{name}.h", real=real, build_lines=build_lines, weights=weights,
         frames=frames, streams=streams, threads=1, training=training, updates=5, rate="0.05",
         trainable=manifest["trainable"],
+        sequences=any(s.get("per") == "sequence" for s in wanted + manifest["outputs"]),
         parameters=[parameter(p) for p in manifest["params"]],
         inputs=[incoming(i, real) for i in wanted],
         outputs=[outgoing(o, real) for o in manifest["outputs"]])
@@ -57,25 +58,32 @@ def span(init: list, shape: list) -> tuple[float, float, float]:
             return symmetric(math.sqrt(6 / (inputs + outputs)))
 
 
+def count(entry: dict) -> tuple[str, int]:
+    """Numbers of an array as C, and of one row of it. Without starts there is one sequence in each stream."""
+    size = math.prod(entry["shape"])
+    rows = "STREAMS" if entry.get("per") == "sequence" else "FRAMES * STREAMS"
+    return rows + (f" * {size}" if size != 1 else ""), size
+
+
 def incoming(entry: dict, real: str) -> dict:
     """An array of the example, and the expression that fills its element i with something sensible."""
     kind = entry["kind"]
     match kind:
-        case "class":
+        case "class" | "labels":
             value = f"(int32_t)(random_number() * {entry['classes']})"
         case "flag":
             value = "random_number() < 0.5"
         case _:
             value = f"({real})(2 * random_number() - 1)"
-    size = math.prod(entry["shape"])
     return {"name": entry["field"], "variable": f"{entry['field']}_values", "type": C_TYPES.get(kind, real),
-            "count": "FRAMES * STREAMS" + (f" * {size}" if size != 1 else ""), "value": value}
+            "count": count(entry)[0], "value": value, "lists": kind == "labels"}
 
 
 def outgoing(entry: dict, real: str) -> dict:
-    size = math.prod(entry["shape"])
+    numbers, size = count(entry)
+    per_frame = entry.get("per") != "sequence"
     whole = entry["kind"] == "int"
-    return {"name": entry["field"], "label": entry["name"], "variable": f"{entry['field']}_result",
-            "type": C_TYPES.get(entry["kind"], real),
-            "count": "FRAMES * STREAMS" + (f" * {size}" if size != 1 else ""), "size": size,
+    return {"name": entry["field"], "label": f"{entry['name']}, {'last frame' if per_frame else 'first sequence'}",
+            "variable": f"{entry['field']}_result", "type": C_TYPES.get(entry["kind"], real), "count": numbers,
+            "first": f"(size_t){size} * ((FRAMES - 1) * STREAMS) + i" if per_frame else "i",
             "shown": min(size, SHOWN), "more": " ..." if size > SHOWN else "", "format": "%d" if whole else "%.6g"}

@@ -1,7 +1,8 @@
 """`rnnc run`: frames from stdin through a trained model to stdout, one by one, each answered before the next is read.
 
-A frame is a line of numbers (all inputs in the order of their declaration, separated by spaces or commas), a line of
-JSON, raw little-endian numbers, or, for a text model, one character.
+A frame is a line of numbers (all inputs in the order of their declaration, separated by spaces or commas; those with
+one value per sequence in each frame as well), a line of JSON, raw little-endian numbers, or, for a text model, one
+character.
 """
 
 import codecs
@@ -35,6 +36,9 @@ def run(options) -> int:
     for name in wanted:
         if name not in net.outputs:
             raise Usage(f"the model has no output {name}", hint="it has " + ", ".join(net.outputs))
+    for name, signal in net.inputs.items():
+        if signal.kind == "labels":
+            raise Refusal(f"the model takes lists of labels ({name}), which have no frames: use Python")
     state = net.state(streams=1)
     write = {"numbers": numbers, "json": as_json, "raw": raw, "label": likeliest}[options.format]
     for frame in frames(net, job, options.format):

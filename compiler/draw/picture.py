@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from rnnc.graph.blocks import block
 from rnnc.graph.kinds import kind
 from rnnc.graph.loops import Loops, components, loops
-from rnnc.graph.nodes import FRAME, Graph
+from rnnc.graph.nodes import CONSTANT, SEQUENCE, Graph, Read
 from rnnc.graph.show_loops import title
 
 SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "matmul": "product", "frame_index": "frame number",
-         "identity": "", "input": ""}
+         "identity": "", "input": "", "span_sum": "Σ over time", "span_max": "max over time", "span_last": "last",
+         "span_first": "first", "span_logsumexp": "log Σ exp over time", "permute": "new order"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _kept(graph: Graph, found: Loops) -> dict[int, None]:
     """The nodes that are drawn: everything with a name, and as much of unnamed loops as keeps them visible."""
     live = _live(graph)
     kept = dict.fromkeys(n for n, node in enumerate(graph.nodes)
-                         if n in live and node.domain == FRAME and (node.name is not None or node.op == "input"))
+                         if n in live and node.domain != CONSTANT and (node.name is not None or node.op == "input"))
     hidden = [n for loop in found for n in loop.nodes if n not in kept]
     place = {n: i for i, n in enumerate(hidden)}
     edges = [(place[r.node], place[n]) for n in hidden for r in graph[n].args if r.node in place]
@@ -107,27 +108,32 @@ def _live(graph: Graph) -> set[int]:
     waiting = [n for group in (graph.outputs, graph.losses, graph.metrics) for n in group.values()]
     seen = set(waiting)
     while waiting:
-        for read in graph[waiting.pop()].args:
-            if read.node not in seen:
-                seen.add(read.node)
-                waiting.append(read.node)
+        for n in (n for read in graph[waiting.pop()].args for n, _ in _places(graph, read)):
+            if n not in seen:
+                seen.add(n)
+                waiting.append(n)
     return seen
 
 
 def _reads(graph: Graph, target: int, kept) -> set[Flow]:
     """The drawn signals that a node reads, through whatever is not drawn; delays on the way add up."""
     found, seen = set(), set()
-    waiting = [(read.node, read.delay) for read in graph[target].args]
+    waiting = [place for read in graph[target].args for place in _places(graph, read)]
     while waiting:
         node, delay = waiting.pop()
-        if (node, delay) in seen or graph[node].domain != FRAME:
+        if (node, delay) in seen or graph[node].domain == CONSTANT:
             continue
         seen.add((node, delay))
         if node in kept:
             found.add(Flow(node, target, delay))
         else:
-            waiting += [(read.node, read.delay + delay) for read in graph[node].args]
+            waiting += [(m, k + delay) for read in graph[node].args for m, k in _places(graph, read)]
     return found
+
+
+def _places(graph: Graph, read: Read) -> list[tuple[int, int]]:
+    """What a read sees: a signal at its delay; or, at a start, another value."""
+    return [(read.node, read.delay), *((m, 0) for m in graph.before(read))]
 
 
 def _signal(graph: Graph, number: int) -> Signal:
@@ -136,7 +142,8 @@ def _signal(graph: Graph, number: int) -> Signal:
     sign = SIGNS.get(node.op, node.op)
     if node.op == "input":
         known = next(i for i in graph.inputs if i.name == node.attr("name"))
-        what = {"class": f"class of {known.classes}", "flag": "flag"}.get(known.kind, _shape(node.shape))
+        what = {"class": f"class of {known.classes}", "labels": f"labels of {known.classes}", "flag": "flag"}.get(
+            known.kind, _shape(node.shape)) + " per sequence" * (known.per == SEQUENCE and known.kind != "labels")
         return Signal(number, name, "target" if known.target else "input", what, _tip(graph, number))
     role = "output" if graph.outputs.get(name) == number else "signal"
     return Signal(number, name, role, sign, _tip(graph, number))

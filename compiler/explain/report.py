@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from rnnc.explain.loops import Question, described, members
 from rnnc.explain.words import VERBS, amount, at, count, filled, many, matrix, shown, signal, size, time
 from rnnc.graph.loops import Loop, loops
+from rnnc.graph.nodes import FRAME
 from rnnc.plan.cost import Cost, cost, least, nodes_of
 from rnnc.plan.machine import Machine
-from rnnc.plan.schedule import Fold, Map, Once, Schedule, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -46,11 +47,11 @@ def stage(made: Schedule, number: int, found, asked: Question, spent: Cost) -> l
     here = spent.stages[number]
     match one:
         case Map(kernels=kernels):
-            lines = [f"{number + 1}. all frames at once"]
+            lines = [f"{number + 1}. all {one.per}s at once"]
             for kernel in kernels:
                 lines += products(graph, kernel) or filled(
                     "equations: " + shown([graph[n].name or graph[n].op for n in kernel.body]), "   ")
-            if any(isinstance(k, UnitKernel) and k.panels for k in kernels):
+            if one.per == FRAME and any(isinstance(k, UnitKernel) and k.panels for k in kernels):
                 first = not any(products(graph, k) for s in made.stages[:number] if isinstance(s, Map)
                                 for k in s.kernels)
                 lines += filled("Waits for no loop: it left the loops, and rows of many frames share each panel of the "
@@ -66,13 +67,27 @@ def stage(made: Schedule, number: int, found, asked: Question, spent: Cost) -> l
             for sentence in described(made, number, loop, asked) if loop else []:
                 lines += filled(sentence, "   ")
             lines += filled(steps(here), "   ")
-        case Fold(nodes=nodes):
-            lines = [f"{number + 1}. sums over all frames"]
+        case Spans(nodes=nodes):
+            lines = [f"{number + 1}. whole sequences, since every frame counts for each result"]
+            lines += filled(shown([spanned(graph, n) for n in nodes]), "   ")
+        case Fold(nodes=nodes, per=per):
+            lines = [f"{number + 1}. sums over all {per}s"]
             lines += filled(sums(made, nodes), "   ")
         case Once(kernel=kernel):
             return [f"{number + 1}. once, by one thread: " + shown([graph[n].name or graph[n].op
                                                                    for n in kernel.body], 4)]
     return lines
+
+
+WORDS = {"span_sum": "sum", "span_max": "largest", "span_logsumexp": "logarithm of the sum of exp", "span_last": "last",
+         "span_first": "first", "permute": "new order", "ctc": "ctc", "ctc_slope": "derivative of ctc"}
+
+
+def spanned(graph, n: int) -> str:
+    """`pooled (sum of s)`."""
+    node = graph[n]
+    of = f"{WORDS[node.op]} of {signal(graph, node.args[0].node)}"
+    return f"{node.name} ({of})" if node.name else of
 
 
 def loop_of(graph, sweep: Sweep, found) -> Loop | None:

@@ -8,9 +8,9 @@ its panel, whichever is longer; equations add their own time; whoever is done wa
 from dataclasses import dataclass, replace
 from math import ceil, inf, log2
 
-from rnnc.graph.nodes import FRAME, Graph
+from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.machine import Machine
-from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel
 
 # Elementwise operators that cost as much as a tanh; those that cost some additions; the others cost one.
 FUNCTIONS = frozenset("exp log sigmoid tanh softplus erf sin cos pow softmax logsoftmax logsumexp dropout noise"
@@ -116,6 +116,8 @@ class Costs:
 
     def stage(self, number: int, stage) -> StageCost:
         rows = self.frames * self.streams
+        if getattr(stage, "per", FRAME) == SEQUENCE:            # taken to be one in each stream
+            rows = self.streams
         step = self.step_of.get(number)
         chunk = min(rows, step.rows) if step and step.rows else rows
         chunks = ceil(rows / max(1, chunk))
@@ -141,6 +143,9 @@ class Costs:
             case Fold(nodes=nodes):
                 for n in nodes:
                     work.add(self.fold(n, rows, chunk, chunks))
+            case Spans(nodes=nodes):
+                for n in nodes:
+                    work.add(self.span(n, rows))
             case Once(kernel=kernel):
                 work.add(self.numbers(kernel.body, 1, 1, 0, kernel.stores))
         meet = self.machine.meeting * ceil(log2(self.threads)) if self.threads > 1 else 0.0
@@ -271,6 +276,26 @@ class Costs:
         return max(1, round(total / node.size) if len(self.graph[node.args[1].node].shape) == 1
                    else round((total / node.size) ** 0.5))
 
+    def span(self, n: int, rows: int) -> Work:
+        """All frames of each sequence are read once: threads own sequences, and units of these. CTC takes streams one
+        by one, a few functions for each frame and label; its lists are taken to be a quarter as long as a sequence."""
+        node, done = self.graph[n], Work()
+        size = self.graph[node.args[0].node].size
+        pieces = self.streams * (1 if node.op.startswith("ctc") else ceil(size / (4 * self.lanes)))
+        part = ceil(pieces / self.threads) / pieces
+        done.values = float(size * rows * self.number)
+        done.equations = float(size * rows)
+        each = self.machine.plain * size * self.slow
+        if node.op.startswith("ctc"):
+            states = self.frames / 2
+            done.functions = (size + 3 * states) * rows * (3 if node.op == "ctc_slope" else 1)
+            each = done.functions / rows * 20 * self.machine.function          # one by one, in double precision
+        elif node.op == "span_logsumexp":
+            done.functions = float(size * rows)
+            each += self.machine.function * ceil(size / self.lanes) * self.lanes * self.slow
+        done.elementwise = part * (done.values / self.machine.rate(done.values * part, self.used()) + each * rows)
+        return done
+
     def fold(self, n: int, rows: int, chunk: int, chunks: int) -> Work:
         """A sum over frames: threads own pieces of the result."""
         graph, node, done = self.graph, self.graph[n], Work()
@@ -312,7 +337,7 @@ def kernels_of(stage) -> list[Kernel]:
 
 def nodes_of(graph: Graph, stage) -> set[int]:
     """What a stage computes, products and what they absorbed included."""
-    found = set(stage.nodes) if isinstance(stage, Fold) else set()
+    found = set(stage.nodes) if isinstance(stage, (Fold, Spans)) else set()
     for kernel in kernels_of(stage):
         found |= set(kernel.body)
         for gate in getattr(kernel, "gates", ()):
