@@ -39,6 +39,17 @@ class CellInfo:
     behind: bool
 
 
+def without_wholes(text: str) -> str:
+    """An expression without what has one value per sequence."""
+    while found := re.search(r"\b(last|sum_over|mean_over|max_over)\(", text):
+        depth, end = 1, found.end()
+        while depth:
+            depth += (text[end] == "(") - (text[end] == ")")
+            end += 1
+        text = text[:found.start()] + "0" + text[end:]
+    return text
+
+
 class Body(Expressions):
     """Writes the equations of a model or a cell."""
 
@@ -55,9 +66,9 @@ class Body(Expressions):
         return made
 
     def is_constant(self, text: str) -> bool:
-        """Whether an expression reads nothing that changes from frame to frame."""
+        """Whether an expression reads nothing that changes from frame to frame, in a sequence at least."""
         moving = {s.name for s in self.signals if not s.is_constant} | {"t"}
-        return moving.isdisjoint(re.findall(r"\w+", re.sub(r"\[t\b[^\]]*\]", "", text)))
+        return moving.isdisjoint(re.findall(r"\w+", re.sub(r"\[t\b[^\]]*\]", "", without_wholes(text))))
 
     def straight(self) -> None:
         """An equation outside every loop."""
@@ -298,6 +309,15 @@ class Body(Expressions):
                 self.inits.append(f"init {signal.name}[t{offset:+d}] = {self.initial(signal.shape)}")
 
     def initial(self, shape: tuple[int, ...]) -> str:
+        given = [s for s in self.signals if s.is_input and s.is_constant and s.kind == "real"]
+        if given and self.maybe(0.5):
+            self.note("init per sequence")
+            signal = self.chance.choice(given)
+            if signal.shape == shape:
+                return f"0.5 * {signal.name}"
+            if len(shape) == 1 and len(signal.shape) == 1:
+                return f"tanh({self.param((shape[0], signal.shape[0]))} @ {signal.name})"
+            return f"{self.param(shape)} * tanh(sum({signal.name}))"
         form = self.chance.choice(["number", "param", "expression", "const"])
         if form == "const" and (not shape or "const" in self.without):
             form = "number"

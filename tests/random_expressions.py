@@ -15,7 +15,8 @@ class Expressions(Leaves):
         """An expression of this shape, at most `deep` operators deep, bounded by LIMIT."""
         if deep <= 0:
             return self.tame(self.leaf(shape))
-        forms = [self.unary, self.unary, self.binary, self.binary, self.choice, self.extreme, self.later, self.helped,
+        forms = [self.whole] * (3 * self.sequences)
+        forms += [self.unary, self.unary, self.binary, self.binary, self.choice, self.extreme, self.later, self.helped,
                  self.halted, self.declared, self.drawn, self.leafy]
         if len(shape) == 1:
             forms += [self.applied, self.applied, self.applied, self.joined, self.part, self.softmaxed, self.lined,
@@ -159,6 +160,23 @@ class Expressions(Leaves):
         std = self.number(0.01, 0.3) if self.maybe(0.7) else f"0.1 * {self.value(shape, deep).operand}"
         return Value(f"{a.operand} + noise({std}{per})", shape, a.bound + 2)
 
+    def whole(self, shape, deep) -> Value:
+        """Made of all frames of a sequence; inside a loop, of what the loop does not make."""
+        ring, self.ring = self.ring, None
+        a = self.value(shape, deep)
+        self.ring = ring
+        form, bound = self.chance.choice([
+            ("last(%)", a.bound), ("last(%)", a.bound), ("sum_over(t, %)", 20 * a.bound), ("mean_over(t, %)", a.bound),
+            ("max_over(t, % + 0.3 * sin(0.7 * t + 0.2))", a.bound + 0.3), ("softmax_over(t, %)", 1.0),
+            (f"permute_time(%, {self.order()})", a.bound)])
+        self.note(form.split("(")[0])
+        return Value(form.replace("%", a.operand), shape, bound, True)
+
+    def order(self) -> list[int]:
+        places = list(range(self.chance.choice([1, 2, 3, 4, 7])))
+        self.chance.shuffle(places)
+        return places
+
     def softmaxed(self, shape, deep) -> Value:
         name = self.chance.choice(["softmax", "softmax", "logsoftmax"])
         a = self.value(shape, deep)
@@ -173,7 +191,11 @@ class Expressions(Leaves):
         label = self.readable(lambda s: s.kind == "class")
         if label and not self.generic and self.maybe(0.2):
             self.note("column")
-            return Value(f"{self.matrix(shape[0], label.classes)} @ {self.read(label).text}", shape, 1.5)
+            read = self.read(label).text
+            if self.sequences and not self.ring and self.maybe(0.4):
+                self.note("label of a sequence")
+                read = f"last({read})" if self.maybe(0.5) else f"permute_time({read}, {self.order()})"
+            return Value(f"{self.matrix(shape[0], label.classes)} @ {read}", shape, 1.5)
         a = self.vector(deep)
         self.note("matrix times vector")
         return Value(f"{self.matrix(shape[0], a.shape[0])} @ {a.operand}", shape, 1.5 * a.bound)

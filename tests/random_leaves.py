@@ -59,6 +59,7 @@ class Leaves:
         self.helpers: list[tuple[str, int, bool]] = []       # (name, arguments, reads other frames)
         self.used: Counter = Counter()
         self.still = 0                         # > 0 inside a delayed expression: no `t`, no reads of other frames
+        self.sequences = "sequences" not in self.without and chance.random() < 0.35    # operators over whole sequences
 
     # ---------------------------------------------------------------------------------------- small choices
 

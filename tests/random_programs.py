@@ -25,7 +25,7 @@ class Program:
 
 def draw(seed: int, without=()) -> Program:
     """A well-formed program. `without`: features to leave out ("look-ahead", "ahead inside a loop", "cells",
-    "const", "labels", "backwards")."""
+    "const", "labels", "backwards", "sequences")."""
     chance = random.Random(seed)
     features: Counter = Counter()
     helpers, definitions = draw_helpers(chance, features)
@@ -117,6 +117,15 @@ def draw_inputs(body: Body) -> list[str]:
         lines.append("input m : flag")
         body.note("flag input")
         body.signals.append(Signal("m", (), 1.0, "flag", is_input=True))
+    if "sequences" not in body.without and chance.random() < 0.3:
+        shape = chance.choice([(), (2,), (3,), (5,), (2, 3)])
+        lines.append("input q" + (f" : {body.sizes(shape)}" if shape else "") + " per sequence")
+        body.note(f"input of rank {len(shape)} per sequence")
+        body.signals.append(Signal("q", shape, 2.0, is_input=True, is_constant=True))
+        if chance.random() < 0.4 and "labels" not in body.without:
+            lines.append("input d : class(4) per sequence")
+            body.note("class input per sequence")
+            body.signals.append(Signal("d", (), 0, "class", 4, is_input=True, is_constant=True))
     return lines
 
 
@@ -144,7 +153,10 @@ def draw_ends(body: Body, inputs: list[str]) -> list[str]:
 def draw_loss(body: Body, inputs: list[str]) -> str:
     chance = body.chance
     kind = chance.choice(["mse", "mse", "mae", "huber", "cross_entropy", "cross_entropy", "binary_cross_entropy",
-                          "hinge", "squared_hinge", "plain"])
+                          "hinge", "squared_hinge", "plain", *["ctc"] * body.sequences])
+    per = " per sequence" * (body.sequences and chance.random() < 0.4)
+    if per and kind != "plain":
+        body.note("target per sequence")
     if kind != "plain":
         body.note(kind)
     target = f"goal{sum(line.startswith('target') for line in inputs) + 1}"
@@ -152,15 +164,18 @@ def draw_loss(body: Body, inputs: list[str]) -> str:
         body.note("loss of an expression")
         return f"{chance.choice([0.1, 1, 3])} * mean({body.vector(1).operand} ^ 2)"
     if kind == "binary_cross_entropy":
-        inputs.append(f"target {target} : flag" if chance.random() < 0.6 else f"target {target}")
+        inputs.append((f"target {target} : flag" if chance.random() < 0.6 else f"target {target}") + per)
         return f"{kind}({body.value((), 2).text}, {target})"
     a = body.vector(2)
+    if kind == "ctc" and a.shape[0] > 1:
+        inputs.append(f"target {target} : labels({a.shape[0] - 1})")
+        return f"ctc({a.text}, {target})"
     if kind in ("cross_entropy", "hinge", "squared_hinge") and a.shape[0] > 1:
         if kind != "cross_entropy":
             a = Value(f"{a.operand} + {body.param(a.shape)}", a.shape)
-        inputs.append(f"target {target} : class({a.shape[0]})")
+        inputs.append(f"target {target} : class({a.shape[0]}){per}")
         return f"{kind}({a.text}, {target})"
-    inputs.append(f"target {target} : {body.sizes(a.shape)}")
+    inputs.append(f"target {target} : {body.sizes(a.shape)}{per}")
     return f"{kind if kind in ('mse', 'mae', 'huber') else 'mse'}({a.text}, {target})"
 
 

@@ -131,8 +131,10 @@ def real_reads(made: Schedule, n: int) -> list[tuple[Read, bool]]:
     found = []
     while stack:
         read, moved = stack.pop()
-        if read.delay and read.node in graph.initials:          # a start may lie between: any of its initial values
-            stack += [(Read(m), moved) for m in graph.initials[read.node].nodes() if graph[m].domain == SEQUENCE]
+        if read.delay and read.node in graph.initials:          # a start may lie between, from 1 frame on to the delay
+            ends = [(-1 if read.delay > 0 else 1) * n for n in range(1, abs(read.delay) + 1)]
+            seen = [graph.initials[read.node].node(offset) for offset in ends]
+            stack += [(Read(m), moved) for m in seen if m is not None and graph[m].domain == SEQUENCE]
         if role[read.node] in ("view", "index"):
             stack += [(Read(r.node, r.delay + read.delay), moved or role[read.node] == "view")
                       for r in graph[read.node].args]
