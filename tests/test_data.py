@@ -137,7 +137,7 @@ def test_wav(tmp_path, width, scale):
     (lambda: rnnc.data.arrays({"x": np.zeros(3)}, streams=4), "3 frames are too few for 4 streams"),
     (lambda: rnnc.data.arrays({}), "no signals"),
     (lambda: rnnc.data.arrays({"x": ["a"]}), "x: an array of numbers"),
-    (lambda: rnnc.data.sequences({"x": [[1, 2], [3]], "y": [[1.5], [2]]}), "y: sequence 0 has 1 frames"),
+    (lambda: rnnc.data.sequences({"x": [[1.5, 2], [3]], "y": [[1.5], [2]]}), "y: sequence 0 has 1 frames"),
     (lambda: rnnc.data.sequences({"x": np.zeros((3, 2))}), "lists of arrays"),
     (lambda: rnnc.data.load("x.bin"), "data comes from .npz or .csv"),
     (lambda: rnnc.data.load({"x": "a.mp3"}), "not .mp3"),

@@ -148,5 +148,5 @@ def test_a_net_explains_itself():
     net = package.compile(LSTM, n=8)
     text = net.explain(streams=2, frames=8)
     assert str(text).startswith("8 frames of 2 streams") and repr(text) == str(text)
-    with pytest.raises(package.InputError, match="streams is 0"):
+    with pytest.raises(package.InputError, match="streams: got 0"):
         net.explain(streams=0)
