@@ -131,8 +131,8 @@ def as_array(value, name: str) -> np.ndarray:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as fault:
         reason = str(fault).split(". ")[0]
-        raise InputError(f"{name}: this is not an array ({reason}); several sequences of different lengths are a "
-                         "list of arrays") from None
+        ragged = "; several sequences of different lengths are a list of arrays" if isinstance(value, list) else ""
+        raise InputError(f"{name}: this is not an array ({reason}){ragged}") from None
 
 
 def result(out: dict | None, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -15,7 +15,7 @@ from rnnc.runtime.module import Module
 from rnnc.runtime.parameters import Gradients, Parameters, Weights
 from rnnc.runtime.probe import probed
 from rnnc.runtime.state import State
-from rnnc.runtime.wanted import truth, whole
+from rnnc.runtime.wanted import Whole, truth, whole
 from rnnc.runtime.words import Report, place
 
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")           # as P_workspace_size_of numbers them
@@ -26,6 +26,9 @@ if hasattr(os, "register_at_fork"):
 class Net:
     """Made by `rnnc.compile`. `variant(probe, training)` builds the same program with inner signals as further
     outputs, or with random operators at work in `run`."""
+
+    seed = Whole()                             # of the random operators; parameters were drawn from it, too
+    draws = Whole()                            # training calls so far: they number the draws of random operators
 
     def __init__(self, module: Module, *, seed: int = 0, threads: int | None = None, check_numbers: bool = False,
                  variant=None, graph=None, explain=None,
@@ -48,7 +51,7 @@ class Net:
         self._vectors = f"{module.prefix}_weights *"
         self._variants: dict[tuple[tuple[str, ...], bool], Net] = {}
         self._graph = None
-        self.draws = 0                         # training calls so far: they number the draws of random operators
+        self.draws = 0
 
     # -------------------------------------------------------------------------------------------- what it is
 

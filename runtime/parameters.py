@@ -6,7 +6,7 @@ from collections.abc import Iterator, MutableMapping
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.arrays import size, zeros
+from rnnc.runtime.arrays import as_array, size, zeros
 from rnnc.runtime.initial import initial
 from rnnc.runtime.sparse import Sparse, stored
 from rnnc.runtime.wanted import mapping
@@ -53,7 +53,7 @@ class Weights:
         what = f"parameters[{name!r}]"
         piece = self.piece(self.theta, name)
         if isinstance(piece, Sparse):
-            value = stored(piece._entry, np.asarray(value), what)
+            value = stored(piece._entry, as_array(value, what), what)
         return self.like(piece, value, what)
 
     def assign(self, vector: np.ndarray, value, what: str) -> None:
@@ -62,10 +62,7 @@ class Weights:
 
     def like(self, piece: np.ndarray, value, what: str) -> np.ndarray:
         """`value` with the number type of a net, if it has the shape of `piece`."""
-        try:
-            array = np.asarray(value)
-        except (ValueError, TypeError, RuntimeError):
-            raise InputError(f"{what}: this is not an array") from None
+        array = as_array(value, what)
         if array.dtype.kind not in "fiub":
             raise InputError(f"{what}: real numbers are wanted, not {array.dtype}")
         if array.shape != piece.shape:

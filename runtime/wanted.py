@@ -29,6 +29,19 @@ def whole(name: str, value, least: int = 0) -> int:
     return int(value)
 
 
+class Whole:
+    """An attribute that takes whole numbers of at least 0, of any make, and is a plain int."""
+
+    def __set_name__(self, owner, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner, kind=None):
+        return self if owner is None else vars(owner)[self.name]
+
+    def __set__(self, owner, value) -> None:
+        vars(owner)[self.name] = whole(self.name, value)
+
+
 def number(name: str, value, least: float | None = None, above: bool = False) -> float:
     """A finite number, at least `least`, or above it."""
     try:

@@ -59,7 +59,8 @@ def calls(net, path: Path):
     for name, act in (("read", lambda v: p[v]), ("write", lambda v: p.__setitem__("W", v)), ("has", lambda v: v in p),
                       ("get", p.get), ("update", p.update), ("gradient", lambda v: net.gradients.__setitem__("W", v)),
                       ("all", lambda v: setattr(net, "parameters", v)), ("theta", lambda v: setattr(net, "theta", v)),
-                      ("threads", lambda v: setattr(net, "threads", v))):
+                      ("threads", lambda v: setattr(net, "threads", v)), ("seed", lambda v: setattr(net, "seed", v)),
+                      ("draws", lambda v: setattr(net, "draws", v))):
         yield f"parameters {name}", act
     for name in ("streams", "frames", "threads"):
         yield f"explain {name}", lambda v, name=name: net.explain(**{name: v})
@@ -144,6 +145,8 @@ def test_no_other_exception_leaves_data_and_fit(tmp_path, monkeypatch):
     (lambda n: pickle.dumps(n.parameters), "parameters cannot be pickled.*dict"),
     (lambda n: pickle.dumps(n.state()), "a state cannot be pickled: state.to_arrays"),
     (lambda n: pickle.dumps(rnnc.Adam(n)), "a net cannot be pickled"),
+    (lambda n: setattr(n, "seed", -1), "seed: got -1, wanted a whole number of at least 0"),
+    (lambda n: setattr(n, "draws", 2.5), "draws: got 2.5, wanted a whole number of at least 0"),
     (lambda n: setattr(n, "threads", 0), "threads: got 0, wanted a whole number of at least 1"),
     (lambda n: n.explain(streams=2.5), "streams: got 2.5, wanted a whole number"),
     (lambda n: n.save(3), "path: got 3, wanted a path"),
@@ -168,6 +171,12 @@ def test_states_are_copied_by_copy():
         assert (other["h"] == state["h"]).all() and (other.since == 3).all()
         other["h"][...] = 7
         assert not (state["h"] == 7).any()
+
+
+def test_numbers_of_numpy_are_numbers():
+    net = tiny(seed=np.int64(3))
+    net.seed, net.draws, net.threads = np.uint8(7), np.int64(2), np.int32(1)
+    assert [type(n) for n in (net.seed, net.draws, net.threads)] == [int] * 3
 
 
 def test_parameters_are_a_mapping():
