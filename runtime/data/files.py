@@ -18,15 +18,21 @@ def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, he
     """One recording, arrays [N, ...] by signal, cut into streams. `starts` [N] marks where sequences begin in it; a
     signal that has as many values as there are sequences (one more than starts after the first frame), or a list of
     lists of labels, has one for each of these."""
-    signals = mapping("signals", signals, "signal to array")
+    signals = {name: value if isinstance(value, (list, tuple)) else _array(name, value)
+               for name, value in mapping("signals", signals, "signal to array").items()}
     if not signals:
         raise InputError("no signals")
     begins = None if starts is None else (_array("starts", starts) != 0).astype(np.uint8)
-    length = max(len(value) for value in signals.values() if hasattr(value, "__len__"))
+    if begins is not None and begins.ndim != 1:
+        raise InputError(f"starts: got shape {list(begins.shape)}, wanted one 0 or 1 per frame")
+    length = max(len(value) for value in signals.values())
+    if not length:
+        raise InputError("signals: they have no frames")
     number = np.zeros(length, np.int64) if begins is None else np.cumsum(np.concatenate([[0], begins[1:]]))
     count = int(number[-1]) + 1
-    each = {name: _lists(name, value) if isinstance(value, (list, tuple)) and np.ndim(value[0]) else _array(name, value)
-            for name, value in signals.items() if hasattr(value, "__len__") and len(value) == count != length}
+    lists = lambda value: isinstance(value, (list, tuple)) and not np.isscalar(value[0])
+    each = {name: _lists(name, value) if lists(value) else _array(name, value)
+            for name, value in signals.items() if len(value) == count != length}
     given = {name: _array(name, value) for name, value in signals.items() if name not in each}
     if begins is not None:
         given[BEGINS] = begins
