@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,14 @@ def test_colours_only_on_a_terminal(monkeypatch):
 
 
 # ------------------------------------------------------------------------------------------------ usage
+
+def test_a_wait_tells_its_seconds(monkeypatch, capsys):
+    from rnnc.cli import console
+    monkeypatch.setattr(console, "PATIENCE", 0.1)
+    with console.patience("compiling net", True):
+        time.sleep(0.8)
+    assert re.search(r"\rcompiling net: \d+ s", capsys.readouterr().err)
+
 
 def test_an_unknown_file_is_answered_with_near_ones(tmp_path):
     (tmp_path / "network.rnn").write_text(GOOD)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from rnnc.cli.console import Refusal, Usage, write
+from rnnc.cli.console import Refusal, Usage, patience, write
 from rnnc.cli.sources import add_program, find
 from rnnc.errors import InputError
 
@@ -34,7 +34,9 @@ def bring(options) -> int:
     from rnnc import pipeline
     from rnnc.cli.foreign import converted
     arrays = read(options.state)
-    graph = pipeline.elaborated(find(options.file).source, options.model, dict(options.sizes))
+    program = find(options.file)
+    with patience(f"reading {program.stem}", options.progress):
+        graph = pipeline.elaborated(program.source, options.model, dict(options.sizes))
     sparse = next((p.name for p in graph.params if p.pattern is not None), None)
     if sparse is not None:
         raise Refusal(f"{sparse} is sparse, which nothing in a state dict is; net.parameters takes its numbers")

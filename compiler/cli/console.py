@@ -89,9 +89,9 @@ def _count_seconds(what: str, finished: threading.Event) -> None:
         return
     from tqdm import tqdm
     start = time.monotonic() - PATIENCE
-    with tqdm(desc=what, bar_format="{desc}: {postfix}", leave=False, file=sys.stderr) as bar:
+    with tqdm(desc=what, bar_format="{desc}", leave=False, file=sys.stderr) as bar:
         while not finished.wait(0.5):
-            bar.set_postfix_str(f"{time.monotonic() - start:.0f} s")
+            bar.set_description_str(f"{what}: {time.monotonic() - start:.0f} s")
 
 
 def apologise(fault: BaseException, arguments: list[str]) -> None:

@@ -39,7 +39,8 @@ def add(commands) -> None:
 
 def check(options) -> int:
     """The report is the result, so it goes to stdout; exit code 1 if there is anything in it."""
-    found = faults(options)
+    with patience(f"checking {options.file}", options.progress):
+        found = faults(options)
     if options.format == "json":
         print(json.dumps([as_data(d) for d in found], indent=2, ensure_ascii=False))
     else:
