@@ -1,0 +1,109 @@
+"""Small tasks for networks, as batches of arrays [T, B, ...], each with the loss of the best answer that needs no
+network. `batch(seed)` draws one."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+
+WORDS = "the quick brown fox jumps over a lazy dog and runs home".split()
+
+
+@dataclass(frozen=True)
+class Task:
+    """`sizes` of the model; `trivial`: the loss to beat."""
+
+    batch: Callable[[int], dict]
+    trivial: float
+    sizes: dict
+
+
+def text(frames: int = 48, streams: int = 8, **sizes) -> Task:
+    """Characters of words drawn at random; trivial is how often each character comes."""
+    letters = sorted(set(" ".join(WORDS)))
+    index = {c: i for i, c in enumerate(letters)}
+
+    def stream(seed: int) -> list[int]:
+        chance = np.random.default_rng(seed)
+        return [index[c] for c in " ".join(chance.choice(WORDS, frames))][:frames + 1]
+
+    def batch(seed: int) -> dict:
+        both = np.array([stream(1000 * seed + b) for b in range(streams)]).T
+        return {"x": both[:-1], "y": both[1:]}
+
+    counts = Counter(" ".join(WORDS) + " ")
+    shares = [n / sum(counts.values()) for n in counts.values()]
+    return Task(batch, -sum(p * math.log(p) for p in shares), {"vocab": len(letters), **sizes})
+
+
+def recall(lag: int, frames: int = 60, streams: int = 16, **sizes) -> Task:
+    """The number that came `lag` frames ago, beside one that does not matter; trivial is the mean, 0."""
+    def batch(seed: int) -> dict:
+        x = np.random.default_rng(seed).uniform(-1, 1, (frames, streams, 2)).astype(np.float32)
+        y = np.zeros((frames, streams), np.float32)
+        y[lag:] = x[:-lag, :, 0]
+        return {"x": x, "y": y}
+    return Task(batch, (frames - lag) / frames / 3, sizes)
+
+
+def waves(ahead: int, frames: int = 80, streams: int = 16, **sizes) -> Task:
+    """Two sines of random phases; trivial is the mean, 0."""
+    def batch(seed: int) -> dict:
+        phase = np.random.default_rng(seed).uniform(0, 2 * np.pi, (2, streams))
+        t = np.arange(frames)[:, None]
+        return {"u": (np.sin(0.3 * t + phase[0]) + 0.5 * np.sin(0.17 * t + phase[1])).astype(np.float32)}
+    return Task(batch, 0.625 * (frames - ahead) / frames, {"ahead": ahead, **sizes})
+
+
+def liveliest(frames: int = 40, streams: int = 32) -> Task:
+    """Which of four channels has the most pulses, as each frame tells more of it; trivial is a guess."""
+    def batch(seed: int) -> dict:
+        chance = np.random.default_rng(seed)
+        y = np.broadcast_to(chance.integers(0, 4, streams), (frames, streams))
+        often = np.where(y[..., None] == np.arange(4), 0.5, 0.2)
+        return {"x": (chance.random(often.shape) < often).astype(np.float32), "y": np.ascontiguousarray(y)}
+    return Task(batch, math.log(4), {})
+
+
+def inverse(frames: int = 8, streams: int = 64) -> Task:
+    """Half of the numbers that say what a vector is, for samples/inference.rnn; trivial is the mean, 0."""
+    i, j = np.arange(8)[:, None], np.arange(16)
+    A = np.sin(3 * i + 7 * j + 2 * i * j) / 4
+
+    def batch(seed: int) -> dict:
+        chance = np.random.default_rng(seed)
+        truth = chance.normal(size=(streams, 16)).astype(np.float32)
+        return {"y": (truth @ A.T + 0.05 * chance.normal(size=(streams, 8))).astype(np.float32), "truth": truth,
+                "frames": frames}
+    return Task(batch, 1.0, {})
+
+
+def losses(frames: int = 60, streams: int = 16) -> Task:
+    """A sine of which three frames in ten do not arrive; trivial is the mean, 0."""
+    def batch(seed: int) -> dict:
+        chance = np.random.default_rng(seed)
+        wave = np.sin(0.25 * np.arange(frames + 1)[:, None] + chance.uniform(0, 2 * np.pi, streams))[..., None]
+        arrived = (chance.random((frames, streams)) < 0.7).astype(np.uint8)
+        return {"x": np.where(arrived[..., None], wave[:-1], 0).astype(np.float32), "arrived": arrived,
+                "following": wave[1:].astype(np.float32)}
+    return Task(batch, 0.5, {})
+
+
+def narma(frames: int = 300, streams: int = 8, **sizes) -> Task:
+    """A random input for the system that samples/reservoir.rnn has in its text; trivial is that system's mean."""
+    def batch(seed: int) -> dict:
+        return {"u": np.stack([narma_10(np.random.default_rng([seed, b]), frames)[0] for b in range(streams)], axis=1)}
+    return Task(batch, 0.0154 * (frames - 100) / frames, sizes)
+
+
+def narma_10(chance, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Input and answer; drawn again where the system runs away."""
+    while True:
+        u, y = chance.uniform(0, 0.5, frames), np.zeros(frames + 10)
+        before = np.concatenate([np.zeros(9), u])
+        for t in range(frames):
+            y[t + 10] = 0.3 * y[t + 9] + 0.05 * y[t + 9] * y[t:t + 10].sum() + 1.5 * before[t] * u[t] + 0.1
+        if np.abs(y).max() < 2:
+            return u, y[10:]
