@@ -221,3 +221,18 @@ def test_resumed_training_draws_on(tmp_path, data):
     again = training(tmp_path / "parts", 3, seed=12)         # the checkpoint's seed holds
     assert np.array_equal(whole.theta, again.theta) and whole.draws == again.draws
     assert Checkpoint.read(tmp_path / "parts").record["position"]["draws"] == whole.draws
+
+
+def test_a_call_like_the_one_before_draws_anew(data):
+    """The short way of calls that repeat must not repeat their numbers."""
+    net, x = compiled(), data["x"]
+    found = []
+    for short in (True, False):
+        state = net.state(streams=4)
+        for draw in range(3):
+            net.draws, used = draw, state if short else net.state(streams=4)
+            used.assign(net.state(streams=4))
+            found.append(net.run(x=x, state=used, training=True)["z"])
+    for short, whole in zip(found[:3], found[3:]):
+        assert np.array_equal(short, whole)
+    assert not np.array_equal(found[0], found[1])
