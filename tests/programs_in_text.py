@@ -20,9 +20,16 @@ def values(graph, seed: int = 0) -> dict:
     """Inputs of T frames and B streams."""
     rng, found = np.random.default_rng(seed), {}
     for i in graph.inputs:
-        shape = (T, B, *i.shape)
-        found[i.name] = (rng.integers(0, i.classes, shape) if i.kind == "class" else
-                         rng.integers(0, 2, shape).astype(float) if i.kind == "flag" else rng.normal(size=shape))
+        shape = (*([T, B] if i.per == "frame" else [B]), *i.shape)
+        match i.kind:
+            case "labels":
+                found[i.name] = [rng.integers(0, i.classes, 2) for _ in range(B)]
+            case "class":
+                found[i.name] = rng.integers(0, i.classes, shape)
+            case "flag":
+                found[i.name] = rng.integers(0, 2, shape).astype(float)
+            case _:
+                found[i.name] = rng.normal(size=shape)
     return found
 
 

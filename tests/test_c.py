@@ -55,7 +55,8 @@ def cells_program(names: dict[str, str]) -> str:
 def programs() -> dict[str, tuple[str, str, dict]]:
     """name -> (file name, text, sizes)."""
     found = {path.stem: (path.name, path.read_text(), {}) for path in SAMPLES}
-    found["training"] = ("training.rnn", (HERE / "programs" / "good" / "training.rnn").read_text(), {})
+    for name in ("training", "wholes"):
+        found[name] = (f"{name}.rnn", (HERE / "programs" / "good" / f"{name}.rnn").read_text(), {})
     cells = list(standard_cells().items())
     for part in range(5):
         found[f"cells_{part}"] = ("cells.rnn", cells_program(dict(cells[part::5])), {})
@@ -254,6 +255,26 @@ def test_clean_under(charlm, tmp_path, sanitizer):
         pytest.skip(f"the {sanitizer} sanitizer does not work here")
     program = driver(charlm, objects(charlm, *flags, name=sanitizer), *flags)
     command(program, *(["hosted"] if sanitizer == "thread" else []))
+
+
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory, emitted):
+    """A folder with the C of values per sequence."""
+    place = tmp_path_factory.mktemp("wholes")
+    written(place, emitted("wholes"))
+    return place
+
+
+@pytest.mark.parametrize("how", ["plain", *SANITIZERS])
+def test_whole_sequences_in_c(wholes, tmp_path, how):
+    """The order of sequences, outputs, gradients, lists of labels, threads of the host; arrays are just large enough."""
+    flags = ("-O1", "-g", "-march=native", *SANITIZERS.get(how, ()))
+    have("gcc")
+    if not works(flags, tmp_path):
+        pytest.skip(f"the {how} sanitizer does not work here")
+    command("gcc", "-std=c11", *MATHS, *STRICT, *flags, "-I", wholes, HERE / "wholes.c", wholes / "wholes.c",
+            "-o", tmp_path / "wholes", "-lm", "-lpthread")
+    command(tmp_path / "wholes", *(["hosted"] if how == "thread" else []))
 
 
 def symbols(model: Path, *options) -> list[tuple[str, str]]:

@@ -83,6 +83,10 @@ class Access:
         self.needs.spans = True
         return f"c->sequence[{row}]"
 
+    def alone(self, n: int) -> bool:
+        """A part of one number: nothing may be read behind it, where a whole vector would be."""
+        return self.role[n] == "view" and self.graph[n].size == 1
+
     def row(self, read: Read, r: str = "r") -> str:
         """A pointer to the value that `read` sees at row r."""
         n = read.node

@@ -104,6 +104,9 @@ class PackAccess:
         self.role = ["early"] * len(self.graph)
         self.made = None
 
+    def alone(self, n: int) -> bool:
+        return False
+
     def row(self, read: Read, r: str = "r") -> str:
         return f"(packed + {self.pool.values[read.node]})"
 

@@ -197,7 +197,7 @@ class RowWriter:
             return f"v_{self.names[n]}"
         if node.op == "number":
             return f"rn_all({number(node.attr('value'))})"
-        if not node.shape:
+        if not node.shape or self.access.alone(n):
             if n in self.local and read.delay == 0:
                 return self.names[n]
             if read not in self.scalars:

@@ -145,7 +145,7 @@ class UnitWriter:
             name = f"k_{self.names[n]}"
             self.constants.setdefault(name, f"const rn_v {name} = rn_all(*{address});")
             return name
-        if not node.shape:
+        if not node.shape or self.access.alone(n):
             if read not in self.scalars:
                 self.scalars[read] = name = f"at_{self.names[n]}{self.suffix(read)}"
                 self.scalar_lines.append(f"const rn_v {name} = rn_all(*({self.access.row(read)}));")
