@@ -267,7 +267,7 @@ def wholes(tmp_path_factory, emitted):
 
 @pytest.mark.parametrize("how", ["plain", *SANITIZERS])
 def test_whole_sequences_in_c(wholes, tmp_path, how):
-    """The order of sequences, outputs, gradients, lists of labels, threads of the host; arrays are just large enough."""
+    """The order of sequences, outputs, gradients, lists of labels, the host's threads; arrays are just large enough."""
     flags = ("-O1", "-g", "-march=native", *SANITIZERS.get(how, ()))
     have("gcc")
     if not works(flags, tmp_path):

@@ -30,6 +30,9 @@ PROGRAMS = {
     "matrix": "A = sum_over(t, outer(x, tanh(x)))\n output A, z = A @ x\n loss mse(tanh(A @ x / 9), v)",
     "wide": "h = dense(70)(x)\n z = dense(k)(concat(max_over(t, h), sum_over(t, h)))\n output z\n"
             " loss cross_entropy(z, y)",
+    "drawn": "h = dropout(rnn(5)(x), 0.3)\n s = dropout(last(h), 0.4) + noise(0.1) * a[0]\n output s\n"
+             " output u = dropout(a, 0.5), w = noise(0.3 * a) + x[0], f = dropout(a, 0.5, per = frame)\n"
+             " loss cross_entropy(dense(k)(s), y)",
     "weight of a sequence": "z = dense(k)(last(x))\n loss mse(z, a)\n metric right = argmax(z) == y\n output u = 2 * x",
 }
 MORE = "cell summary(n)(x) { h = gru(n)(x) return last(h) }\n"

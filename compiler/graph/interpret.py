@@ -243,6 +243,10 @@ class Call:
             case "span_frames":
                 return self.seq.frames
             case "row_key":
+                if t == ALL:
+                    streams, first = np.array([part[:2] for part in self.seq.parts]).T
+                    return row_keys(*self.lot, (self.age + first[:, None] - self.seq.since[first])[
+                        np.arange(len(streams)), streams], streams)
                 ago = node.attr("ago") if node.attr("per") == "frame" else self.seq.since[t]
                 return row_keys(*self.lot, self.age + t - ago)
             case "weight":

@@ -153,6 +153,9 @@ class Access:
     def row_key(self, n: int, r: str = "r") -> str:
         """The key of a row's random numbers."""
         node = self.graph[n]
+        if node.domain == SEQUENCE:                             # that of its first row
+            self.needs.spans = True
+            return f"c->sequence_keys[c->spans[{self.seat(n, r)}].first]"
         if node.attr("per") == "sequence":
             return f"c->sequence_keys[{r}]"
         ago = node.attr("ago")

@@ -97,6 +97,8 @@ class Emitter:
                 timed = loop or d.op in ("frame_index", "row_key")
                 leaf = d.attrs["per"] if d.op == "input" else FRAME if timed else CONSTANT
                 read = [self.domain_of.get(ref.draft, CONSTANT) for ref in self.reads[d]]
+                if sequences.drawn_once(d, read):
+                    read.pop()
                 self.domain_of[d] = sequences.domain(d.op, [leaf, *read])
         self.kind_of = dict.fromkeys(live)
         for otherwise in (None, REAL):      # what fits either is real to its readers too: h = h[t-1] + 1, k = t * h

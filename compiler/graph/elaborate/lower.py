@@ -189,9 +189,11 @@ def random(e: Emitter, d: Draft) -> Node:
     path = d.attrs["place"].path()
     while e.sites.setdefault(site_number(path), d.attrs["place"]) is not d.attrs["place"]:
         path += "'"
-    value, key = e.reads[d]
+    value, key = e.read(e.reads[d][0], REAL), e.read(e.reads[d][1], INT)
+    if e.domain_of[d] == SEQUENCE:
+        key = e.add("row_key", (), (), INT, d.span, per=SEQUENCE, ago=0, domain=SEQUENCE)
     given = {"p": d.attrs["p"]} if d.op == "dropout" else {}
-    return e.node(d.op, (e.read(value, REAL), e.read(key, INT)), e.shape(d), REAL, d.span, site=path, **given)
+    return e.node(d.op, (value, key), e.shape(d), REAL, d.span, site=path, **given)
 
 
 def stop_gradient(e: Emitter, d: Draft) -> Node:

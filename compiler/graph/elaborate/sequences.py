@@ -34,6 +34,12 @@ def domain(op: str, domains) -> str:
     return GIVES.get(op) or finest([*domains, SEQUENCE if op == "softmax_over" else CONSTANT])
 
 
+def drawn_once(d: Draft, read: list[str]) -> bool:
+    """Random numbers for a value per sequence are drawn once for each, unless `per = frame` is written out."""
+    return d.op in ("dropout", "noise") and read[0] == SEQUENCE and \
+        not (d.attrs["per"] and d.args[1].draft.attrs["per"] == FRAME)
+
+
 # ---------------------------------------------------------------------------------------------------------- calls
 
 def refuse_static(expr: tree.Call, at: At) -> None:

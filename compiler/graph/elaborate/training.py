@@ -85,7 +85,7 @@ def _dropout(expr: tree.Call, at: At) -> Value:
     if not 0 <= p < 1:
         raise Stop("E0503", f"dropout drops a share from 0 to below 1, not {p:g}", share.span)
     key = row_key(expr, named, at)
-    return make(at, "dropout", [*lifted([inner], at), key], expr.span, p=p, place=site(expr, at))
+    return make(at, "dropout", [*lifted([inner], at), key], expr.span, p=p, place=site(expr, at), per="per" in named)
 
 
 @builtin("noise")
@@ -95,7 +95,7 @@ def _noise(expr: tree.Call, at: At) -> Ref:
     if isinstance(std, (int, float)) and std < 0:
         raise Stop("E0503", f"a standard deviation is not below 0: {std:g}", inner.span)
     refs = [lift(std, at, inner.span), row_key(expr, named, at)]
-    return make(at, "noise", refs, expr.span, rules.noise, place=site(expr, at))
+    return make(at, "noise", refs, expr.span, rules.noise, place=site(expr, at), per="per" in named)
 
 
 def row_key(expr: tree.Call, named: dict, at: At) -> Ref:

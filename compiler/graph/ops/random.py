@@ -1,6 +1,7 @@
 """Operators that draw numbers: dropout and noise, and the keys that say which numbers.
 
-row_key(per, ago) is a leaf, the key of a frame of a stream (ago frames earlier), or of its sequence. dropout(v, key; p,
+row_key(per, ago) is a leaf, the key of a frame of a stream (ago frames earlier), or of its sequence (also domain =
+"sequence"). dropout(v, key; p,
 site) is 0 for a share p of the units and v / (1 - p) for the others; noise(std, key; site) is std times normal numbers.
 Nothing is remembered of what was drawn: a unit's numbers are a function of where it stands,
 
@@ -44,9 +45,11 @@ def halves(word: int) -> tuple[int, int]:
     return word & MASK, word >> 32 & MASK
 
 
-def row_keys(seed: int, draw: int, frames: np.ndarray) -> np.ndarray:
-    """The keys of one frame: `frames` holds every stream's number. As int64, which graphs know."""
-    words = threefry(threefry(halves(seed), halves(draw)), (frames & MASK, np.arange(len(frames))))
+def row_keys(seed: int, draw: int, frames: np.ndarray, streams: np.ndarray | None = None) -> np.ndarray:
+    """The keys of one frame: `frames` holds every stream's number (or that of each of `streams`). As int64, which
+    graphs know."""
+    streams = np.arange(len(frames)) if streams is None else streams
+    words = threefry(threefry(halves(seed), halves(draw)), (frames & MASK, streams))
     return (words[0].astype(np.uint64) | words[1].astype(np.uint64) << np.uint64(32)).view(np.int64)
 
 
@@ -94,7 +97,7 @@ def _key(args, attrs, shape):
     return (), INT
 
 
-row(Op("row_key", LEAF, 0, _key, domain=FRAME))
+row(Op("row_key", LEAF, 0, _key, domain=None))
 row(Op("dropout", ELEMENTWISE, 2, _dropout_shape, _dropout,
        (lambda c, up: up("dropout", c.b, p=c.attr("p"), site=c.attr("site")), None)))
 row(Op("noise", ELEMENTWISE, 2, _noise_shape, lambda node, std, key: std * normal(node, key),
