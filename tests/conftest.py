@@ -1,7 +1,8 @@
 """What every test file shares: golden files, a module cache of the session's own, thread counts, opt-in tests.
 
 `golden(name, text)` compares with tests/golden/name. With --update-golden it writes instead, and the run then fails
-with the number of files rewritten, so that an update is always looked at.
+with the number of files rewritten, so that an update is always looked at. `occurred(title, what)` counts what tests
+met, in a table at the end.
 """
 
 import difflib
@@ -9,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -54,9 +56,28 @@ def pytest_sessionfinish(session, exitstatus):
 
 
 def pytest_terminal_summary(terminalreporter):
+    for title, counts in tables(terminalreporter).items():
+        terminalreporter.write_line(title)
+        for what, count in sorted(counts.items()):
+            terminalreporter.write_line(f"  {count:5d}  {what}")
     if rewritten:
         count = f"{len(rewritten)} golden{'s' if len(rewritten) > 1 else ''} rewritten"
         terminalreporter.write_line(f"{count}: {', '.join(rewritten)}", red=True)
+
+
+def tables(reporter) -> dict[str, Counter]:
+    """What the tests that passed have met, counted under each title."""
+    found: dict[str, Counter] = {}
+    for report in reporter.stats.get("passed", []):
+        for title, what in report.user_properties:
+            found.setdefault(title, Counter()).update(what)
+    return found
+
+
+@pytest.fixture
+def occurred(record_property):
+    """A function: `occurred("random programs", ["loop backwards", "float32"])` counts in a table at the end."""
+    return record_property
 
 
 @pytest.fixture

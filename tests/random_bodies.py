@@ -17,12 +17,13 @@ LIBRARY = {
     "leaky_integrator": "", "ctrnn": "",
     "multiplicative_lstm": "", "linear_recurrence": "", "qrnn": ", 2", "lif": "", "ltc": ", 2", "norm_lstm": "",
     "legendre_memory": ", 3, 5", "rwkv": "", "slstm": ", 1", "mlstm": ", 1", "delta_net": ", 1", "echo_state": "",
-    "selective_ssm": ", 3, 2",
+    "selective_ssm": ", 3, 2", "clockwork": ", [1, 3]", "retention": ", 1", "gated_linear_attention": ", 1, 2",
 }
 AS_WIDE = ("linear_recurrence", "sru", "selective_ssm")         # as many units out as in
+EVEN = ("clockwork", "retention", "gated_linear_attention")     # an even number of units
 BOUNDED = {"lstm", "peephole_lstm", "coupled_lstm", "gru", "gru_after", "mgu", "ugrnn", "rnn", "narx",
            "leaky_integrator", "highway_rnn", "multiplicative_lstm", "qrnn", "lif", "norm_lstm", "slstm",
-           "legendre_memory", "echo_state"}
+           "legendre_memory", "echo_state", "clockwork"}
 N, IN = 101, 103                               # stand for `n` and `dim(x)` in a cell that must hold for any size
 
 
@@ -37,6 +38,7 @@ class CellInfo:
     results: int
     ahead: bool
     behind: bool
+    ends: bool                                 # whether it reads the last frame of a sequence
 
 
 def without_wholes(text: str) -> str:
@@ -218,7 +220,9 @@ class Body(Expressions):
             self.lines.append(f"{a}, {b} = {layer}({argument})")
             self.signals += [Signal(name, (units,), is_constant=self.is_constant(argument)) for name in (a, b)]
             return
-        name = self.apply(layer, units, argument, dims, info.takes is None and info.size == N)
+        turned = info.ends and "backwards" not in self.without and self.maybe(0.5)     # the last frame is the first
+        name = self.apply(layer, units, argument, dims, info.takes is None and info.size == N,
+                          way="reversed" if turned else None)
         if name and info.inner and self.maybe(0.4):
             part, shape = self.chance.choice(info.inner)
             shape = tuple({N: units, IN: dims}.get(n, n) for n in shape)
@@ -226,8 +230,8 @@ class Body(Expressions):
             self.equation(Value(f"0.5 * {name}.{part}", shape))
 
     def apply_standard(self, argument: str, dims: int) -> None:
-        name = self.chance.choice(sorted(LIBRARY))
-        units = dims if name in AS_WIDE else self.known_size()
+        name = self.chance.choice(sorted(LIBRARY.keys() - EVEN if self.generic else LIBRARY))
+        units = dims if name in AS_WIDE else self.chance.choice([2, 8, 16]) if name in EVEN else self.known_size()
         self.note(f"cell {name}")
         layer = f"{name}({self.size(units)}{LIBRARY[name]})"
         if name == "projected_lstm":
@@ -237,10 +241,11 @@ class Body(Expressions):
 
     def apply(
         self, layer: str, units: int, argument: str, dims: int, any_size: bool, bounded: bool = True,
+        way: str | None = None,
     ) -> str | None:
         """An equation for the result; its name if `name.part` reaches inside."""
-        way = self.chance.choice(
-            ["plain", "plain", "plain", "reversed", "both", "stack", "share", "instance", "delayed"])
+        way = way or self.chance.choice(
+            ["plain", "plain", "plain", "reversed", "both", "stack", "share", "instance", "delayed", "residual"])
         tail = (lambda text: text) if bounded else (lambda text: f"tanh({text})")
         if "backwards" in self.without and way in ("reversed", "both"):
             way = "plain"
@@ -262,6 +267,9 @@ class Body(Expressions):
         elif way == "share" and any_size and units == dims:
             self.note("share")
             self.equation(Value(tail(f"share(2, {layer})({argument})"), (units,), 2.0), "y")
+        elif way == "residual" and units == dims:
+            self.note("residual")
+            self.equation(Value(f"tanh(residual({layer})({argument}))", (units,), 1.0), "y")
         elif way == "instance":
             self.note("layer statement")
             name = self.fresh("L")

@@ -20,7 +20,7 @@ class Expressions(Leaves):
                  self.halted, self.declared, self.drawn, self.leafy]
         if len(shape) == 1:
             forms += [self.applied, self.applied, self.applied, self.joined, self.part, self.softmaxed, self.lined,
-                      self.along, self.repeated, self.state_product, self.row, self.normalised]
+                      self.along, self.repeated, self.state_product, self.row, self.normalised, self.lingering]
         elif not shape:
             forms += [self.reduced, self.reduced, self.dotted, self.taken, self.scalar_of_condition]
         else:
@@ -82,7 +82,7 @@ class Expressions(Leaves):
         if kind == "time" and not self.still:
             self.note("comparison of t")
             return Value(self.chance.choice(["mod(t, 3) == 1", "t < 4", "t >= 2", "mod(t, 2) != 0"]))
-        if kind == "logic" and deep > 0:
+        if kind == "logic" and (deep > 0 or self.maybe(0.5)):
             op = self.chance.choice(["and", "or", "not"])
             self.note(op)
             a, b = self.condition(shape, deep - 1), self.condition(shape, deep - 1)
@@ -298,6 +298,14 @@ class Expressions(Leaves):
         name = self.chance.choice(["layer_norm", "rms_norm"])
         self.note(name)
         return Value(f"{name}(0.1)({self.value(shape, deep).text})", shape, 4.0, True)
+
+    def lingering(self, shape, deep) -> Value | None:
+        """A value that may hold still; in a loop forwards it joins the loop."""
+        if "cells" in self.without or self.still or self.ring and self.ring.direction < 0:
+            return None
+        self.note("zoneout")
+        a = self.value(shape, deep)
+        return Value(f"zoneout({self.number(0.1, 0.6)})({a.text})", shape, a.bound, True)
 
     # ---------------------------------------------------------------------------------------- scalars
 

@@ -132,7 +132,7 @@ class Leaves:
         rules = ["~ uniform(-0.6, 0.6)", "~ normal(0, 0.4)"]
         if len(shape) == 2:
             rules += ["", "", "~ glorot", "~ lecun", "~ he"] + ["~ orthogonal"] * (not family)
-            rules += ["~ identity(0.7)"] * (shape[0] == shape[1] and not family)
+            rules += ["~ identity(0.7)", "~ spectral(0.8)"] * (shape[0] == shape[1] and not family)
         else:
             rules += [f"= {self.number(-0.8, 0.8)}"]
         rule = rule or self.chance.choice(rules)
@@ -140,7 +140,7 @@ class Leaves:
         self.note(f"initialiser {drawn}")
         word = "frozen" if self.maybe(0.07) else "param"
         self.note(word)
-        if len(shape) == 2 and not family and drawn not in ("orthogonal", "identity") and self.maybe(0.12):
+        if len(shape) == 2 and not family and drawn not in ("orthogonal", "identity", "spectral") and self.maybe(0.12):
             self.note("sparse")
             rule += f" sparse({self.chance.choice(['0.9', '0.5', '0.3', '0.7'])})"
         dims = ([str(family)] if family else []) + [self.size(n) for n in shape]
@@ -156,11 +156,25 @@ class Leaves:
             "cos(i + 2 * j)", "where(i == j, 0.9, 0.05)", "(i - j) / (i + j + 1)", "0.3 * sin(1 + i * j)",
             "where(i < j, -0.4, 0.4)", "exp(-abs(i - j)) * 0.8"])
         self.note("const")
+        if len(shape) == 2 and shape[0] == shape[1] and self.maybe(0.7):
+            return self.matrix_function(name, self.size(shape[0]))
         if len(shape) == 1:
             formula = formula.replace("j", "2")
             self.lines.append(f"const {name}[i : {self.size(shape[0])}] = {formula}")
         else:
             self.lines.append(f"const {name}[i, j : {self.size(shape[0])}, {self.size(shape[1])}] = {formula}")
+        return name
+
+    def matrix_function(self, name: str, n: str) -> str:
+        """A constant [n, n] made from another; what is inverted has a large diagonal."""
+        inner = self.fresh("A")
+        self.lines.append(f"const {inner}[i, j : {n}, {n}] = sin(1 + i * {n} + j)")
+        form = self.chance.choice(["expm", "inv", "solve"])
+        self.note(form)
+        large = f"{n} * eye({n}) + 0.5 * {inner}"
+        made = {"expm": f"expm({inner} / {n})", "inv": f"{n} * inv({large})",
+                "solve": f"solve({large}, {inner}) @ {inner}"}
+        self.lines.append(f"const {name} = {made[form]}")
         return name
 
     def matrix(self, rows: int, columns: int) -> str:

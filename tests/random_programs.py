@@ -76,7 +76,8 @@ def draw_cell(chance, features, helpers, cells, without) -> tuple[str, CellInfo]
     head = f"cell {name}({'n' if generic else ''})(x) {{\n"
     text = head + body.text([f"return {', '.join(r.name for r in results)}"]) + "}\n"
     inner = tuple((s.name, s.shape) for s in body.signals if not (s.is_input or s.is_constant))
-    info = CellInfo(name, units, takes, inner, len(results), min(delays, default=0) < 0, max(delays, default=0) > 0)
+    info = CellInfo(name, units, takes, inner, len(results), min(delays, default=0) < 0, max(delays, default=0) > 0,
+                    "last(" in text)
     return text, info
 
 
@@ -122,6 +123,10 @@ def draw_inputs(body: Body) -> list[str]:
         lines.append("input q" + (f" : {body.sizes(shape)}" if shape else "") + " per sequence")
         body.note(f"input of rank {len(shape)} per sequence")
         body.signals.append(Signal("q", shape, 2.0, is_input=True, is_constant=True))
+        if chance.random() < 0.4:
+            lines.append("input w : flag per sequence")
+            body.note("flag input per sequence")
+            body.signals.append(Signal("w", (), 1.0, "flag", is_input=True, is_constant=True))
         if chance.random() < 0.4 and "labels" not in body.without:
             lines.append("input d : class(4) per sequence")
             body.note("class input per sequence")

@@ -3,8 +3,8 @@ network. `batch(seed)` draws one."""
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 

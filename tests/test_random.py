@@ -6,7 +6,6 @@ printed with a table of what occurred.
 
 import os
 import random
-from collections import Counter
 
 import pytest
 from compare import call, compare, continued, cut_equals_whole, same_bits
@@ -22,17 +21,7 @@ from rnnc.plan import waves
 COUNT = int(os.environ.get("RNNC_RANDOM", "100" if os.environ.get("CI") else "24"))
 FRESH = int(os.environ.get("RNNC_SEED", random.SystemRandom().randrange(10 ** 6, 10 ** 9)))
 SEEDS = [*range(COUNT - COUNT // 2), *range(FRESH, FRESH + COUNT // 2)]
-SEEN: Counter = Counter()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def table(request):
-    yield
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print(f"\nrandom programs: {COUNT}, fresh seed {FRESH} (RNNC_SEED={FRESH} repeats it)")
-        for feature, count in sorted(SEEN.items()):
-            print(f"  {count:5d}  {feature}")
+TITLE = f"random programs: {COUNT}, fresh seed {FRESH} (RNNC_SEED={FRESH} repeats it)"
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +31,7 @@ def any_threads(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_program(seed, monkeypatch):
+def test_program(seed, monkeypatch, occurred):
     program = draw(seed)
     graph = pipeline.elaborated(Source("random.rnn", program.text), None, program.sizes)
     dtype = "float64" if seed % 3 == 0 else "float32"
@@ -53,8 +42,8 @@ def test_program(seed, monkeypatch):
     if net.manifest["lookahead"] is None:
         cut_equals_whole(net, graph, data, dtype, data.frames // 2 or 1, call(at_rest(graph), data, dtype))
     continued(net, graph, dtype, seed)
-    SEEN.update(program.features)
-    SEEN.update([dtype, f"{outcome['attempts']} attempts", *sizes_of_blocks(graph), *places_of_starts(data.starts)])
+    occurred(TITLE, [*program.features.elements(), dtype, f"{outcome['attempts']} attempts", *sizes_of_blocks(graph),
+                     *places_of_starts(data.starts)])
 
 
 def sizes_of_blocks(graph) -> list[str]:

@@ -1,15 +1,21 @@
 """The generator of random programs: the same seed gives the same program, and what it calls well-formed is."""
 
 import random
+import re
 
 import pytest
 from random_programs import draw, spoil
 
+from rnnc import pipeline
 from rnnc.errors import CompileError, Source
 from rnnc.graph.blocks import block
 from rnnc.graph.elaborate import load
+from rnnc.graph.elaborate.bodies import INITIALISERS
+from rnnc.graph.elaborate.builtins import TABLE
+from rnnc.graph.elaborate.library import standard_names
 from rnnc.graph.kinds import kind
 from rnnc.graph.loops import loops
+from rnnc.graph.ops import OPS
 
 
 def test_a_seed_gives_one_program():
@@ -39,6 +45,20 @@ def test_all_that_a_loop_can_be_occurs():
     assert directions == {1, -1}
     assert {None, 1, 2, 3} <= sizes
     assert {"dense", "diagonal", "diagonal linear", "linear"} <= kinds
+
+
+def test_nothing_of_the_language_is_without_a_place():
+    """Every operator of graphs and gradients, every function, initialiser and standard cell occurs before long."""
+    missing = {*OPS, *(f"{name}()" for name in {*TABLE, *standard_names(), *INITIALISERS} - {"value"})}
+    for seed in range(600):
+        program = draw(seed)
+        graph = graph_of(program)
+        missing -= {f"{word}()" for word in re.findall(r"\w+", program.text)}
+        graphs = [graph, *pipeline.programs(graph, "all").values()]
+        missing -= {node.op for made in graphs for node in made.nodes}
+        if not missing:
+            return
+    assert not missing
 
 
 def test_features_can_be_left_out():
