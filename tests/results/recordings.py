@@ -91,8 +91,8 @@ def read(net, seed: int, updates: int, rate: float = 5e-3) -> float:
 
 @experiment(known="97 % of the last 30 %", seeds=3, judge=on_average(0.97))
 def digits_by_rows(seed):
-    """Digits (1,257 of 8 x 8 pixels, the last 540 for the test), row by row, moved by a pixel at random, LSTM of 64 units
-    in both directions, Adam, 3,000 updates of 64"""
+    """Digits (1,257 of 8 x 8 pixels, the last 540 for the test), row by row, moved by a pixel at random, LSTM of 64
+    units in both directions, Adam, 3,000 updates of 64"""
     return {"accuracy": read(compiled(READERS.replace("CELL", BOTH), seed), seed, 3000)}
 
 
