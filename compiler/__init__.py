@@ -14,6 +14,7 @@ _HOME = {
     "rnnc.runtime.state": ("State",),
     "rnnc.runtime.arrays": ("Signal",),
     "rnnc.runtime.optimisers": ("SGD", "Momentum", "Nesterov", "RMSprop", "Adadelta", "Adam", "AdamW"),
+    "rnnc.runtime.few_numbers": ("SGDSaI", "Apollo", "GaLore"),
     "rnnc.runtime.fit": ("fit",),
     "rnnc.runtime.data": ("data",),            # the module itself
 }

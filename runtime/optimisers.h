@@ -119,6 +119,104 @@ RN_FUNCTION void rn_adamw(long n, real *restrict theta, const real *restrict g, 
     );
 }
 
+/* velocity = momentum * velocity + (1 - momentum) g; theta shrinks by rate * decay, then loses rate * gain * velocity */
+RN_FUNCTION void rn_sgd_sai(long n, real *restrict theta, const real *restrict g, real *restrict velocity, double rate,
+                            double gain, double momentum, double decay, double scale) {
+    RN_EACH(
+        rn_v speed = RN_AT(velocity) * (real)momentum + RN_AT(g) * (real)(scale * (1 - momentum));
+        RN_PUT(velocity, speed);
+        RN_PUT(theta, RN_AT(theta) * (real)(1 - rate * decay) - speed * (real)(rate * gain));
+    );
+}
+
+/* How far numbers stand out: their norm over their standard deviation; 1 where they are all alike. In order, in double. */
+RN_FUNCTION double rn_signal_to_noise(long n, const real *g, double epsilon) {
+    double mean = 0, power = 0, spread = 0;
+    for (long i = 0; i < n; i++) mean += (double)g[i] / (double)n;
+    for (long i = 0; i < n; i++) {
+        power += (double)g[i] * (double)g[i];
+        spread += ((double)g[i] - mean) * ((double)g[i] - mean);
+    }
+    return spread > 1e-12 * power ? sqrt(power) / (sqrt(spread / (double)n) + epsilon) : 1;
+}
+
+/* ---- matrices through a few of their directions ----
+ * Entry (i, j) of a matrix stands at i * row + j * column; i runs over `a`, the shorter axis, j over `b` channels. */
+
+/* low[rank, b] = p[rank, a] times the matrix g, times scale */
+RN_FUNCTION void rn_project(long a, long b, long row, long column, long rank, const real *p, const real *g, real *low,
+                            double scale) {
+    for (long k = 0; k < rank; k++) {
+        for (long j = 0; j < b; j++) low[k * b + j] = 0;
+        for (long i = 0; i < a; i++) {
+            const real by = p[k * a + i] * (real)scale;
+            for (long j = 0; j < b; j++) low[k * b + j] += by * g[i * row + j * column];
+        }
+    }
+}
+
+/* change = Adam's direction for the numbers `low`, without a rate */
+RN_FUNCTION void rn_adam_direction(long n, const real *restrict low, real *restrict m, real *restrict v,
+                                   real *restrict change, double beta1, double beta2, double epsilon, int64_t step) {
+    const double fast = 1 / (1 - pow(beta1, (double)step)), root = 1 / sqrt(1 - pow(beta2, (double)step));
+    RN_EACH(
+        rn_v mean = RN_AT(m);
+        rn_v square = RN_AT(v);
+        rn_v direction = rn_adam_change(RN_AT(low), &mean, &square, beta1, beta2, fast, root, epsilon);
+        RN_PUT(m, mean);
+        RN_PUT(v, square);
+        RN_PUT(change, direction);
+    );
+}
+
+/* scales[j] = norm of column j of `change` over that of `low`, both [rank, b]; one scale for all if `whole`. */
+RN_FUNCTION void rn_channel_scales(long rank, long b, const real *low, const real *change, real *scales, int whole) {
+    double all[2] = {0};
+    for (long j = 0; j < b; j++) {
+        double one[2] = {0};
+        for (long k = 0; k < rank; k++) {
+            one[0] += (double)low[k * b + j] * (double)low[k * b + j];
+            one[1] += (double)change[k * b + j] * (double)change[k * b + j];
+        }
+        all[0] += one[0], all[1] += one[1];
+        scales[j] = (real)(one[0] > 0 ? sqrt(one[1] / one[0]) : 0);
+    }
+    for (long j = 0; whole && j < b; j++) scales[j] = (real)(all[0] > 0 ? sqrt(all[1] / all[0]) : 0);
+}
+
+/* The norm of the matrix g with its channels scaled. */
+RN_FUNCTION double rn_channel_norm(long a, long b, long row, long column, const real *g, const real *scales) {
+    double total = 0;
+    for (long i = 0; i < a; i++)
+        for (long j = 0; j < b; j++) {
+            const double x = (double)g[i * row + j * column] * (double)scales[j];
+            total += x * x;
+        }
+    return sqrt(total);
+}
+
+/* theta shrinks by `shrink` and loses rate * g with its channels scaled */
+RN_FUNCTION void rn_channel_step(long a, long b, long row, long column, real *theta, const real *g, const real *scales,
+                                 double rate, double shrink) {
+    for (long i = 0; i < a; i++)
+        for (long j = 0; j < b; j++) {
+            const long at = i * row + j * column;
+            theta[at] = theta[at] * (real)(1 - shrink) - g[at] * scales[j] * (real)rate;
+        }
+}
+
+/* theta shrinks by `shrink` and loses rate * transpose(p) times change[rank, b] */
+RN_FUNCTION void rn_project_back(long a, long b, long row, long column, long rank, const real *p, const real *change,
+                                 real *theta, double rate, double shrink) {
+    for (long i = 0; i < a; i++)
+        for (long j = 0; j < b; j++) {
+            real sum = 0;
+            for (long k = 0; k < rank; k++) sum += p[k * a + i] * change[k * b + j];
+            const long at = i * row + j * column;
+            theta[at] = theta[at] * (real)(1 - shrink) - sum * (real)rate;
+        }
+}
+
 /* The Euclidean norm, summed in double whatever the number type: in order, RN_NORM_LANES chains, whole blocks. */
 #define RN_NORM_LANES 16
 #define RN_NORM_BLOCK 4096

@@ -70,18 +70,22 @@ class Optimiser:
 
     def step(self) -> None:
         """One update of every trainable parameter from `net.gradient`."""
-        net, step, count = self.net, self.updates + 1, self.net.trainable
+        net, step = self.net, self.updates + 1
         rates = [(group, self.rate(group, step)) for group in self._groups]
-        gradient = self.pointer(net.gradient, 0, count)
-        scale = 1.0
-        if self.clip_norm is not None:
-            scale = self._clip(self._norm(count, gradient), self.clip_norm)
+        scale = self.scale()
         for group, rate in rates:
             memory = [self.vectors.get(slot) for slot in self.slots]
             parts = [self.pointer(v, group.first, group.count) for v in (net.theta, net.gradient, *memory)]
             self._call(group.count, *parts, rate, *self.arguments(step), scale)
         self.updates = step
         net.touch()
+
+    def scale(self) -> float:
+        """What clipping multiplies the gradient by."""
+        if self.clip_norm is None:
+            return 1.0
+        gradient = self.pointer(self.net.gradient, 0, self.net.trainable)
+        return self._clip(self._norm(self.net.trainable, gradient), self.clip_norm)
 
     def arguments(self, step: int) -> tuple:
         """What stands between the rate and the scale in the C function."""
@@ -232,10 +236,10 @@ class AdamW(Adam):
 
 # ------------------------------------------------------------------------------------------------ arguments
 
-def beta(value) -> float:
-    found = number("betas", value, 0)
+def beta(value, name: str = "betas") -> float:
+    found = number(name, value, 0)
     if found >= 1:
-        raise InputError(f"betas: {said(value)}, wanted numbers below 1")
+        raise InputError(f"{name}: {said(value)}, wanted {'numbers' if name == 'betas' else 'a number'} below 1")
     return found
 
 

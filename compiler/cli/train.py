@@ -17,7 +17,8 @@ from rnnc.cli.curve import draw
 from rnnc.cli.record import JOB, Job, digest, keep_program, own
 from rnnc.cli.sources import add_program, find, nonnegative, positive, real
 
-OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "RMSprop", "Adadelta", "Adam", "AdamW")}
+OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "RMSprop", "Adadelta", "Adam", "AdamW",
+                                              "SGDSaI", "Apollo", "GaLore")}
 # Chosen so that `rnnc train charlm` learns well in a few minutes on two cores.
 DEFAULTS = {"epochs": 10, "frames": 64, "streams": None, "batch": 16, "optimizer": "adam", "lr": 3e-3,
             "schedule": "cosine", "clip_norm": 1.0, "seed": 0, "held_out": 0.1, "window": None, "step": None,

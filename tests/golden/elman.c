@@ -66,6 +66,14 @@ int elman_rmsprop(long n, float * theta, const float * g, float * square, float 
 int elman_adadelta(long n, float * theta, const float * g, float * square, float * changes, double rate, double rho, double epsilon, double decay, double scale);
 int elman_adam(long n, float * theta, const float * g, float * m, float * v, double rate, double beta1, double beta2, double epsilon, double decay, int64_t step, double scale);
 int elman_adamw(long n, float * theta, const float * g, float * m, float * v, double rate, double beta1, double beta2, double epsilon, double decay, int64_t step, double scale);
+int elman_sgd_sai(long n, float * theta, const float * g, float * velocity, double rate, double gain, double momentum, double decay, double scale);
+double elman_signal_to_noise(long n, const float *g, double epsilon);
+int elman_project(long a, long b, long row, long column, long rank, const float *p, const float *g, float *low, double scale);
+int elman_adam_direction(long n, const float * low, float * m, float * v, float * change, double beta1, double beta2, double epsilon, int64_t step);
+int elman_channel_scales(long rank, long b, const float *low, const float *change, float *scales, int whole);
+double elman_channel_norm(long a, long b, long row, long column, const float *g, const float *scales);
+int elman_channel_step(long a, long b, long row, long column, float *theta, const float *g, const float *scales, double rate, double shrink);
+int elman_project_back(long a, long b, long row, long column, long rank, const float *p, const float *change, float *theta, double rate, double shrink);
 double elman_norm2(long n, const float *g);
 double elman_clip(double norm, double most);
 
@@ -1545,6 +1553,14 @@ int elman_rmsprop(long n, real * theta, const real * g, real * square, real * me
 int elman_adadelta(long n, real * theta, const real * g, real * square, real * changes, double rate, double rho, double epsilon, double decay, double scale) { rn_adadelta(n, theta, g, square, changes, rate, rho, epsilon, decay, scale); return RN_OK; }
 int elman_adam(long n, real * theta, const real * g, real * m, real * v, double rate, double beta1, double beta2, double epsilon, double decay, int64_t step, double scale) { rn_adam(n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale); return RN_OK; }
 int elman_adamw(long n, real * theta, const real * g, real * m, real * v, double rate, double beta1, double beta2, double epsilon, double decay, int64_t step, double scale) { rn_adamw(n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale); return RN_OK; }
+int elman_sgd_sai(long n, real * theta, const real * g, real * velocity, double rate, double gain, double momentum, double decay, double scale) { rn_sgd_sai(n, theta, g, velocity, rate, gain, momentum, decay, scale); return RN_OK; }
+double elman_signal_to_noise(long n, const real *g, double epsilon) { return rn_signal_to_noise(n, g, epsilon); }
+int elman_project(long a, long b, long row, long column, long rank, const real *p, const real *g, real *low, double scale) { rn_project(a, b, row, column, rank, p, g, low, scale); return RN_OK; }
+int elman_adam_direction(long n, const real * low, real * m, real * v, real * change, double beta1, double beta2, double epsilon, int64_t step) { rn_adam_direction(n, low, m, v, change, beta1, beta2, epsilon, step); return RN_OK; }
+int elman_channel_scales(long rank, long b, const real *low, const real *change, real *scales, int whole) { rn_channel_scales(rank, b, low, change, scales, whole); return RN_OK; }
+double elman_channel_norm(long a, long b, long row, long column, const real *g, const real *scales) { return rn_channel_norm(a, b, row, column, g, scales); }
+int elman_channel_step(long a, long b, long row, long column, real *theta, const real *g, const real *scales, double rate, double shrink) { rn_channel_step(a, b, row, column, theta, g, scales, rate, shrink); return RN_OK; }
+int elman_project_back(long a, long b, long row, long column, long rank, const real *p, const real *change, real *theta, double rate, double shrink) { rn_project_back(a, b, row, column, rank, p, change, theta, rate, shrink); return RN_OK; }
 double elman_norm2(long n, const real *g) { return rn_norm2(n, g); }
 double elman_clip(double norm, double most) { return rn_clip(norm, most); }
 
