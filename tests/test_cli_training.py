@@ -69,7 +69,8 @@ def test_used_files_are_kept(lesson, tmp_path):
     (tmp_path / "m.rnn").write_text('use "parts/mine.rnn"\nmodel m(vocab = 5) {\n input x : class(vocab)\n target y : '
                                     "class(vocab)\n z = dense(vocab)(mine(8)(one_hot(x)))\n output p = softmax(z)\n"
                                     " loss cross_entropy(z, y)\n}\n")
-    rnnc("train", "m.rnn", "--text", lesson, "--epochs", 1, cwd=tmp_path)
+    done = rnnc("train", "m.rnn", "--text", lesson, "--epochs", 1, cwd=tmp_path)
+    assert "\n1 epoch of " in done.stdout and " after 1 epoch\n" in done.stdout
     for name in ("m.rnn", "parts/mine.rnn"):
         (tmp_path / name).unlink()
     rnnc("generate", "m-run", "--length", 5, cwd=tmp_path)

@@ -149,12 +149,16 @@ def save_job(job: Job, folder: Path, sources: list, data) -> Job:
     return job
 
 
+def epochs(count: int) -> str:
+    return f"{count} epoch{'s' * (count != 1)}"
+
+
 def summary(job: Job, net, data) -> str:
     sizes = ", ".join(f"{k} = {v}" for k, v in job.sizes.items())
     t = job.training
     form = f"{data.streams} streams x {data.frames} frames" if data.carries else f"{data.batch_size} sequences"
     lines = [f"{net.name}({sizes}): {net.theta.size:,} parameters, {net.dtype}",
-             f"{t['epochs']} epochs of {len(data)} updates ({form}), {t['optimizer']}, learning rate {t['lr']:g} "
+             f"{epochs(t['epochs'])} of {len(data)} updates ({form}), {t['optimizer']}, learning rate {t['lr']:g} "
              f"({t['schedule']}), gradient clipped at {t['clip_norm']:g}"]
     if data.held is not None:
         lines.append(f"held out: the last {t['held_out']:.0%}, {data.held.total:,} "
@@ -167,14 +171,14 @@ def summary(job: Job, net, data) -> str:
 def learn(options, job: Job, net, data, folder: Path) -> None:
     """The training itself; a row of the report after every epoch."""
     text = job.vocabulary is not None
-    epochs = job.training["epochs"]
+    total = job.training["epochs"]
 
     def after_epoch(row: dict) -> None:
-        report.tell(report.line(row, epochs, text))
+        report.tell(report.line(row, total, text))
         write_log(options, folder)
 
     try:
-        rnnc.fit(net, data, optimizer(job, net, data), epochs=epochs, window=job.training["window"],
+        rnnc.fit(net, data, optimizer(job, net, data), epochs=total, window=job.training["window"],
                  step=job.training["step"], validate=data.held, checkpoint=folder, resume=True,
                  progress=options.progress, callback=after_epoch)
     except KeyboardInterrupt:
@@ -215,7 +219,7 @@ def finish(options, job: Job, name: str, folder: Path) -> int:
     report.tell(f"checkpoint {folder}, log {log}, curve {drawn}")
     if rows and report.HELD in rows[-1]:
         report.tell(f"held out: {rows[-1][report.HELD] * report.scale(text):.4f} {report.unit(text)} "
-                    f"after {rows[-1]['epoch']} epochs")
+                    f"after {epochs(rows[-1]['epoch'])}")
     if text:
         prompt = " --prompt 'The '" if set("The ") <= set(job.vocabulary) else ""
         report.tell(f"to generate:  rnnc generate {folder}{prompt} --length 500")
