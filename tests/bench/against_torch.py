@@ -244,7 +244,7 @@ def main() -> int:
     ask.add_argument("--seconds", type=float, default=120, help="each, in the comparison at equal time (120)")
     ask.add_argument("--rounds", type=int, default=7, help="turns of each in the comparison of speed (7)")
     ask.add_argument("--threads", type=int, default=2, help="while learning (2)")
-    ask.add_argument("--counts", type=int, nargs="+", default=(1, 2), help="of threads, in the comparison of speed (1 2)")
+    ask.add_argument("--counts", type=int, nargs="+", default=(1, 2), help="of threads, comparing speed (1 2)")
     ask.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="(all)")
     args = ask.parse_args()
     torch.set_num_threads(args.threads)

@@ -17,7 +17,7 @@ import hashlib
 
 import numpy as np
 
-from rnnc.graph.nodes import FRAME, INT, REAL
+from rnnc.graph.nodes import INT, REAL
 from rnnc.graph.ops.op import ELEMENTWISE, LEAF, Op, need, need_kinds, row
 
 TURNS = ((13, 15, 26, 6), (17, 29, 16, 24))    # by how much each round rotates
