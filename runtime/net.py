@@ -9,7 +9,7 @@ import numpy as np
 from rnnc.errors import InputError
 from rnnc.runtime import ragged
 from rnnc.runtime.again import again, forked, remember
-from rnnc.runtime.arrays import Signal, aligned
+from rnnc.runtime.arrays import Signal, aligned, zeros
 from rnnc.runtime.call import Border, Call, spans
 from rnnc.runtime.module import Module
 from rnnc.runtime.parameters import Gradients, Parameters, Weights
@@ -43,8 +43,8 @@ class Net:
         self._weights = Weights(self.manifest, seed) if weights is None else weights
         self._border = Border(module)
         self._dtype = np.dtype(self.manifest["dtype"])
-        self._packed = module.ffi.from_buffer(aligned(max(1, module.function("packed_size")()), np.uint8))
-        self._packed_version = -1
+        self._packed = module.ffi.from_buffer(zeros(max(1, module.function("packed_size")()), np.uint8))
+        self._packed_version, self._packer = -1, module.function("pack_threads")
         self._packing = threading.Lock()
         self._local = threading.local()        # workspace and fresh state of each thread
         self._functions = {name: module.function(name) for name in (*self.manifest["functions"], "step")}
@@ -381,8 +381,8 @@ class Net:
             with self._packing:
                 version = self._weights.version
                 if self._packed_version != version:
-                    code = self.module.function("pack")(self._vector(self.theta), self._packed)
-                    self._check(code, "pack")
+                    self._check(self._packer(self._vector(self.theta), self._packed, self._threads(),
+                                             self.module.ffi.NULL), "pack")
                     self._packed_version = version
         return self._packed
 

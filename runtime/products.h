@@ -48,6 +48,8 @@ RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
 #else
 #define RN_PIN(vector) ((void)0)
 #endif
+/* Makes the compiler forget what it knows of a pointer. */
+#define RN_HIDE(pointer) __asm__("" : "+r"(pointer))
 
 /* rn_tile_M_N: acc[j][..] (+)= sum over k of panel[k][..] * rows[j][k], for M vectors of columns and N rows.
  * A chain of additions into one register waits for itself; with few rows the inner index is dealt to F chains, which

@@ -204,14 +204,6 @@ RN_FUNCTION void rn_axis_logsumexp(real *to, const real *from, long outer, long 
         }
 }
 
-/* ------------------------------------------------------------------------------------------------ packing tables */
-
-/* A matrix column by column, each padded with zeros: what `rn_lookup` reads. */
-RN_FUNCTION void rn_pack_columns(real *to, const real *from, long row, long column, long n, long columns) {
-    for (long j = 0; j < columns; j++)
-        for (long i = 0; i < RN_PAD(n); i++) to[j * RN_PAD(n) + i] = i < n ? from[i * row + j * column] : 0;
-}
-
 /* A constant as a padded row. */
 RN_FUNCTION void rn_pack_value(real *to, const real *from, long n) {
     for (long i = 0; i < RN_PAD(n); i++) to[i] = i < n ? from[i] : 0;

@@ -44,8 +44,9 @@ void tile(int mv, const real *panel, long K, const real *const *rows, int nrows,
 void cut(long R, long most, long i, long *ends) { rn_cut(R, most, i, ends, ends + 1); }
 void share(long total, int thread, int threads, long *ends) { rn_share(total, thread, threads, ends, ends + 1); }
 long packed(long n, long K, int g, int q) { return rn_packed(n, K, g, q); }
-void pack(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q) {
-    rn_pack(dst, src, row, column, n, K, gate, g, q);
+void pack(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q, int thread,
+          int threads) {
+    rn_pack(dst, src, row, column, n, K, gate, g, q, thread, threads);
 }
 void transpose_add(real *dst, long to, const real *src, long from, long rows, long columns, int accumulate) {
     rn_transpose_add(dst, to, src, from, rows, columns, accumulate);
@@ -248,7 +249,7 @@ void sparse(real *y, const real *v, const int64_t *columns, long n, long m, long
     const real *row[12];
     RN_ALIGNED real acc[12 * RN_VL];
     take_columns(columns, n, K);
-    rn_pack(sparse_packed, v, K, 1, n, K, 0, 1, 1);
+    rn_pack(sparse_packed, v, K, 1, n, K, 0, 1, 1, 0, 1);
     for (long j = 0; j < rows; j++) row[j] = x + j * m;
     for (long p = 0; p * RN_VL < n; p++) {
         rn_sparse(sparse_packed + p * K * RN_VL, sparse_columns + p * RN_VL / RN_BLOCK * K, K, row, (int)rows, acc, 0);

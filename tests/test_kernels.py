@@ -176,7 +176,8 @@ def test_packing(k):
                     matrix = memory[np.arange(n)[:, None] * row + np.arange(K) * column]
                     out = k.lined(k.packed(n, K, g, q))
                     out[:] = -5
-                    k.pack(out, memory, row, column, n, K, g - 1, g, q)
+                    for thread in range(3):
+                        k.pack(out, memory, row, column, n, K, g - 1, g, q, thread, 3)
                     blocks = len(out) // (K * g * k.vl)
                     whole = out.reshape(blocks // q, K, q, g, k.vl)
                     got = whole[:, :, :, g - 1].transpose(0, 2, 3, 1).reshape(blocks * k.vl, K)

@@ -9,6 +9,7 @@ import pytest
 
 import rnnc
 from rnnc.errors import CompileError, InputError, NumberError
+from rnnc.runtime.arrays import zeros
 
 PROGRAM = """
 model small(n = 5) {
@@ -240,6 +241,21 @@ def test_look_ahead_runs_but_does_not_step():
 def test_arguments_of_compile(change, message):
     with pytest.raises(InputError, match=message):
         rnnc.compile(PROGRAM, **change)
+
+
+def test_weights_are_packed_by_threads_to_the_same_bytes():
+    net = rnnc.compile("model m {\n input x : class(90)\n h = stack(2, lstm(70))(embed(70)(x))\n"
+                       " param A : [3, 3]\n output h, p = tanh(A) @ h[0:3]\n}\n")
+    ffi, size = net.module.ffi, net.module.function("packed_size")()
+    tuning = ffi.new("m_tuning *", {"flops_per_second": 1.0})          # so slow that any work is worth any threads
+    packed = []
+    for threads in (1, 2, 7):
+        block = ffi.from_buffer(zeros(size, np.uint8))
+        assert net.module.function("pack_threads")(net._vector(net.theta), block, threads, tuning) == 0
+        packed.append(bytes(ffi.buffer(block)))
+    block = ffi.from_buffer(zeros(size, np.uint8))
+    net.module.function("pack")(net._vector(net.theta), block)
+    assert packed == [bytes(ffi.buffer(block))] * 3
 
 
 def test_sources():

@@ -153,8 +153,11 @@ def packing(pool: Pool) -> dict:
         else:
             computed.append(n)
             flush()
-    lines = ["/* Constants first, then the panels that products read. */",
-             "static void rn_pack_all(const real *w, real *packed)", "{", "    (void)w, (void)packed;"]
-    lines += [f"    {line}" for line in statements + pool.packing]
-    lines.append("}")
+    lines = ["/* Constants first, by one thread, then the panels that products read, each by all. */",
+             "static void rn_pack_all(const real *w, real *packed, const rn_team *team, int thread)", "{"]
+    if statements:
+        lines += ["    if (thread == 0) {", *(f"        {line}" for line in statements), "    }"]
+    if statements and pool.packing:
+        lines.append("    rn_meet(team, thread);")
+    lines += [*(f"    {line}" for line in pool.packing), "    (void)w, (void)packed, (void)team, (void)thread;", "}"]
     return {"text": "\n".join(lines), "tables": tables}

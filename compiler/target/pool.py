@@ -144,8 +144,8 @@ class Pool:
             view = self.view(n)
             self.entries.append(Entry(name, f"{classes} * RN_PAD({rows})", f"columns of {self._title(n)}"))
             self.lookups[n] = name
-            self.packing.append(f"rn_pack_columns(packed + {name}, {view.base}, {view.row}, {view.column}, "
-                                f"{rows}, {classes});")
+            self.packing.append(f"rn_pack(packed + {name}, {view.base}, {view.row}, {view.column}, {rows}, {classes}, "
+                                f"0, 1, RN_PANELS({rows}, 1), thread, team->threads);")
         return self.lookups[n]
 
     def panel(self, graph: Graph, width: int, inner: int, spread: int, matrices) -> str:
@@ -161,8 +161,8 @@ class Pool:
             for gate, (n, transposed) in enumerate(nodes):
                 view = self.view(n)
                 row, column = (view.column, view.row) if transposed else (view.row, view.column)
-                lines.append(f"rn_pack(packed + {name}, {view.base}, {row}, {column}, {width}, {inner}, "
-                             f"{gate}, {gates}, {spread});")
+                lines.append(f"rn_pack(packed + {name}, {view.base}, {row}, {column}, "
+                             f"{width}, {inner}, {gate}, {gates}, {spread}, thread, team->threads);")
             self.entries.append(Entry(name, size, titles))
             self.packing += lines
             self.panels[key] = name
@@ -191,11 +191,12 @@ class Pool:
             count = pattern.blocks * kept
             if transposed:
                 size = f"{count} * RN_BLOCK"
-                line = (f"rn_pack_turned(packed + {name}, {view.base}, {view.row}, {view.column}, {rows}, "
-                        f"BLOCKS_{at}, PLACES_{at}, {count});")
+                line = (f"if (thread == 0) rn_pack_turned(packed + {name}, {view.base}, {view.row}, {view.column}, "
+                        f"{rows}, BLOCKS_{at}, PLACES_{at}, {count});")
             else:
                 size = f"RN_PANELS({rows}, 1) * {kept} * RN_VL"
-                line = f"rn_pack(packed + {name}, {view.base}, {view.row}, {view.column}, {rows}, {kept}, 0, 1, 1);"
+                line = f"rn_pack(packed + {name}, {view.base}, {view.row}, {view.column}, {rows}, {kept}, 0, 1, 1, "
+                line += "thread, team->threads);"
             self.entries.append(Entry(name, size, f"{title}{chr(39) * transposed}, {pattern}"))
             self.packing.append(line)
             self.panels[key] = name

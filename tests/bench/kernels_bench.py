@@ -95,7 +95,7 @@ int main(void) {
     tiles(512);
     fold(2048, 512, 256), fold(2048, 128, 256), fold(512, 512, 128), fold(256, 256, 64), fold(2048, 512, 16);
     for (int form = 0; form < 2; form++) {
-        BEST(best, rn_pack(y, x, form ? 1 : 1024, form ? 1024 : 1, 1024, 1024, 0, 1, 4))
+        BEST(best, rn_pack(y, x, form ? 1 : 1024, form ? 1024 : 1, 1024, 1024, 0, 1, 4, 0, 1))
         printf("pack 1024 x 1024, %s %29.1f GB/s\n", form ? "turned over" : "as it is  ",
                2.0 * (double)n * sizeof(real) / best * 1e-9);
     }

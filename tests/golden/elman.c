@@ -37,9 +37,11 @@ size_t elman_state_row(int entry);
 size_t elman_workspace_size(int frames, int streams);
 size_t elman_workspace_size_of(int program, int frames, int streams);
 
-/* Weights as the kernels want them; again after every change of the weights. */
+/* Weights as the kernels want them; again after every change of the weights. pack_threads is the same by several threads
+ * (0: as many as it is worth); any number of them writes the same bytes. */
 size_t elman_packed_size(void);
 int elman_pack(const elman_weights *w, void *packed);
+int elman_pack_threads(const elman_weights *w, void *packed, int threads, const elman_tuning *tuning);
 
 /* Fresh: all streams, or one. copy_stream moves stream j of one state to stream i of another. */
 void elman_reset(void *state, int streams);
@@ -222,17 +224,20 @@ RN_FUNCTION void rn_seed(real *to, const void *seed, int entry, long T, long B, 
 
 /* ------------------------------------------------------------------------------------------------ packing */
 
-/* Constants first, then the panels that products read. */
-static void rn_pack_all(const real *w, real *packed)
+/* Constants first, by one thread, then the panels that products read, each by all. */
+static void rn_pack_all(const real *w, real *packed, const rn_team *team, int thread)
 {
-    (void)w, (void)packed;
-    rn_pack_value(packed + AT_b, w + 28, 4);
-    rn_pack_value(packed + AT_z_b, w + 40, 2);
-    rn_pack(packed + PANEL_0, w + 0, 3, 1, 4, 3, 0, 1, 1);
-    rn_pack(packed + PANEL_1, w + 12, 4, 1, 4, 4, 0, 1, 1);
-    rn_pack(packed + PANEL_2, w + 32, 4, 1, 2, 4, 0, 1, 1);
-    rn_pack(packed + PANEL_3, w + 32, 1, 4, 4, 2, 0, 1, 1);
-    rn_pack(packed + PANEL_4, w + 12, 1, 4, 4, 4, 0, 1, 1);
+    if (thread == 0) {
+        rn_pack_value(packed + AT_b, w + 28, 4);
+        rn_pack_value(packed + AT_z_b, w + 40, 2);
+    }
+    rn_meet(team, thread);
+    rn_pack(packed + PANEL_0, w + 0, 3, 1, 4, 3, 0, 1, 1, thread, team->threads);
+    rn_pack(packed + PANEL_1, w + 12, 4, 1, 4, 4, 0, 1, 1, thread, team->threads);
+    rn_pack(packed + PANEL_2, w + 32, 4, 1, 2, 4, 0, 1, 1, thread, team->threads);
+    rn_pack(packed + PANEL_3, w + 32, 1, 4, 4, 2, 0, 1, 1, thread, team->threads);
+    rn_pack(packed + PANEL_4, w + 12, 1, 4, 4, 4, 0, 1, 1, thread, team->threads);
+    (void)w, (void)packed, (void)team, (void)thread;
 }
 /* ================================================================================================ run */
 
@@ -1416,10 +1421,30 @@ void elman_copy_stream(void *to, int to_streams, int i, const void *from, int fr
                    rn_entries[e].row);
 }
 
+typedef struct {
+    const real *from;
+    real *to;
+} rn_packing;
+static void rn_body_pack(void *argument, const rn_team *team, int thread)
+{
+    const rn_packing *p = argument;
+    rn_pack_all(p->from, p->to, team, thread);
+}
+
+/* Some 0.1 ns a number, as much as five operations of a product; no more threads than that is worth. */
+int elman_pack_threads(const elman_weights *w, void *packed, int threads, const elman_tuning *tuning)
+{
+    rn_flag flags[RN_MOST_THREADS];
+    rn_packing packing = {w->values, packed};
+    rn_host host = {tuning ? tuning->run : NULL, tuning ? tuning->context : NULL};
+    const int most = rn_threads(0, 5.0 * RN_PACKED, tuning);
+    rn_parallel(threads > 0 ? RN_MIN(threads, most) : most, flags, rn_body_pack, &packing, &host);
+    return RN_OK;
+}
+
 int elman_pack(const elman_weights *w, void *packed)
 {
-    rn_pack_all(w->values, packed);
-    return RN_OK;
+    return elman_pack_threads(w, packed, 1, NULL);
 }
 
 /* A call of run; `alone`: on the calling thread. */

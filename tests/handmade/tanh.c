@@ -27,6 +27,11 @@ size_t tiny_state_row(int entry) { (void)entry; return ROW * sizeof(REAL); }
 size_t tiny_state_since(int streams) { return entry_bytes(streams); }
 size_t tiny_packed_size(void) { return ALL * sizeof(REAL); }
 int tiny_pack(const tiny_weights *weights, void *packed) { memcpy(packed, weights->values, ALL * sizeof(REAL)); return 0; }
+int tiny_pack_threads(const tiny_weights *weights, void *packed, int threads, const void *tuning)
+{
+    (void)threads, (void)tuning;
+    return tiny_pack(weights, packed);
+}
 void tiny_reset(void *state, int streams) { memset(state, 0, tiny_state_size(streams)); }
 static int64_t *since_of(void *state, int streams) { return (int64_t *)((char *)state + tiny_state_since(streams)); }
 void tiny_reset_stream(void *state, int streams, int stream)

@@ -10,6 +10,7 @@ size_t tiny_workspace_size(int frames, int streams);
 size_t tiny_workspace_size_of(int program, int frames, int streams);
 size_t tiny_packed_size(void);
 int tiny_pack(const tiny_weights *weights, void *packed);
+int tiny_pack_threads(const tiny_weights *weights, void *packed, int threads, const void *tuning);
 void tiny_reset(void *state, int streams);
 void tiny_reset_stream(void *state, int streams, int stream);
 void tiny_copy_stream(void *to, int to_streams, int i, const void *from, int from_streams, int j);
