@@ -30,6 +30,8 @@ def compile(source, model=None, *, dtype="float32", target="native", threads=Non
     dtype     "float32" | "float64"
     threads   None: chosen per call by the cost model, at most the cores this process may use
     gradient  None (inference only) | "parameters" | "all" (also inputs and initial state)
+    weights   "float32" | "bfloat16": how the matrices that products inside loops read are packed; parameters, sums,
+              gradients and optimisers stay float32
     Sizes of the model are given by name; `sizes` is for names that are taken here.
     """
     from rnnc.runtime import ask

@@ -26,7 +26,7 @@ class Options:
     target: str = "native"
     openmp: bool = True
     gradient: str | None = "parameters"        # None | "parameters" | "all"
-    weights: str = "float32"                   # how weights are stored; others come later
+    weights: str = "float32"                   # how matrices in loops are stored: or "bfloat16", with float32 sums
     memory_limit: int | None = None            # likewise
     prefix: str | None = None
     counting: bool = False                     # the build that logs products and meetings
@@ -205,7 +205,7 @@ def explained(source: Source, frames: int, streams: int, threads: int, options: 
 def schedules(source: Source, options: Options, sizes: dict | None = None, model: str | None = None) -> dict:
     """The schedule of every function of the module."""
     made = programs(forward(elaborated(source, model, sizes)), options.gradient)
-    return {name: planned_and_checked(program, name) for name, program in made.items()}
+    return {name: planned_and_checked(program, name, options.weights) for name, program in made.items()}
 
 
 # ---------------------------------------------------------------------------------------------- results
@@ -232,16 +232,16 @@ def emit_graph(graph: Graph, options: Options, source: str = ""):
         simple = forward(probed(graph, options.probe))
     planned = []
     for name, program in programs(simple, options.gradient, options.training).items():
-        planned.append(planned_and_checked(program, name))
+        planned.append(planned_and_checked(program, name, options.weights))
     named = Model(options.prefix or graph.name, simple, options.dtype, rnnc.__version__, hash_,
                   os.path.basename(source), options.counting, lookahead(graph), probes(graph),
-                  options.target, options.openmp)
+                  options.target, options.openmp, options.weights)
     return emit_c(named, planned)
 
 
-def planned_and_checked(program: Graph, name: str):
+def planned_and_checked(program: Graph, name: str, weights: str = "float32"):
     from rnnc.plan.build import schedule
-    made = schedule(program, name, checked)
+    made = schedule(program, name, checked, weights)
     if CHECK:
         from rnnc.plan.check import check
         check(made)
@@ -324,6 +324,6 @@ def text_after(source: Source, stage: str, options: Options | None = None, sizes
     from rnnc.plan.show import show_memory
     texts = []
     for name, program in made.items():
-        planned = planned_and_checked(program, name)
+        planned = planned_and_checked(program, name, options.weights)
         texts.append(show_schedule(planned) if stage == "schedule" else show_memory(planned))
     return "\n".join(texts)

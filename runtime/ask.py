@@ -10,7 +10,7 @@ from rnnc.runtime.words import said, unknown
 
 DTYPES = ("float32", "float64")
 GRADIENTS = (None, "parameters", "all")
-WEIGHTS = ("float32",)                         # what weights may be stored as; bfloat16 comes later
+WEIGHTS = ("float32", "bfloat16")              # how the matrices of products in loops may be stored
 
 
 def options(*, dtype, target, threads, gradient, weights, memory_limit, check_numbers, seed, cache) -> dict:
@@ -25,7 +25,9 @@ def options(*, dtype, target, threads, gradient, weights, memory_limit, check_nu
     if not one_of(gradient, GRADIENTS):
         raise InputError(f"gradient: {said(gradient)}; it may be None, 'parameters' or 'all'")
     if not one_of(weights, WEIGHTS):
-        raise InputError(f"weights: {said(weights)}; it may be 'float32'")
+        raise InputError(f"weights: {said(weights)}; it may be 'float32' or 'bfloat16'")
+    if weights == "bfloat16" and name != "float32":
+        raise InputError(f"weights: 'bfloat16' halves the numbers of dtype='float32'; dtype is {name!r}")
     if memory_limit is not None:
         raise InputError("memory_limit: this version keeps what the gradient needs and has no limit; leave it None")
     if not is_whole(seed) or not 0 <= seed < 2**63:

@@ -51,15 +51,32 @@ RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
 /* Makes the compiler forget what it knows of a pointer. */
 #define RN_HIDE(pointer) __asm__("" : "+r"(pointer))
 
+/* Every shape of a tile with its number of chains, X(vectors M, rows N, chains F). */
+#define RN_SHAPES_1(X)                                                                                                \
+    X(1, 1, 8) X(1, 2, 4) X(1, 3, 4) X(1, 4, 2) X(1, 5, 2) X(1, 6, 2)                                                 \
+    X(1, 7, 1) X(1, 8, 1) X(1, 9, 1) X(1, 10, 1) X(1, 11, 1) X(1, 12, 1)
+#if RN_REGISTERS >= 32
+#define RN_SHAPES_2(X)                                                                                                \
+    X(2, 1, 4) X(2, 2, 2) X(2, 3, 2) X(2, 4, 1) X(2, 5, 1) X(2, 6, 1)                                                 \
+    X(2, 7, 1) X(2, 8, 1) X(2, 9, 1) X(2, 10, 1) X(2, 11, 1) X(2, 12, 1)
+#define RN_SHAPES_3(X) X(3, 1, 4) X(3, 2, 2) X(3, 3, 1) X(3, 4, 1) X(3, 5, 1) X(3, 6, 1) X(3, 7, 1) X(3, 8, 1)
+#define RN_SHAPES_4(X) X(4, 1, 4) X(4, 2, 2) X(4, 3, 1) X(4, 4, 1) X(4, 5, 1) X(4, 6, 1)
+#else
+#define RN_SHAPES_2(X) X(2, 1, 4) X(2, 2, 2) X(2, 3, 1) X(2, 4, 1) X(2, 5, 1) X(2, 6, 1)
+#define RN_SHAPES_3(X) X(3, 1, 2) X(3, 2, 1) X(3, 3, 1) X(3, 4, 1)
+#define RN_SHAPES_4(X) X(4, 1, 2) X(4, 2, 1)
+#endif
+
 /* rn_tile_M_N: acc[j][..] (+)= sum over k of panel[k][..] * rows[j][k], for M vectors of columns and N rows.
  * A chain of additions into one register waits for itself; with few rows the inner index is dealt to F chains, which
  * are added at the end in this order: 0 + 1 + 2 + ..., then what acc held. Bounds are literals, since clang unrolls too
  * late when they are constant arguments. One real function for each shape: compiled once, and those never called cost
  * nothing; the sums of one row are inlined everywhere. `zero` hides its value, or clang would make a memset of the first
- * loop and keep the sums in memory. */
-#define RN_TILE(M, N, F)                                                                                              \
-    RN_INLINE void rn_sums_##M##_##N(const real *restrict panel, long K, const real *const *rows,                     \
-                                     real *restrict acc, int accumulate) {                                            \
+ * loop and keep the sums in memory. LOOP(M, N, F) adds up sum[chain][row][vector] over k; the panel's form is its
+ * business. */
+#define RN_ANY_TILE(tile, LOOP, M, N, F)                                                                              \
+    RN_INLINE void tile##sums_##M##_##N(const real *restrict panel, long K, const real *const *rows,                  \
+                                        real *restrict acc, int accumulate) {                                         \
         rn_v sum[F][N][M], column[M], zero = {0};                                                                     \
         const real *row[N];                                                                                           \
         long k = 0;                                                                                                   \
@@ -68,25 +85,7 @@ RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
         RN_UNROLL for (int f = 0; f < F; f++)                                                                         \
             RN_UNROLL for (int j = 0; j < N; j++)                                                                     \
                 RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] = zero;                                            \
-        for (; k + F <= K; k += F) {                                                                                  \
-            RN_UNROLL for (int f = 0; f < F; f++) {                                                                   \
-                RN_UNROLL for (int v = 0; v < M; v++) {                                                               \
-                    column[v] = rn_load(panel + v * RN_VL);                                                           \
-                    RN_PIN(column[v]);                                                                                \
-                }                                                                                                     \
-                RN_UNROLL for (int j = 0; j < N; j++) {                                                               \
-                    rn_v value = rn_all(row[j][k + f]);                                                               \
-                    RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                          \
-                }                                                                                                     \
-                panel += M * RN_VL;                                                                                   \
-            }                                                                                                         \
-        }                                                                                                             \
-        for (; F > 1 && k < K; k++) {                                                                                 \
-            RN_UNROLL for (int j = 0; j < N; j++)                                                                     \
-                RN_UNROLL for (int v = 0; v < M; v++)                                                                 \
-                    sum[0][j][v] += rn_load(panel + v * RN_VL) * rn_all(row[j][k]);                                   \
-            panel += M * RN_VL;                                                                                       \
-        }                                                                                                             \
+        LOOP(M, N, F)                                                                                                 \
         RN_UNROLL for (int j = 0; j < N; j++)                                                                         \
             RN_UNROLL for (int v = 0; v < M; v++) {                                                                   \
                 rn_v total = sum[0][j][v];                                                                            \
@@ -95,79 +94,50 @@ RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
                 rn_store(acc + (j * M + v) * RN_VL, total);                                                           \
             }                                                                                                         \
     }                                                                                                                 \
-    RN_FUNCTION void rn_tile_##M##_##N(const real *restrict panel, long K, const real *const *rows,                   \
-                                       real *restrict acc, int accumulate) {                                          \
-        rn_sums_##M##_##N(panel, K, rows, acc, accumulate);                                                           \
+    RN_FUNCTION void tile##M##_##N(const real *restrict panel, long K, const real *const *rows,                       \
+                                   real *restrict acc, int accumulate) {                                              \
+        tile##sums_##M##_##N(panel, K, rows, acc, accumulate);                                                        \
     }
-#define RN_TILE_CASE(M, N) case N: rn_tile_##M##_##N(panel, K, rows, acc, accumulate); break;
-#define RN_TILE_ONE(M)                                                                                              \
-    if (nrows == 1) {                                                                                               \
-        rn_sums_##M##_1(panel, K, rows, acc, accumulate);                                                           \
-        return;                                                                                                     \
-    }
-#define RN_TILE_HEAD(M)                                                                                             \
-    RN_INLINE void rn_tile_##M(const real *restrict panel, long K, const real *const *rows, int nrows,             \
-                               real *restrict acc, int accumulate)
 
-RN_TILE(1, 1, 8) RN_TILE(1, 2, 4) RN_TILE(1, 3, 4) RN_TILE(1, 4, 2) RN_TILE(1, 5, 2) RN_TILE(1, 6, 2)
-RN_TILE(1, 7, 1) RN_TILE(1, 8, 1) RN_TILE(1, 9, 1) RN_TILE(1, 10, 1) RN_TILE(1, 11, 1) RN_TILE(1, 12, 1)
-RN_TILE_HEAD(1) {
-    RN_TILE_ONE(1)
-    switch (nrows) {
-        RN_TILE_CASE(1, 1) RN_TILE_CASE(1, 2) RN_TILE_CASE(1, 3) RN_TILE_CASE(1, 4) RN_TILE_CASE(1, 5)
-        RN_TILE_CASE(1, 6) RN_TILE_CASE(1, 7) RN_TILE_CASE(1, 8) RN_TILE_CASE(1, 9) RN_TILE_CASE(1, 10)
-        RN_TILE_CASE(1, 11) RN_TILE_CASE(1, 12)
+#define RN_TILE_LOOP(M, N, F)                                                                                         \
+    for (; k + F <= K; k += F) {                                                                                      \
+        RN_UNROLL for (int f = 0; f < F; f++) {                                                                       \
+            RN_UNROLL for (int v = 0; v < M; v++) {                                                                   \
+                column[v] = rn_load(panel + v * RN_VL);                                                               \
+                RN_PIN(column[v]);                                                                                    \
+            }                                                                                                         \
+            RN_UNROLL for (int j = 0; j < N; j++) {                                                                   \
+                rn_v value = rn_all(row[j][k + f]);                                                                   \
+                RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                              \
+            }                                                                                                         \
+            panel += M * RN_VL;                                                                                       \
+        }                                                                                                             \
+    }                                                                                                                 \
+    for (; F > 1 && k < K; k++) {                                                                                     \
+        RN_UNROLL for (int j = 0; j < N; j++)                                                                         \
+            RN_UNROLL for (int v = 0; v < M; v++)                                                                     \
+                sum[0][j][v] += rn_load(panel + v * RN_VL) * rn_all(row[j][k]);                                       \
+        panel += M * RN_VL;                                                                                           \
     }
-}
 
-#if RN_REGISTERS >= 32
-RN_TILE(2, 1, 4) RN_TILE(2, 2, 2) RN_TILE(2, 3, 2) RN_TILE(2, 4, 1) RN_TILE(2, 5, 1) RN_TILE(2, 6, 1)
-RN_TILE(2, 7, 1) RN_TILE(2, 8, 1) RN_TILE(2, 9, 1) RN_TILE(2, 10, 1) RN_TILE(2, 11, 1) RN_TILE(2, 12, 1)
-RN_TILE(3, 1, 4) RN_TILE(3, 2, 2) RN_TILE(3, 3, 1) RN_TILE(3, 4, 1)
-RN_TILE(3, 5, 1) RN_TILE(3, 6, 1) RN_TILE(3, 7, 1) RN_TILE(3, 8, 1)
-RN_TILE(4, 1, 4) RN_TILE(4, 2, 2) RN_TILE(4, 3, 1) RN_TILE(4, 4, 1) RN_TILE(4, 5, 1) RN_TILE(4, 6, 1)
-RN_TILE_HEAD(2) {
-    RN_TILE_ONE(2)
-    switch (nrows) {
-        RN_TILE_CASE(2, 1) RN_TILE_CASE(2, 2) RN_TILE_CASE(2, 3) RN_TILE_CASE(2, 4) RN_TILE_CASE(2, 5)
-        RN_TILE_CASE(2, 6) RN_TILE_CASE(2, 7) RN_TILE_CASE(2, 8) RN_TILE_CASE(2, 9) RN_TILE_CASE(2, 10)
-        RN_TILE_CASE(2, 11) RN_TILE_CASE(2, 12)
+/* The tile for so many rows, of M vectors: nothing but a choice. */
+#define RN_CHOICE(tile, M, SHAPES)                                                                                    \
+    RN_INLINE void tile##M(const real *restrict panel, long K, const real *const *rows, int nrows,                    \
+                           real *restrict acc, int accumulate) {                                                      \
+        if (nrows == 1) {                                                                                             \
+            tile##sums_##M##_1(panel, K, rows, acc, accumulate);                                                      \
+            return;                                                                                                   \
+        }                                                                                                             \
+        switch (nrows) { SHAPES }                                                                                     \
     }
-}
-RN_TILE_HEAD(3) {
-    RN_TILE_ONE(3)
-    switch (nrows) {
-        RN_TILE_CASE(3, 1) RN_TILE_CASE(3, 2) RN_TILE_CASE(3, 3) RN_TILE_CASE(3, 4)
-        RN_TILE_CASE(3, 5) RN_TILE_CASE(3, 6) RN_TILE_CASE(3, 7) RN_TILE_CASE(3, 8)
-    }
-}
-RN_TILE_HEAD(4) {
-    RN_TILE_ONE(4)
-    switch (nrows) {
-        RN_TILE_CASE(4, 1) RN_TILE_CASE(4, 2) RN_TILE_CASE(4, 3)
-        RN_TILE_CASE(4, 4) RN_TILE_CASE(4, 5) RN_TILE_CASE(4, 6)
-    }
-}
-#else
-RN_TILE(2, 1, 4) RN_TILE(2, 2, 2) RN_TILE(2, 3, 1) RN_TILE(2, 4, 1) RN_TILE(2, 5, 1) RN_TILE(2, 6, 1)
-RN_TILE(3, 1, 2) RN_TILE(3, 2, 1) RN_TILE(3, 3, 1) RN_TILE(3, 4, 1)
-RN_TILE(4, 1, 2) RN_TILE(4, 2, 1)
-RN_TILE_HEAD(2) {
-    RN_TILE_ONE(2)
-    switch (nrows) {
-        RN_TILE_CASE(2, 1) RN_TILE_CASE(2, 2) RN_TILE_CASE(2, 3)
-        RN_TILE_CASE(2, 4) RN_TILE_CASE(2, 5) RN_TILE_CASE(2, 6)
-    }
-}
-RN_TILE_HEAD(3) {
-    RN_TILE_ONE(3)
-    switch (nrows) { RN_TILE_CASE(3, 1) RN_TILE_CASE(3, 2) RN_TILE_CASE(3, 3) RN_TILE_CASE(3, 4) }
-}
-RN_TILE_HEAD(4) {
-    RN_TILE_ONE(4)
-    switch (nrows) { RN_TILE_CASE(4, 1) RN_TILE_CASE(4, 2) }
-}
-#endif
+
+#define RN_TILE(M, N, F) RN_ANY_TILE(rn_tile_, RN_TILE_LOOP, M, N, F)
+#define RN_TILE_CASE(M, N, F) case N: rn_tile_##M##_##N(panel, K, rows, acc, accumulate); break;
+RN_SHAPES_1(RN_TILE) RN_SHAPES_2(RN_TILE) RN_SHAPES_3(RN_TILE) RN_SHAPES_4(RN_TILE)
+RN_CHOICE(rn_tile_, 1, RN_SHAPES_1(RN_TILE_CASE))
+RN_CHOICE(rn_tile_, 2, RN_SHAPES_2(RN_TILE_CASE))
+RN_CHOICE(rn_tile_, 3, RN_SHAPES_3(RN_TILE_CASE))
+RN_CHOICE(rn_tile_, 4, RN_SHAPES_4(RN_TILE_CASE))
 
 /* rn_tile(mv, panel, K, rows, nrows, acc, accumulate): 1 <= nrows <= RN_ROWS(mv), mv as for RN_ROWS. */
 #define rn_tile(mv, ...) RN_JOIN(rn_tile_, mv)(__VA_ARGS__)

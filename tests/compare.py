@@ -109,29 +109,38 @@ def close(what: str, found, result: np.ndarray, bound: np.ndarray, dtype: str) -
     return float((error / allowed).max()) if error.size else 0.0
 
 
-def compare(graph: Graph, dtype: str, seed: int, frames: int | None = None, streams: int | None = None) -> dict:
+def judges(graph: Graph, weights: str = "float32") -> dict[str, Graph]:
+    """For each function of a net the graph that says what it computes. With matrices stored as bfloat16 it is the
+    planned one, as there it stands which products see which stored numbers."""
+    if weights != "float32":
+        return {name: pipeline.planned_and_checked(program, name, weights).graph
+                for name, program in pipeline.programs(pipeline.forward(graph), "all").items()}
+    made = {"run": at_rest(graph)}
+    if graph.losses or graph.metrics:
+        made["evaluate"] = scores(at_rest(graph))
+    if graph.losses:
+        made["backprop"] = gradient(graph)
+    if graph.outputs:
+        made["vjp"] = vjp(graph)
+    return made
+
+
+def compare(graph: Graph, dtype: str, seed: int, frames: int | None = None, streams: int | None = None,
+            weights: str = "float32") -> dict:
     """Everything a net of `graph` computes against the oracle. Returns what was checked and the largest ratio; raises
     AssertionError at the first number that is off."""
-    has_loss = bool(graph.losses)
-    judged = {"run": at_rest(graph)}
-    if has_loss or graph.metrics:
-        judged["evaluate"] = scores(at_rest(graph))
-    if has_loss:
-        judged["backprop"] = gradient(graph)
-    if graph.outputs:
-        judged["vjp"] = vjp(graph)
-    net = net_of(graph, dtype, "all")
+    net = net_of(graph, dtype, "all", weights=weights)
     for attempt in range(20):
         data = draw_data(graph, 1000 * seed + attempt, dtype, frames, streams)
         set_params(net, data)
         answers = {}
-        for name, g in judged.items():
+        for name, g in judges(graph, weights).items():
             more = {"cotangents": data.cotangents} if name == "vjp" else {}
             answers[name] = call(g, data, dtype, **more)
         outcome = against(net, graph, data, answers, dtype)
         if outcome is not None:
-            return {**outcome, "attempts": attempt + 1, "net": net, "data": data}
-    return {"attempts": 20, "ratio": None, "net": net, "data": data}
+            return {**outcome, "attempts": attempt + 1, "net": net, "data": data, "answers": answers}
+    return {"attempts": 20, "ratio": None, "net": net, "data": data, "answers": answers}
 
 
 def against(net: Net, graph: Graph, data: Data, answers: dict, dtype: str) -> dict | None:
@@ -269,12 +278,13 @@ def continued_from(net: Net, graph: Graph, data: Data, given: oracle.State, dtyp
     seeds = {graph[n].name: r.standard_normal((k, data.streams, *graph[n].shape)).astype(dtype)
              for n, k in graph.state.items() if graph[n].kind != INT}
     found = []                                 # what, C, oracle, bound: the oracle sees kinks only in what was asked
+    judged = judges(graph, net.manifest["weights"])
     if graph.outputs:
-        result = call(at_rest(graph), data, dtype, given)
+        result = call(judged["run"], data, dtype, given)
         out = net.run(**data.inputs, state=before(), starts=data.starts, **frames_of(data))
         found += [(result, "output", name, out[name], result.outputs, result.bounds.outputs) for name in graph.outputs]
     if graph.losses:
-        result, state = call(gradient(graph), data, dtype, given), before()
+        result, state = call(judged["backprop"], data, dtype, given), before()
         net.backprop(**data.inputs, **data.targets, state=state, starts=data.starts, weight=data.weight,
                      **frames_of(data, data.targets, data.weight))
         found += [(result, "gradient", name, np.array(net.gradients[name]), result.gradients, result.bounds.gradients)
@@ -284,7 +294,7 @@ def continued_from(net: Net, graph: Graph, data: Data, given: oracle.State, dtyp
             assert result.kinks or np.allclose(state[name], value, rtol=0, atol=some), f"state {name}"
         assert np.array_equal(state.since, result.state.since)
     if graph.outputs:
-        result = call(vjp(graph), data, dtype, given, cotangents=data.cotangents, state_cotangents=seeds)
+        result = call(judged["vjp"], data, dtype, given, cotangents=data.cotangents, state_cotangents=seeds)
         back = net.vjp({**data.cotangents, "state": seeds}, **data.inputs, state=before(), starts=data.starts,
                        **frames_of(data))
         found += [(result, "vjp", name, np.array(net.gradients[name]), result.gradients, result.bounds.gradients)

@@ -41,6 +41,18 @@ void tile(int mv, const real *panel, long K, const real *const *rows, int nrows,
     if (mv == 3) rn_tile(3, panel, K, rows, nrows, acc, accumulate);
     if (mv == 4) rn_tile(4, panel, K, rows, nrows, acc, accumulate);
 }
+#if !RN_DOUBLE
+void tile16(int mv, const real *panel, long K, const real *const *rows, int nrows, real *acc, int accumulate) {
+    if (mv == 1) rn_tile16(1, panel, K, rows, nrows, acc, accumulate);
+    if (mv == 2) rn_tile16(2, panel, K, rows, nrows, acc, accumulate);
+    if (mv == 3) rn_tile16(3, panel, K, rows, nrows, acc, accumulate);
+    if (mv == 4) rn_tile16(4, panel, K, rows, nrows, acc, accumulate);
+}
+void pack16(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q, int thread,
+            int threads) {
+    rn_pack16(dst, src, row, column, n, K, gate, g, q, thread, threads);
+}
+#endif
 void cut(long R, long most, long i, long *ends) { rn_cut(R, most, i, ends, ends + 1); }
 void share(long total, int thread, int threads, long *ends) { rn_share(total, thread, threads, ends, ends + 1); }
 long packed(long n, long K, int g, int q) { return rn_packed(n, K, g, q); }

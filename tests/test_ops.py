@@ -56,6 +56,7 @@ CASES = {                                      # operator -> arguments, attribut
     **{name: [((V,), {"axis": None}), ((M,), {"axis": 0}), ((M,), {"axis": 1})] for name in
        ["sum", "max", "min", "argmax", "logsumexp", "softmax", "logsoftmax"]},
     "transpose": [((M,), {})],
+    "bfloat16": [((M,), {"axis": 0}), ((M,), {"axis": 1})],
     "reshape": [((M,), {"shape": (3, 2)}), ((M,), {"shape": (6,)}), ((S,), {"shape": (1,)})],
     "broadcast": [((S,), {"shape": (2, 3)}), ((V,), {"shape": (2, 3)}), (((2, 1),), {"shape": (2, 3)}),
                   (((1, 3),), {"shape": (4, 2, 3)})],
@@ -74,7 +75,7 @@ CASES = {                                      # operator -> arguments, attribut
 LEAVES = {"number", "table", "param", "input", "frame_index", "frames_gone", "frames_left", "span_frames", "weight",
           "cotangent", "state_cotangent", "row_key"}
 APART = {"stop_gradient"}                      # its derivative is nothing, though its value changes
-DECLARED = {"straight_through", "spike", "quantize"}         # whose derivative is not that of the value: see below
+DECLARED = {"straight_through", "spike", "quantize", "bfloat16"}       # whose derivative is not the value's: below
 NOT_TWICE = {"ctc_slope"}                      # a derivative itself
 FRAMES, STREAMS = 7, 2
 STARTS = np.zeros((FRAMES, STREAMS))

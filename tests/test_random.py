@@ -8,14 +8,13 @@ import os
 import random
 
 import pytest
-from compare import call, compare, continued, cut_equals_whole, same_bits
+from compare import compare, continued, cut_equals_whole, judges, same_bits
 from random_programs import draw
 
 from rnnc import pipeline
 from rnnc.errors import Source
 from rnnc.graph.blocks import block
 from rnnc.graph.loops import loops
-from rnnc.graph.values import at_rest
 from rnnc.plan import waves
 
 COUNT = int(os.environ.get("RNNC_RANDOM", "100" if os.environ.get("CI") else "24"))
@@ -36,14 +35,16 @@ def test_program(seed, monkeypatch, occurred):
     graph = pipeline.elaborated(Source("random.rnn", program.text), None, program.sizes)
     dtype = "float64" if seed % 3 == 0 else "float32"
     monkeypatch.setattr(waves, "ROWS", [512, 1, 5][seed % 3])    # chunks of one frame and of a few, too
-    outcome = compare(graph, dtype, seed)
+    weights = "bfloat16" if seed % 6 in (1, 4) else "float32"
+    outcome = compare(graph, dtype, seed, weights=weights)
     net, data = outcome["net"], outcome["data"]
     same_bits(net, data)
     if net.manifest["lookahead"] is None:
-        cut_equals_whole(net, graph, data, dtype, data.frames // 2 or 1, call(at_rest(graph), data, dtype))
+        cut_equals_whole(net, graph, data, dtype, data.frames // 2 or 1, outcome["answers"]["run"])
     continued(net, graph, dtype, seed)
+    stored = any(node.op == "bfloat16" for g in judges(graph, weights).values() for node in g.nodes)
     occurred(TITLE, [*program.features.elements(), dtype, f"{outcome['attempts']} attempts", *sizes_of_blocks(graph),
-                     *places_of_starts(data.starts)])
+                     *places_of_starts(data.starts), *["bfloat16 in loops"] * stored])
 
 
 def sizes_of_blocks(graph) -> list[str]:

@@ -16,6 +16,7 @@ from rnnc.graph.elaborate.library import standard_names
 from rnnc.graph.kinds import kind
 from rnnc.graph.loops import loops
 from rnnc.graph.ops import OPS
+from rnnc.plan.storage import shorten
 
 
 def test_a_seed_gives_one_program():
@@ -48,13 +49,14 @@ def test_all_that_a_loop_can_be_occurs():
 
 
 def test_nothing_of_the_language_is_without_a_place():
-    """Every operator of graphs and gradients, every function, initialiser and standard cell occurs before long."""
+    """Every operator of graphs, gradients and plans, every function, initialiser and standard cell occurs soon."""
     missing = {*OPS, *(f"{name}()" for name in {*TABLE, *standard_names(), *INITIALISERS} - {"value"})}
     for seed in range(600):
         program = draw(seed)
         graph = graph_of(program)
         missing -= {f"{word}()" for word in re.findall(r"\w+", program.text)}
         graphs = [graph, *pipeline.programs(graph, "all").values()]
+        graphs.append(shorten(pipeline.forward(graph)))
         missing -= {node.op for made in graphs for node in made.nodes}
         if not missing:
             return

@@ -15,6 +15,7 @@ import rnnc
 from rnnc.cli import weights
 from rnnc.cli.console import Usage, note, patience, write
 from rnnc.cli.example import example
+from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job
 from rnnc.cli.sources import Program, add_program, find
 from rnnc.errors import ToolchainError
@@ -29,7 +30,7 @@ class Order:
     program: Program
     model: str | None
     sizes: dict
-    dtype: str
+    numbers: dict                              # dtype, and how matrices in loops are stored
     weights: Path | None
     vocabulary: str | None = None
 
@@ -41,7 +42,7 @@ def add(commands) -> None:
     command.add_argument("--emit", metavar="KINDS", type=kinds, default=("c", "header"),
                          help=f"some of {','.join(KINDS)} (c,header)")
     command.add_argument("--target", default="native", help="native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, ...")
-    command.add_argument("--dtype", choices=("float32", "float64"), help="(float32)")
+    add_numbers(command)
     command.add_argument("--inference", action="store_true", help="without training")
     command.add_argument("--weights", metavar="FILE", type=Path, help="parameters (.safetensors) to deliver with it")
     command.add_argument("--embed-weights", action="store_true", help="weights as C, packed, instead of a file")
@@ -72,7 +73,7 @@ def build(options) -> int:
     from rnnc import pipeline
     from rnnc.target import cache
     order = asked(options)
-    chosen = pipeline.Options(dtype=order.dtype, target=options.target, openmp=not options.no_openmp,
+    chosen = pipeline.Options(**order.numbers, target=options.target, openmp=not options.no_openmp,
                               gradient=None if options.inference else "parameters", prefix=options.prefix)
     wanted = {"build": order.program.name, "text": order.program.text, "model": order.model, "sizes": order.sizes,
               "options": chosen.module(), "emit": sorted(options.emit), "embed": options.embed_weights,
@@ -100,10 +101,11 @@ def asked(options) -> Order:
         if options.sizes or options.weights or options.model or options.dtype:
             raise Usage(f"{folder} is a checkpoint, with its own model, sizes, number type and weights")
         job = Job.read(folder)
-        return Order(find(str(folder / job.program)), job.model, job.sizes, job.dtype, folder, job.vocabulary)
+        return Order(find(str(folder / job.program)), job.model, job.sizes, numbers(options, **job.numbers), folder,
+                     job.vocabulary)
     if options.embed_weights and not options.weights:
         raise Usage("--embed-weights needs --weights FILE, or a checkpoint as FILE")
-    return Order(find(options.file), options.model, dict(options.sizes), options.dtype or "float32", options.weights)
+    return Order(find(options.file), options.model, dict(options.sizes), numbers(options), options.weights)
 
 
 def fingerprint(weights: Path | None) -> str | None:

@@ -6,6 +6,7 @@ import statistics
 import time
 
 from rnnc.cli.console import Usage, note, patience
+from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.sources import add_program, find
 
 TURNS, SHORTEST = 7, 0.05                      # turns of a median; seconds that one lasts at least
@@ -30,7 +31,7 @@ def add_call(command, number, streams, threads) -> None:
     command.add_argument("--frames", type=positive, default=64, metavar="T", help="frames of a call (default: 64)")
     command.add_argument("--threads", type=number, default=threads, metavar="N",
                          help=f"default: every core that this process may use{more}")
-    command.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    add_numbers(command)
     command.add_argument("--inference", action="store_true", help="without gradients")
 
 
@@ -46,7 +47,7 @@ def several(text: str) -> list[int]:
 
 def wanted(options):
     from rnnc import pipeline
-    return pipeline.Options(dtype=options.dtype, gradient=None if options.inference else "parameters")
+    return pipeline.Options(**numbers(options), gradient=None if options.inference else "parameters")
 
 
 def explain(options) -> int:
@@ -88,10 +89,11 @@ def bench(options) -> int:
                 told = cost(planned[name], options.frames, streams, threads, machine, net.dtype.itemsize)
                 rows.append(row(name, options.frames, streams, threads, seconds, told, machine, net.dtype.itemsize))
     if options.json:
-        print(json.dumps({"program": program.stem, "machine": machine.name, "dtype": options.dtype, "rows": rows},
-                         indent=2))
+        print(json.dumps({"program": program.stem, "machine": machine.name, "dtype": chosen.dtype,
+                          "weights": chosen.weights, "rows": rows}, indent=2))
     else:
-        print(f"{program.stem}, {options.frames} frames a call, {options.dtype}; {machine.name}")
+        stored = ", bfloat16 in loops" * (chosen.weights == "bfloat16")
+        print(f"{program.stem}, {options.frames} frames a call, {chosen.dtype}{stored}; {machine.name}")
         print("\n".join(lines(rows)))
     return 0
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage, complain, note, patience, write
+from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.sources import add_program, find
 from rnnc.errors import CompileError, Diagnostic, Source
 
@@ -21,7 +22,7 @@ def add(commands) -> None:
     command = commands.add_parser("show", help="the program's text form after a stage of the compiler")
     add_program(command)
     command.add_argument("--after", metavar="STAGE", choices=STAGES, default="graph", help=", ".join(STAGES))
-    command.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    add_numbers(command)
     command.add_argument("--target", default="native")
     command.add_argument("--inference", action="store_true", help="without gradients")
     command.set_defaults(run=show)
@@ -87,7 +88,7 @@ def as_data(diagnostic: Diagnostic) -> dict:
 def show(options) -> int:
     from rnnc import pipeline
     program = find(options.file)
-    chosen = pipeline.Options(dtype=options.dtype, target=options.target,
+    chosen = pipeline.Options(**numbers(options), target=options.target,
                               gradient=None if options.inference else "parameters")
     with patience(f"compiling {program.stem}", options.progress):
         text = pipeline.text_after(program.source, options.after, chosen, dict(options.sizes), options.model)

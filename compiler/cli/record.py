@@ -37,6 +37,11 @@ class Job:
     vocabulary: str | None                     # of a text model: label i is its i-th character
     training: dict                             # epochs, streams, frames, optimizer, lr, seed, ...
     version: str = field(default=rnnc.__version__)
+    weights: str = "float32"                   # how matrices in loops are stored
+
+    @property
+    def numbers(self) -> dict:
+        return {"dtype": self.dtype, "weights": self.weights}
 
     def write(self, folder: Path) -> None:
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
@@ -64,7 +69,7 @@ class Job:
     def net(self, folder: Path, gradient: str | None = None):
         """The net of this job with its first weights. Without `gradient` only what runs is compiled."""
         threads = self.training.get("threads")
-        return rnnc.compile(str(folder / self.program), self.model, dtype=self.dtype, threads=threads,
+        return rnnc.compile(str(folder / self.program), self.model, **self.numbers, threads=threads,
                             gradient=gradient, seed=self.training["seed"], sizes=self.sizes)
 
     def trained(self, folder: Path, gradient: str | None = None):
@@ -79,9 +84,10 @@ class Job:
     def differences(self, other: "Job") -> list[str]:
         """What would make going on with `self` as `other` another experiment."""
         found = []
-        for key in ("digest", "model", "dtype", "vocabulary"):
+        for key in ("digest", "model", "dtype", "weights", "vocabulary"):
             if getattr(self, key) != getattr(other, key):
-                found.append({"digest": "the program's text", "vocabulary": "the characters of the text"}.get(key, key))
+                found.append({"digest": "the program's text", "vocabulary": "the characters of the text",
+                              "weights": "the weight type"}.get(key, key))
         for mine, yours, leave in ((self.sizes, other.sizes, ()), (self.training, other.training, FREE)):
             found += [f"{key} ({_short(mine.get(key))} before, now {_short(yours.get(key))})"
                       for key in dict.fromkeys([*mine, *yours]) if mine.get(key) != yours.get(key) and key not in leave]

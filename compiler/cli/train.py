@@ -14,6 +14,7 @@ import rnnc
 from rnnc.cli import dataset, held, report
 from rnnc.cli.console import Refusal, Usage, note, patience
 from rnnc.cli.curve import draw
+from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job, digest, keep_program, own
 from rnnc.cli.sources import add_program, find, nonnegative, positive, real
 
@@ -46,7 +47,7 @@ def add(commands) -> None:
     how.add_argument("--schedule", choices=("constant", "cosine"), help=f"of the rate ({DEFAULTS['schedule']})")
     how.add_argument("--clip-norm", type=real, help=f"of the whole gradient ({DEFAULTS['clip_norm']})")
     how.add_argument("--seed", type=nonnegative, help="of the first weights (0)")
-    how.add_argument("--dtype", choices=("float32", "float64"), help="(float32)")
+    add_numbers(how)
     how.add_argument("--threads", type=positive, help="(chosen by the planner)")
     out = command.add_argument_group("results")
     out.add_argument("--checkpoint", metavar="DIR", type=Path, help="where everything goes (./NAME-run)")
@@ -121,7 +122,7 @@ def prepare(options, program, stored: Job | None):
     data = (dataset.from_text(corpus, read.graph, training) if corpus
             else dataset.from_files(where, read.graph, training))
     job = Job(program="", digest=digest(sources), model=model, sizes=sizes,
-              dtype=options.dtype or (stored.dtype if stored else "float32"), source=dataset.facts(where, data, corpus),
+              **numbers(options, **stored.numbers if stored else {}), source=dataset.facts(where, data, corpus),
               vocabulary=data.vocabulary if corpus else None, training=training)
     return job, data, corpus, sources
 

@@ -13,6 +13,7 @@ from rnnc.graph.nodes import FRAME
 from rnnc.plan.cost import Cost, cost, least, nodes_of
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
+from rnnc.plan.storage import is_short
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -103,7 +104,8 @@ def products(graph, kernel) -> list[str]:
     for panel in kernel.panels:
         names = [matrix(graph, m) + ("'" if turned else "") for m, turned in panel.matrices]
         lines += filled(f"{shown(names)} @ {signal(graph, panel.operand.node)}{at(panel.operand.delay)}: "
-                        f"{len(panel.gates)} x {kernel.width} by {panel.inner}", "   ")
+                        f"{len(panel.gates)} x {kernel.width} by {panel.inner}"
+                        f"{', stored as bfloat16' * is_short(graph, panel)}", "   ")
     return lines
 
 

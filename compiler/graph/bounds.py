@@ -111,6 +111,13 @@ def _noise(node, values, bounds, result, eps):
     return size * error + std * eps * (6 * (2 * np.pi + 2) + size)
 
 
+def _bfloat16(node, values, bounds, result, eps):
+    """Nothing, unless what is stored may already be another number: then the step to that one."""
+    value = evaluate(node, [real_part(values[0])])
+    ends = [evaluate(node, [real_part(values[0]) + way * bounds[0]]) for way in (-4, 4)]
+    return np.maximum(*(np.abs(end - value) for end in ends))
+
+
 def _exact(node, values, bounds, result, eps):
     return np.zeros(result.shape)
 
@@ -152,7 +159,7 @@ def _ctc_slope(node, values, bounds, result, eps):
     return first + spread * (spread * bounds[0]).sum() + eps * (p + share * (len(share) + abs(total)))
 
 
-_RULES = {"quantize": _quantize, "spike": _exact, "noise": _noise,
+_RULES = {"quantize": _quantize, "spike": _exact, "noise": _noise, "bfloat16": _bfloat16,
           "matmul": _product, "outer": _product, "fold_outer": _product, "fold_sparse": _product, "sum": _sum,
           "fold_sum": _sum, "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax,
           "logsoftmax": _softmax, "logsumexp": _logsumexp, "span_sum": _sum, "span_max": _span_max,

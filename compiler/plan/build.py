@@ -13,17 +13,20 @@ from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.roles import Roles, roles
 from rnnc.plan.schedule import Fold, Map, Once, Panel, Phase, RowKernel, Schedule, Spans, Stage, Sweep, UnitKernel
 from rnnc.plan.stages import Clusters, Draft, drafts
+from rnnc.plan.storage import shorten
 from rnnc.plan.waves import steps
 
 VECTORS = 4                                    # a panel is at most this many vectors wide (kernels.md, micro-kernels)
 LANES = 16                                     # the vector width that spreading is chosen for
 
 
-def schedule(graph: Graph, program: str, checked=lambda graph: graph) -> Schedule:
+def schedule(graph: Graph, program: str, checked=lambda graph: graph, weights: str = "float32") -> Schedule:
     """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum.
-    `checked` is handed the graph after every pass, and hands it on."""
+    `checked` is handed the graph after every pass, and hands it on. `weights`: how matrices in loops are stored."""
     for rewrite in (compact, advance, regroup, lambda g: recompute(g, loops(g))):
         graph = checked(rewrite(graph))
+    if weights == "bfloat16":
+        graph = checked(shorten(graph))
     found = loops(graph)
     role = roles(graph, found)
     clusters = drafts(graph, found, role)

@@ -10,7 +10,8 @@ from math import ceil, inf, log2
 
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.machine import Machine
-from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel
+from rnnc.plan.storage import is_short
 
 # Elementwise operators that cost as much as a tanh; those that cost some additions; the others cost one.
 FUNCTIONS = frozenset("exp log sigmoid tanh softplus erf sin cos pow softmax logsoftmax logsumexp dropout noise"
@@ -166,8 +167,12 @@ class Costs:
         """A kernel's packed matrices."""
         if isinstance(kernel, RowKernel):
             return 0.0
-        blocks = ceil(kernel.width / self.lanes)
-        return float(sum(p.inner * len(p.gates) * blocks * self.lanes * self.number for p in kernel.panels))
+        return float(sum(self.panel(p) for p in kernel.panels) * ceil(kernel.width / self.lanes))
+
+    def panel(self, panel: Panel) -> int:
+        """Bytes of one panel that is a vector of units wide."""
+        number = 2 if is_short(self.graph, panel) else self.number
+        return panel.inner * len(panel.gates) * self.lanes * number
 
     def tiles(self, kernel: UnitKernel, rows: int) -> tuple[int, int, int]:
         """Row blocks and panels of a kernel, and the rows that a block may have."""
@@ -205,7 +210,7 @@ class Costs:
         done = self.numbers(kernel.body, rows, mine / kernel.width, chunk, kernel.stores, kernel)
         for panel in kernel.panels:
             vectors = len(panel.gates) * kernel.spread
-            size = panel.inner * vectors * self.lanes * self.number
+            size = self.panel(panel) * kernel.spread
             operations = 2.0 * panel.inner * vectors * self.lanes * per_block
             compute = operations / self.machine.tile(vectors, per_block) * self.slow
             first = size / self.machine.rate(resident, self.used())
@@ -219,8 +224,7 @@ class Costs:
             done.products += 2.0 * panel.inner * len(panel.gates) * kernel.width * rows
             done.weights += size * blocks * panels
         pointers = len(kernel.stores) + len(kernel.panels) + 2
-        largest = max((p.inner * len(p.gates) * kernel.spread * self.lanes * self.number for p in kernel.panels),
-                      default=GROUP)
+        largest = max((self.panel(p) * kernel.spread for p in kernel.panels), default=GROUP)
         groups = ceil(my_panels / max(1, GROUP // largest))     # rows are found anew for each group of panels
         done.waiting += self.machine.call + self.machine.row * pointers * my_blocks * per_block * groups
         return done

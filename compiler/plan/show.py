@@ -2,6 +2,7 @@
 
 from rnnc.graph.nodes import SEQUENCE, Graph
 from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Spans, Sweep
+from rnnc.plan.storage import is_short
 
 
 def label(graph: Graph, n: int) -> str:
@@ -22,12 +23,14 @@ def kernel_line(graph: Graph, kernel) -> list[str]:
         delay = f"[t{-panel.operand.delay:+d}]" if panel.operand.delay else ""
         matrices = ", ".join(matrix(graph, m) + ("'" if t else "") for m, t in panel.matrices)
         lines.append(f"        {matrices} @ {label(graph, panel.operand.node)}{delay}: "
-                     f"{len(panel.gates)} x {kernel.width} by {panel.inner}")
+                     f"{len(panel.gates)} x {kernel.width} by {panel.inner}" + ", bfloat16" * is_short(graph, panel))
     return lines + [f"        writes {listed(graph, kernel.stores) or 'nothing'}"]
 
 
 def matrix(graph: Graph, n: int) -> str:
     node = graph[n]
+    if node.op == "bfloat16":                  # said once for a panel
+        return matrix(graph, node.args[0].node)
     if node.op == "param":
         return str(node.attr("name"))
     if node.op == "scatter":

@@ -133,7 +133,8 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                     "row": "sizeof(int32_t)" if graph[n].kind == INT else f"{stride(graph, n)} * sizeof(real)"}
                    for n, k in graph.state.items()],
         "hash": "0x" + model.hash, "abi": 1, "counting": model.counting,
-        "random": model.random, "summary": summary(model), "optimisers": "", "optimiser_declarations": "",
+        "random": model.random, "short": pool.short, "summary": summary(model, pool.short),
+        "optimisers": "", "optimiser_declarations": "",
     } | optimisers(name, real, "backprop" in made or "vjp" in made)
 
 
@@ -213,12 +214,13 @@ def unused(text) -> list[str]:
     return [f"(void){', (void)'.join(missing)};"] if missing else []
 
 
-def summary(model) -> list[str]:
+def summary(model, short: bool) -> list[str]:
     graph = model.forward
     inputs = ", ".join(f"{i.name} {shape_text(i)}" for i in graph.inputs)
     outputs = ", ".join(f"{key} {list(graph[n].shape)}" for key, n in graph.outputs.items())
     state = ", ".join(f"{graph[n].name} x {k}" for n, k in graph.state.items())
-    return [f"{inputs or 'nothing'}  ->  {outputs or 'a loss'}", f"state: {state or 'none'}"]
+    stored = ["products in loops read matrices packed as bfloat16; everything else, their sums too, is float"]
+    return [f"{inputs or 'nothing'}  ->  {outputs or 'a loss'}", f"state: {state or 'none'}", *stored * short]
 
 
 def shape_text(info) -> str:
@@ -256,7 +258,8 @@ def sparsity(param) -> dict:
 def manifest(model, texts, places: dict[str, int]) -> dict:
     graph: Graph = model.forward
     return {
-        "format": 1, "version": model.version, "name": model.name, "dtype": model.dtype, "program_hash": model.hash,
+        "format": 1, "version": model.version, "name": model.name, "dtype": model.dtype, "weights": model.weights,
+        "program_hash": model.hash,
         "inputs": [{"name": i.name, "field": member(i.name), "shape": list(i.shape), "kind": i.kind,
                     "classes": i.classes, "target": i.target, "per": i.per} for i in graph.inputs],
         "outputs": [{"name": key, "field": member(key), "shape": list(graph[n].shape), "kind": graph[n].kind,

@@ -18,7 +18,7 @@ from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 
 FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "rows.h",
-         "spans.h", "ctc.h", "random.h", "sparse.h", "optimisers.h")
+         "spans.h", "ctc.h", "bfloat16.h", "random.h", "sparse.h", "optimisers.h")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Model:
     probes: tuple[dict, ...] = ()              # every named signal of the program, as written
     target: str = "native"                     # the processor, and whether with OpenMP: for the header's flag line
     openmp: bool = True
+    weights: str = "float32"                   # how the matrices of products in loops are stored
 
     @property
     def random(self) -> bool:
@@ -82,7 +83,7 @@ def emit(model: Model, programs: list[Schedule]) -> Emitted:
     pack = packing(pool)
     view = api.view(model, texts, pool, pack, places)
     fixed = [{"name": f"runtime/{name}", "text": (files("rnnc.runtime") / name).read_text()} for name in FIXED
-             if {"random.h": model.random, "sparse.h": bool(pool.indices)}.get(name, True)]
+             if {"random.h": model.random, "sparse.h": bool(pool.indices), "bfloat16.h": pool.short}.get(name, True)]
     declarations = render("declarations.h.j2", m=view)
     view.update(fixed=fixed, types=declarations)
     view["api"] = render("api.c.j2", m=view)

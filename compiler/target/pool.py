@@ -33,6 +33,11 @@ class Entry:
     why: str
 
 
+def words(inner: int, short: bool) -> str:
+    """Numbers of one column of a panel as C: two inner indices of bfloat16 share the room of one number."""
+    return f"RN_WORDS({inner})" if short else str(inner)
+
+
 class Pool:
     def __init__(self, offsets: dict[str, int]):
         self.builder = Builder()
@@ -47,6 +52,7 @@ class Pool:
         self.integers: list[int] = []
         self.indices: dict[str, np.ndarray] = {}               # tables of indices by name: where sparse matrices stand
         self.patterns: dict[Pattern, int] = {}
+        self.short = False                                     # whether any panel holds bfloat16
         self._known: dict[int, tuple[Graph, dict[int, int]]] = {}
 
     # -------------------------------------------------------------------------------------------- nodes
@@ -107,6 +113,8 @@ class Pool:
 
     def _title(self, n: int) -> str:
         node = self[n]
+        if node.op == "bfloat16":
+            return self._title(node.args[0].node)
         if node.op == "param":
             return str(node.attr("name")).replace(".", "_")
         return f"{node.op}_{n}"
@@ -114,6 +122,8 @@ class Pool:
     def view(self, n: int) -> View:
         """A constant matrix [rows, columns] as strides over the flat weights; computed ones over the packed block."""
         node = self[n]
+        if node.op == "bfloat16":              # rounded on the way into its panel
+            return self.view(node.args[0].node)
         if node.op == "param":
             offset = self.offsets[node.attr("name")]
             return View(f"w + {offset}", node.shape[-1] if len(node.shape) > 1 else 1, 1)
@@ -154,16 +164,17 @@ class Pool:
         key = (width, inner, spread, nodes)
         if key not in self.panels:
             name = f"PANEL_{len(self.panels)}"
-            gates = len(nodes)
-            size = f"RN_PANELS({width}, {spread}) * {inner} * {gates * spread} * RN_VL"
+            gates, short = len(nodes), self[nodes[0][0]].op == "bfloat16"
+            self.short |= short
+            size = f"RN_PANELS({width}, {spread}) * {words(inner, short)} * {gates * spread} * RN_VL"
             titles = ", ".join(self._title(n) + ("'" if transposed else "") for n, transposed in nodes)
             lines = []
             for gate, (n, transposed) in enumerate(nodes):
                 view = self.view(n)
                 row, column = (view.column, view.row) if transposed else (view.row, view.column)
-                lines.append(f"rn_pack(packed + {name}, {view.base}, {row}, {column}, "
+                lines.append(f"{'rn_pack16' if short else 'rn_pack'}(packed + {name}, {view.base}, {row}, {column}, "
                              f"{width}, {inner}, {gate}, {gates}, {spread}, thread, team->threads);")
-            self.entries.append(Entry(name, size, titles))
+            self.entries.append(Entry(name, size, titles + "; bfloat16" * short))
             self.packing += lines
             self.panels[key] = name
         return self.panels[key]

@@ -9,8 +9,10 @@ import re
 from rnnc.graph.nodes import CONSTANT, Read
 from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.schedule import UnitKernel
+from rnnc.plan.storage import is_short
 from rnnc.target.access import Access
 from rnnc.target.expressions import bare, number, random, vector
+from rnnc.target.pool import words
 from rnnc.target.view import PanelView, RowPointer, UnitView
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
@@ -52,7 +54,7 @@ class UnitWriter:
                 stores.append(n)
         statements = [*gates, *self.loads.values(), *values, *map(self.store, stores)]
         widest = max((p.vectors for p in panels), default=1)
-        bytes_ = max(4 * sum(p.inner * p.vectors * 16 for p in panels), 1)
+        bytes_ = max(sum(p.size for p in panels), 1)
         by_number = any(re.search(r"\br\b", re.sub(r"/\*.*?\*/", "", line))      # a remark may name a signal r
                         for line in (*self.scalar_lines, *statements))
         return UnitView(name, title, lines, self.width, widest, kernel.spread,
@@ -68,9 +70,8 @@ class UnitWriter:
         made: list[PanelView] = []
         buffers: dict[tuple[int, ...], str] = {}
         sizes: list[tuple[str, int]] = []
-        width, spread = self.width, self.kernel.spread
         for panel in self.kernel.panels:
-            vectors = len(panel.gates) * spread
+            vectors = len(panel.gates) * self.kernel.spread
             add = int(panel.gates in buffers)
             if not add:
                 buffers[panel.gates] = f"sums_{len(buffers)}" if buffers else "sums"
@@ -78,16 +79,19 @@ class UnitWriter:
             if panel.operand not in self.operands:
                 rows = f"x_{len(self.operands)}"
                 self.operands[panel.operand] = RowPointer(rows, "real", self.access.row(panel.operand))
-            if panel.pattern is not None:
-                call = self.sparse(panel)
-                made.append(PanelView("", "", panel.inner, vectors, self.operands[panel.operand].name,
-                                      buffers[panel.gates], add, call))
-                continue
-            at = self.access.pool.panel(self.graph, width, panel.inner, spread, panel.matrices)
-            made.append(PanelView(f"c->packed + {at}", f"{panel.inner} * {vectors} * RN_VL", panel.inner, vectors,
-                                  self.operands[panel.operand].name, buffers[panel.gates], add))
+            call = self.dense(panel, vectors) if panel.pattern is None else self.sparse(panel)
+            size = panel.inner * vectors * (32 if is_short(self.graph, panel) else 64)
+            made.append(PanelView(call, size, panel.inner, vectors, self.operands[panel.operand].name,
+                                  buffers[panel.gates], add))
         self.buffers = buffers
         return made, tuple(sizes)
+
+    def dense(self, panel, vectors: int) -> str:
+        """The call of a product with a packed matrix, up to its rows."""
+        at = self.access.pool.panel(self.graph, self.width, panel.inner, self.kernel.spread, panel.matrices)
+        short = is_short(self.graph, panel)
+        return (f"{'rn_tile16' if short else 'rn_tile'}({vectors}, c->packed + {at} + "
+                f"p * ({words(panel.inner, short)} * {vectors} * RN_VL), {panel.inner}")
 
     def sparse(self, panel) -> str:
         """The call of a sparse product for the units of panel p, up to its rows."""

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 class PanelView:
     """One packed matrix of a unit kernel: `sums` is the buffer that its products go to."""
 
-    at: str                                    # offset of the panel in the packed block
-    size: str                                  # numbers of one panel
+    call: str                                  # the product for the units of panel p as C, up to its rows
+    size: int                                  # bytes of one panel, of vectors of 64
     inner: int
     vectors: int
     rows: str                                  # the array of row pointers
     sums: str
     add: int                                   # 1: add to what `sums` holds
-    sparse: str = ""                           # the call of a sparse product, up to its rows
 
 
 @dataclass(frozen=True)

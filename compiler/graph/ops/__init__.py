@@ -14,6 +14,7 @@ from rnnc.graph.ops import (  # noqa: F401  (they fill the table)
     shapes,
     spans,
     sparse,
+    storage,
 )
 from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, SPAN, Expr, Op, evaluate, infer, make, pull
 
