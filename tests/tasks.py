@@ -107,3 +107,67 @@ def narma_10(chance, frames: int) -> tuple[np.ndarray, np.ndarray]:
             y[t + 10] = 0.3 * y[t + 9] + 0.05 * y[t + 9] * y[t:t + 10].sum() + 1.5 * before[t] * u[t] + 0.1
         if np.abs(y).max() < 2:
             return u, y[10:]
+
+
+def tags(frames: int = 12, streams: int = 32) -> Task:
+    """A chain of four tags, each seen through one of twelve words that two tags share; trivial is a guess."""
+    def batch(seed: int) -> dict:
+        chance = np.random.default_rng(seed)
+        tag = np.zeros((frames, streams), int)
+        tag[0] = chance.integers(0, 4, streams)
+        for t in range(1, frames):
+            tag[t] = (tag[t - 1] + chance.choice([0, 1, 2], streams, p=[0.2, 0.7, 0.1])) % 4
+        seen = (tag + chance.integers(0, 2, tag.shape)) % 4
+        return {"word": 3 * seen + chance.integers(0, 3, tag.shape), "tag": tag}
+    return Task(batch, frames * math.log(4), {"words": 12, "tags": 4, "hidden": 16})
+
+
+def gestures(trivial: float, frames: int = 24, streams: int = 32, **sizes) -> Task:
+    """Circles to the left or right, slow or fast, seen by three sensors; `trivial` depends on the loss."""
+    def batch(seed: int) -> dict:
+        chance = np.random.default_rng(seed)
+        y = chance.integers(0, 4, streams)
+        angle = chance.uniform(0, 2 * np.pi, streams) + np.arange(frames)[:, None] * np.array([-0.6, -0.3, 0.3, 0.6])[y]
+        x = np.stack([np.cos(angle), np.sin(angle), np.cos(angle + 0.5)], axis=2)
+        return {"x": (x + 0.3 * chance.normal(size=x.shape)).astype(np.float32), "y": y}
+    return Task(batch, trivial, sizes)
+
+
+def opposite(frames: int = 5, streams: int = 64) -> Task:
+    """Symbols to be said again in the opposite order; trivial is a guess."""
+    def batch(seed: int) -> dict:
+        x = np.random.default_rng(seed).integers(0, 6, (frames, streams))
+        return {"x": x, "y": x[::-1].copy()}
+    return Task(batch, math.log(6), {})
+
+
+def code(frames: int = 20, streams: int = 64) -> Task:
+    """Random bits for samples/turbo.rnn; trivial is what the noisy bits say by themselves."""
+    def batch(seed: int) -> dict:
+        chance = np.random.default_rng(seed)
+        noise = chance.normal(size=(3, frames, streams)).astype(np.float32)
+        return {"bit": chance.integers(0, 2, (frames, streams)), **{f"noise_{i}": n for i, n in enumerate(noise)}}
+    alone = np.log1p(np.exp(-2 * (1 + np.random.default_rng(0).normal(size=100_000)))).mean()
+    return Task(batch, float(alone), {})
+
+
+def course(kind: int, frames: int = 60, streams: int = 16) -> Task:
+    """A path made of two sines, or a force on an oscillator; trivial is that nothing moves in `ahead` frames."""
+    def batch(seed: int) -> dict:
+        chance = np.random.default_rng(seed)
+        t, phase = np.arange(frames)[:, None], chance.uniform(0, 2 * np.pi, (2, streams))
+        slow = np.sin(0.11 * t + phase[0])
+        return {"u": (0.8 * np.sin(0.24 * t + phase[0]) if kind else 3 * slow + np.sin(0.31 * t + phase[1]))}
+
+    def place(u: np.ndarray) -> np.ndarray:
+        """The oscillator of the sample."""
+        x, v, found = 0.0, 0.0, []
+        for force in u:
+            v = v + 0.2 * (force - 0.3 * v + x - x**3)
+            x = x + 0.2 * v
+            found.append(x)
+        return np.array(found)
+
+    u = batch(0)["u"]
+    x = place(u) if kind else u
+    return Task(batch, float(((x[5:] - x[1:-4]) ** 2).mean() * (frames - 5) / frames), {"kind": kind})

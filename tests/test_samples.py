@@ -1,18 +1,21 @@
 """Samples learn: after some updates each is well below what the best answer without a network costs, on data that it
 has not seen."""
 
+import math
 from importlib.resources import as_file, files
 
 import numpy as np
 import pytest
 import tasks
+from results.speech import speech
 
 import rnnc
 
+CONSTANT = 10.7                                # what probabilities cost that are the same in all frames of speech
 TEXT = {"hierarchical": {"space": 0}, "fixed_point": {}, "sparse_gru": {"hidden": 64}, "memory_read": {},
         "gated_memory": {}, "router": {}}
 LINEAR = "sru qrnn min_gru min_lstm lru mamba rwkv retnet gla delta_net mlstm slstm".split()
-FAR = {"narx": 8, "mist": 8, "dilated": 8, "skip": 10, "clockwork": 3, "phased": 1}   # frames to look back
+FAR = {"narx": 8, "mist": 8, "dilated": 8, "skip": 10, "clockwork": 3, "phased": 1, "lagged": 20}   # frames back
 CASES = {name: (name, tasks.text(**{"hidden": 32, **sizes}), 0.7) for name, sizes in TEXT.items()}
 CASES |= {
     "hierarchical_in_context": ("hierarchical", tasks.text(hidden=32, space=0, variant=1), 0.7),
@@ -27,11 +30,19 @@ CASES |= {
     "spiking": ("spiking", tasks.liveliest(), 0.7),
     "inference": ("inference", tasks.inverse(), 0.7),
     "concealment": ("concealment", tasks.losses(), 0.5),
+    "crf_tagger": ("crf_tagger", tasks.tags(), 0.7),
+    **{name: ("listener", tasks.gestures(trivial, kind=kind), 0.5) for kind, (name, trivial) in
+       enumerate([("looking", math.log(4)), ("largest", math.log(4)), ("svm", 3.0)])},
+    "writer": ("writer", tasks.opposite(), 0.7),
+    "turbo": ("turbo", tasks.code(), 0.7),
+    "trajectory": ("trajectory", tasks.course(0), 0.3),
+    "duffing": ("trajectory", tasks.course(1), 0.3),
+    "keywords": ("keywords", tasks.Task(lambda seed: speech(np.random.default_rng(seed), 8), CONSTANT, {}), 0.5),
 }
 UPDATES = {"echo_state": 200, "two_bits": 200, "ctrnn": 200, "phased": 300, "clockwork": 300, "narx": 300}
 RATES = {"narx": 0.003}
 AT_ONCE = {"hierarchical", "two_bits", "sparse_gru", "min_gru", "dilated", "ltc", "legendre", "spiking", "inference",
-           "concealment"}                      # without --slow
+           "concealment", "crf_tagger", "looking", "writer", "keywords"}                      # without --slow
 
 
 def of(name: str, **more):
@@ -60,6 +71,24 @@ def test_sample_learns(name):
         opt.step()
     held_out = np.mean([evaluated(net, task.batch(20_000 + i)) for i in range(3)])
     assert held_out < share * task.trivial and held_out < first, (first, held_out, task.trivial)
+
+
+NEW = ["crf_tagger", "looking", "largest", "svm", "writer", "turbo", "trajectory", "duffing", "keywords", "lagged"]
+
+
+@pytest.mark.parametrize("name", [n if n in AT_ONCE else pytest.param(n, marks=pytest.mark.slow) for n in NEW])
+def test_gradient_of_a_sample(name):
+    """Along a random direction, against a central difference."""
+    net, batch = of(name, dtype="float64", threads=1), CASES[name][1].batch(3)
+    net.backprop(**batch)
+    gradient, theta = np.array(net.gradient[:net.trainable]), np.array(net.theta)
+    way = np.random.default_rng(1).normal(size=net.trainable)
+    sides = []
+    for step in (1e-6, -1e-6):
+        net.theta[:net.trainable] = theta[:net.trainable] + step * way
+        net.touch()
+        sides.append(evaluated(net, batch))
+    assert (sides[0] - sides[1]) / 2e-6 == pytest.approx(gradient @ way, rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.slow
