@@ -203,6 +203,17 @@ RN_FUNCTION void rn_axis_logsumexp(real *to, const real *from, long outer, long 
             to[o * inner + i] = most + rn_log(rn_all(total))[0];
         }
 }
+/* The place of the first of the largest, or of the first NaN, as a number. */
+RN_FUNCTION void rn_axis_argmax(real *to, const real *from, long outer, long count, long inner) {
+    for (long o = 0; o < outer; o++)
+        for (long i = 0; i < inner; i++) {
+            const real *x = from + o * count * inner + i;
+            long most = 0;
+            for (long k = 1; k < count; k++)
+                if (x[most * inner] == x[most * inner] && !(x[k * inner] <= x[most * inner])) most = k;
+            to[o * inner + i] = (real)most;
+        }
+}
 
 /* A constant as a padded row. */
 RN_FUNCTION void rn_pack_value(real *to, const real *from, long n) {

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from compare import compare
 from programs_in_text import B, T, ago, graph_of, run, values
 
 from rnnc.graph import oracle
@@ -270,6 +271,28 @@ def test_whole_numbers():
         assert out["b"][t].tolist() == last.tolist()
     assert out["c"][:, 0].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
     assert out["d"][:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_vectors_hold_real_numbers():
+    """Only single numbers are whole."""
+    graph = graph_of("""model m {
+        input x : [2]
+        input S : [2, 3]
+        best = argmax(S, axis = 1)
+        output best, a = where(x > 0, t, 0), b = concat(t, 2), c = reshape(t, [1]), d = best[t-1],
+            e = best == argmax(S[1]), f = argmax(S[1])
+    }""")
+    kinds = {name: graph[n].kind for name, n in graph.outputs.items()}
+    assert {name for name, kind in kinds.items() if kind == INT} == {"f"}
+    x = values(graph)
+    out = oracle.run(graph, x, frames=T, streams=B).outputs
+    best = x["S"].argmax(-1)
+    np.testing.assert_array_equal(out["best"], best)
+    np.testing.assert_array_equal(out["a"], np.where(x["x"] > 0, np.arange(T)[:, None, None], 0))
+    np.testing.assert_array_equal(out["b"][:, 0], np.stack([np.arange(T), np.full(T, 2)], -1))
+    np.testing.assert_array_equal(out["d"], ago(best, 1))
+    np.testing.assert_array_equal(out["e"], best == best[..., 1:])
+    assert compare(graph, "float64", 1)["ratio"] is not None
 
 
 def test_repetition():

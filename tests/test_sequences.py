@@ -25,8 +25,8 @@ PROGRAMS = {
                " loss mse(d, v)",
     "permute": "p = permute_time(x, [2, 0, 3, 1])\n h = rnn(n)(p)\n q = permute_time(h, [1, 3, 0, 2])\n output q\n"
                " loss mse(q + q[t-1], v)",
-    "labels": "c = argmax(x)\n output l = last(c), q = permute_time(c, [1, 0])\n e = embed(3)(last(c))\n"
-              " loss mse(dense(n)(e) + x, v)",
+    "labels": "c = argmax(x)\n output l = last(c), q = permute_time(c, [1, 0]), i = permute_time(t, [1, 2, 0])\n"
+              " e = embed(3)(last(c))\n loss mse(dense(n)(e) + x, v)",
     "matrix": "A = sum_over(t, outer(x, tanh(x)))\n output A, z = A @ x\n loss mse(tanh(A @ x / 9), v)",
     "wide": "h = dense(70)(x)\n z = dense(k)(concat(max_over(t, h), sum_over(t, h)))\n output z\n"
             " loss cross_entropy(z, y)",

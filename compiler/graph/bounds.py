@@ -56,6 +56,17 @@ def _through_derivative(node, values, bounds):
     return total
 
 
+def _whole(node, values, bounds, result, eps):
+    """A whole number is exact as long as it is no larger than numbers are precise."""
+    return np.where(result <= 1 / eps, 0, eps * result)
+
+
+def _power(node, values, bounds, result, eps):
+    """Where the base is below zero the exponent is a whole number, and exact."""
+    base, error = _aligned([real_part(values[0]), bounds[1]])
+    return _through_derivative(node, values, [bounds[0], np.where(base < 0, 0, error)]) + eps * result
+
+
 def _product(node, values, bounds, result, eps):
     a, b = (np.abs(real_part(v)) for v in values)
     length = {"matmul": a.shape[1 if node.attr("ta") else 2] if a.ndim == 3 else 1, "fold_outer": len(a),
@@ -159,7 +170,8 @@ def _ctc_slope(node, values, bounds, result, eps):
     return first + spread * (spread * bounds[0]).sum() + eps * (p + share * (len(share) + abs(total)))
 
 
-_RULES = {"quantize": _quantize, "spike": _exact, "noise": _noise, "bfloat16": _bfloat16,
+_RULES = {"real": _whole, "pow": _power, "quantize": _quantize, "spike": _exact, "noise": _noise,
+          "bfloat16": _bfloat16,
           "matmul": _product, "outer": _product, "fold_outer": _product, "fold_sparse": _product, "sum": _sum,
           "fold_sum": _sum, "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax,
           "logsoftmax": _softmax, "logsumexp": _logsumexp, "span_sum": _sum, "span_max": _span_max,

@@ -276,7 +276,7 @@ class RowWriter:
                         f"{int(bool(node.attr('ta')))}, {int(bool(node.attr('tb')))});")
             case "column":
                 return f"rn_column({to}, {at[0]}, {shape[0]}, {shape[1]}, {self.integer(reads[1])});"
-            case "sum" | "max" | "min" | "logsumexp":
+            case "sum" | "max" | "min" | "logsumexp" | "argmax":
                 outer, count, inner = around(node.attr("axis"), shape)
                 return f"rn_axis_{node.op}({to}, {at[0]}, {outer}, {count}, {inner});"
             case "softmax" | "logsoftmax":

@@ -84,7 +84,7 @@ def permuted(access: Access, n: int) -> list[str]:
              f"{access.integer(frame, 'here')}, i, span.frames);",
              "        const long r = span.first + from * c->B;"]
     if node.kind == INT:
-        lines.append(f"        *({access.at(n, 'here')}) = from < 0 ? -1 : {take};")
+        lines.append(f"        *({access.at(n, 'here')}) = from < 0 ? {-bool(node.attr('labels'))} : {take};")
     else:
         step = stride(graph, n)
         lines += [f"        if (from < 0) rn_zero({access.at(n, 'here')}, {step});",

@@ -111,7 +111,10 @@ class Emitter:
                         self.kind_of[d], moved = kind, True
 
     def kind(self, d: Draft) -> str | None:
-        """REAL, INT, or None for a number that fits either (and for what is not known yet)."""
+        """REAL, INT, or None for a number that fits either (and for what is not known yet). Only single numbers are
+        whole: vectors hold reals."""
+        if d.type.shape:
+            return REAL
         if d.op in ("frame_index", "row_key", "argmax"):
             return INT
         if d.op == "input":

@@ -106,7 +106,8 @@ def outer(e: Emitter, d: Draft) -> Node:
 
 
 def transpose(e: Emitter, d: Draft) -> Node:
-    return e.node("transpose", (e.read(e.reads[d][0]),), e.shape(d), e.final_kind(d), d.span)
+    kind = e.final_kind(d)
+    return e.node("transpose", (e.read(e.reads[d][0], kind),), e.shape(d), kind, d.span)
 
 
 def reduce(e: Emitter, d: Draft) -> Node:
@@ -119,7 +120,7 @@ def reduce(e: Emitter, d: Draft) -> Node:
         count = math.prod(shape) if axis is None else shape[axis]
         total = e.add("sum", (given,), e.shape(d), REAL, d.span, axis=axis)
         return e.node("mul", (total, e.constant(1 / count, REAL)), e.shape(d), REAL, d.span)
-    return e.node(d.op, (given,), e.shape(d), INT if d.op == "argmax" else REAL, d.span, axis=axis)
+    return e.node(d.op, (given,), e.shape(d), e.final_kind(d), d.span, axis=axis)
 
 
 def along(e: Emitter, d: Draft) -> Node:
@@ -149,7 +150,8 @@ def concat(e: Emitter, d: Draft) -> Node:
 def pick(e: Emitter, d: Draft) -> Node:
     """Ranges and indices: a slice for each axis that is cut, then the indexed axes are dropped."""
     (ref,) = e.reads[d]
-    kind, found, shape = e.final_kind(d), e.read(ref), list(e.shape(ref.draft))
+    kind, shape = e.final_kind(d), list(e.shape(ref.draft))
+    found = e.read(ref, kind)
     for axis, item in enumerate(d.attrs["items"]):
         low, high = bounds(item, ref.draft.type.shape[axis], d.span)
         if (low, high) != (0, shape[axis]):
@@ -161,7 +163,8 @@ def pick(e: Emitter, d: Draft) -> Node:
 
 
 def reshape(e: Emitter, d: Draft) -> Node:
-    return e.node("reshape", (e.read(e.reads[d][0]),), e.shape(d), e.final_kind(d), d.span)
+    kind = e.final_kind(d)
+    return e.node("reshape", (e.read(e.reads[d][0], kind),), e.shape(d), kind, d.span)
 
 
 def one_hot(e: Emitter, d: Draft) -> Node:

@@ -165,7 +165,8 @@ def lower_permute_time(e: Emitter, d: Draft) -> Node:
     places = d.attrs["order"]
     order = e.add("table", (), places.shape, REAL, d.span, index=e.builder.table(places))
     frame = e.add("frame_index", (), (), INT, d.span)
-    return e.node("permute", (e.read(e.reads[d][0]), frame, order), e.shape(d), e.final_kind(d), d.span)
+    labels = d.type.classes is not None or None
+    return e.node("permute", (e.read(e.reads[d][0]), frame, order), e.shape(d), e.final_kind(d), d.span, labels=labels)
 
 
 def lower_ctc(e: Emitter, d: Draft) -> Node:

@@ -1,6 +1,7 @@
 """Reductions over units, and the normalisations made of them. `axis`: None (all entries) or one axis.
 
-Ties of `max` and `min` share the derivative equally. `argmax` gives the first of equals.
+Ties of `max` and `min` share the derivative equally. `argmax` gives the first of equals: of all entries a whole
+number, along an axis of a matrix a vector, which like every vector holds reals.
 """
 
 import numpy as np
@@ -17,10 +18,12 @@ def _axis(name, args, attrs):
     return axis
 
 
-def _reduced(name, kind=REAL):
+def _reduced(name, one=REAL):
+    """`one`: the kind of a result that is a single number."""
     def infer(args, attrs, shape):
         axis = _axis(name, args, attrs)
-        return () if axis is None else tuple(n for i, n in enumerate(args[0].shape) if i != axis), kind
+        left = () if axis is None else tuple(n for i, n in enumerate(args[0].shape) if i != axis)
+        return left, REAL if left else one
     return infer
 
 
@@ -48,6 +51,11 @@ def _extreme(choose):
         v = lined_up(node, v)
         return np.take_along_axis(v, choose(real_part(v), axis=-1)[..., None], axis=-1)[..., 0]
     return meaning
+
+
+def _place(node, v):
+    places = np.argmax(real_part(lined_up(node, v)), axis=-1)
+    return places.astype(v.dtype) if node.kind == REAL else places
 
 
 def _log_sum(v):
@@ -97,7 +105,7 @@ _op("sum", _reduced("sum"), lambda node, v: lined_up(node, v).sum(axis=-1),
     lambda c, up: up.spread(c.a.shape, c.attr("axis")))
 _op("max", _reduced("max"), _extreme(np.argmax), _share)
 _op("min", _reduced("min"), _extreme(np.argmin), _share)
-_op("argmax", _reduced("argmax", INT), lambda node, v: np.argmax(real_part(lined_up(node, v)), axis=-1))
+_op("argmax", _reduced("argmax", INT), _place)
 _op("logsumexp", _reduced("logsumexp"), _logsumexp,
     lambda c, up: c.a("softmax", axis=c.attr("axis")) * up.spread(c.a.shape, c.attr("axis")))
 _op("softmax", _kept("softmax"), _softmax, _softmax_pull)

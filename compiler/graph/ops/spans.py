@@ -2,7 +2,7 @@
 and a fixed new order of frames. Values have the frames of one sequence as their leading axis.
 
 permute(v, t, order): frame i of each block of len(order) frames, counted from the start, becomes frame order[i] of it;
-zero (no label) where that frame is not inside the call. Ties of span_max share the derivative equally.
+zero (of `labels`, none) where that frame is not inside the call. Ties of span_max share the derivative equally.
 """
 
 import numpy as np
@@ -73,7 +73,7 @@ def permuted(node, v, t, order):
     source = np.arange(len(v)) + order[here] - here
     inside = (source >= 0) & (source < len(v))
     found = v[np.clip(source, 0, max(len(v) - 1, 0))]
-    none = np.full((), -1 if v.dtype.kind == "i" else 0, v.dtype)
+    none = np.full((), -1 if node.attr("labels") else 0, v.dtype)
     return np.where(inside.reshape(-1, *[1] * (v.ndim - 1)), found, none)
 
 
