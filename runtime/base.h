@@ -41,6 +41,8 @@
 #define RN_UNUSED __attribute__((unused))
 #define RN_FLATTEN __attribute__((flatten))   /* whatever it calls is inlined, and that which those call (gcc) */
 
+#define RN_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define RN_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define RN_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define RN_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define RN_LINE 64                            /* bytes; every buffer of the library starts on such a boundary */

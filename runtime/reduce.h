@@ -1,4 +1,4 @@
-/* reduce.h: numbers made from a whole row, and the small products of a stream's own matrix.
+/* reduce.h: numbers made from a whole row.
  *
  * A row has exactly n numbers; what lies behind them may be anything, NaN too, and is never used. Every sum has one
  * order: lane by lane in steps of RN_VL, the rest of the row as one last vector, then the lanes, halves upon halves.
@@ -101,42 +101,4 @@ RN_FUNCTION void rn_row_logsoftmax(real *dst, const real *x, long n) {
     long i = 0;
     for (; i + RN_VL <= n; i += RN_VL) rn_store(dst + i, (rn_load(x + i) - most) - rest);
     if (i < n) rn_store_part(dst + i, (rn_load_part(x + i, n - i) - most) - rest, n - i);
-}
-
-/* y[i] (+)= sum over j of S[i][j] q[j] for a row-major m by n matrix with rows `stride` apart. */
-RN_FUNCTION void rn_matvec(real *restrict y, const real *restrict S, long stride, const real *restrict q, long m,
-                           long n, int accumulate) {
-    for (long i = 0; i < m; i++) {
-        real dot = rn_row_dot(S + i * stride, q, n);
-        y[i] = accumulate ? y[i] + dot : dot;
-    }
-}
-
-/* y[j] (+)= sum over i of S[i][j] q[i]: four vectors of columns go down together, i in order. */
-RN_FUNCTION void rn_matvec_transposed(real *restrict y, const real *restrict S, long stride, const real *restrict q,
-                                      long m, long n, int accumulate) {
-    long j = 0;
-    for (; j + 4 * RN_VL <= n; j += 4 * RN_VL) {
-        rn_v sum[4];
-        RN_UNROLL for (int c = 0; c < 4; c++) sum[c] = accumulate ? rn_load(y + j + c * RN_VL) : (rn_v){0};
-        for (long i = 0; i < m; i++)
-            RN_UNROLL for (int c = 0; c < 4; c++) sum[c] += rn_load(S + i * stride + j + c * RN_VL) * q[i];
-        RN_UNROLL for (int c = 0; c < 4; c++) rn_store(y + j + c * RN_VL, sum[c]);
-    }
-    for (; j < n; j += RN_VL) {
-        rn_v sum = accumulate ? rn_load_part(y + j, n - j) : (rn_v){0};
-        for (long i = 0; i < m; i++) sum += rn_load_part(S + i * stride + j, n - j) * q[i];
-        rn_store_part(y + j, sum, n - j);
-    }
-}
-
-/* S[i][j] += a[i] b[j] */
-RN_FUNCTION void rn_outer_add(real *restrict S, long stride, const real *restrict a, const real *restrict b, long m,
-                              long n) {
-    for (long i = 0; i < m; i++) {
-        real *row = S + i * stride;
-        long j = 0;
-        for (; j + RN_VL <= n; j += RN_VL) rn_store(row + j, rn_load(row + j) + rn_load(b + j) * a[i]);
-        if (j < n) rn_store_part(row + j, rn_load_part(row + j, n - j) + rn_load_part(b + j, n - j) * a[i], n - j);
-    }
 }

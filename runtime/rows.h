@@ -3,9 +3,6 @@
  * Vectors made in a row kernel are padded arrays; whatever is read here is read exactly up to its size, because the
  * numbers behind it may be anything. Every sum has one fixed order. */
 
-#define RN_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define RN_MAX(a, b) ((a) > (b) ? (a) : (b))
-
 static const int32_t rn_no_label RN_UNUSED = -1;
 
 /* ------------------------------------------------------------------------------------------------ finding rows */
@@ -129,79 +126,85 @@ RN_INLINE void rn_column(real *to, const real *matrix, long rows, long columns, 
     for (long i = 0; i < rows; i++) to[i] = j >= 0 && j < columns ? matrix[i * columns + j] : 0;
 }
 
-/* ------------------------------------------------------------------------------------------------ small products */
-
-RN_INLINE void rn_outer(real *to, const real *a, const real *b, long m, long n) {
-    for (long i = 0; i < m; i++)
-        for (long j = 0; j < n; j++) to[i * n + j] = a[i] * b[j];
-}
-
-/* to [rows, columns] = A [rows, inner] B [inner, columns], either stored transposed; rows added in one order. */
-RN_FUNCTION void rn_small_product(real *restrict to, const real *a, const real *b, long rows, long inner, long columns,
-                                  int a_transposed, int b_transposed) {
-    if (columns == 1 && !a_transposed) {
-        for (long i = 0; i < rows; i++) to[i] = rn_row_dot(a + i * inner, b, inner);
-        return;
-    }
-    rn_zero(to, rows * columns);
-    for (long i = 0; i < rows; i++)
-        for (long k = 0; k < inner; k++) {
-            const real scale = a_transposed ? a[k * rows + i] : a[i * inner + k];
-            if (b_transposed)
-                for (long j = 0; j < columns; j++) to[i * columns + j] += scale * b[j * inner + k];
-            else
-                for (long j = 0; j < columns; j++) to[i * columns + j] += scale * b[k * columns + j];
-        }
-}
-
 /* ------------------------------------------------------------------------------------------------ along one axis */
 
-/* A tensor seen as [outer][count][inner], reduced or normalised over `count`. */
-#define RN_AXIS(name, begin, step, end)                                                                             \
-    RN_INLINE void rn_axis_##name(real *to, const real *from, long outer, long count, long inner) {                \
-        for (long o = 0; o < outer; o++)                                                                            \
-            for (long i = 0; i < inner; i++) {                                                                      \
-                const real *x = from + o * count * inner + i;                                                       \
-                real so_far = begin;                                                                                \
-                for (long k = 0; k < count; k++) step;                                                              \
-                to[o * inner + i] = end;                                                                            \
-            }                                                                                                       \
-    }
-RN_AXIS(sum, 0, so_far += x[k * inner], so_far)
-RN_AXIS(max, x[0], so_far = x[k * inner] > so_far || x[k * inner] != x[k * inner] ? x[k * inner] : so_far, so_far)
-RN_AXIS(min, x[0], so_far = x[k * inner] < so_far || x[k * inner] != x[k * inner] ? x[k * inner] : so_far, so_far)
-
-/* One line of `count` numbers, `inner` apart, through a function of contiguous rows. */
-RN_FUNCTION void rn_axis_normalise(real *to, const real *from, long outer, long count, long inner, int logarithm) {
-    for (long o = 0; o < outer; o++)
-        for (long i = 0; i < inner; i++) {
-            const real *x = from + o * count * inner + i;
-            real *y = to + o * count * inner + i;
-            real most = x[0], total = 0;
-            for (long k = 1; k < count; k++) most = RN_MAX(most, x[k * inner]);
-            for (long k = 0; k < count; k++) total += rn_exp(rn_all(x[k * inner] - most))[0];
-            const real scale = logarithm ? rn_log(rn_all(total))[0] : 1 / total;
-            for (long k = 0; k < count; k++)
-                y[k * inner] = logarithm ? x[k * inner] - most - scale : rn_exp(rn_all(x[k * inner] - most))[0] * scale;
+/* A tensor seen as [outer][count][inner], reduced or normalised over `count`: a line of numbers that stand side by side,
+ * or else RN_VL lines at once. */
+#define RN_LINES(...)                                                                                                \
+    const real *const end = from + outer * count * inner;                                                            \
+    for (long o = 0; o < outer; o++)                                                                                 \
+        for (long i = 0; i < inner; i += RN_VL) {                                                                    \
+            const real *const x = from + o * count * inner + i;                                                      \
+            const long n = inner - i;                                                                                \
+            __VA_ARGS__                                                                                              \
         }
+#define RN_LINE_AT(k) rn_load_before(x + (k) * inner, n, end)
+
+#define RN_AXIS(name, join)                                                                                          \
+    RN_FUNCTION void rn_axis_##name(real *to, const real *from, long outer, long count, long inner) {                \
+        if (inner == 1) {                                                                                            \
+            for (long o = 0; o < outer; o++) to[o] = rn_row_##name(from + o * count, count);                         \
+            return;                                                                                                  \
+        }                                                                                                            \
+        RN_LINES({                                                                                                   \
+            rn_v so_far = RN_LINE_AT(0);                                                                             \
+            for (long k = 1; k < count; k++) {                                                                       \
+                const rn_v next = RN_LINE_AT(k);                                                                     \
+                so_far = join;                                                                                       \
+            }                                                                                                        \
+            rn_store_part(to + o * inner + i, so_far, n);                                                            \
+        })                                                                                                           \
+    }
+RN_AXIS(sum, so_far + next)
+RN_AXIS(max, rn_max(so_far, next))
+RN_AXIS(min, rn_min(so_far, next))
+
+/* Of RN_VL lines: the largest numbers, and the sums of exp(x - most). */
+RN_INLINE rn_v rn_lines_max(const real *x, long count, long inner, long n, const real *end) {
+    rn_v most = RN_LINE_AT(0);
+    for (long k = 1; k < count; k++) most = rn_max(most, RN_LINE_AT(k));
+    return most;
 }
-RN_INLINE void rn_axis_softmax(real *to, const real *from, long outer, long count, long inner) {
-    if (inner > 1) rn_axis_normalise(to, from, outer, count, inner, 0);
-    else for (long o = 0; o < outer; o++) rn_row_softmax(to + o * count, from + o * count, count);
+RN_INLINE rn_v rn_lines_sum_exp(const real *x, long count, long inner, long n, const real *end, rn_v most) {
+    rn_v total = {0};
+    for (long k = 0; k < count; k++) total += rn_exp(RN_LINE_AT(k) - most);
+    return total;
 }
-RN_INLINE void rn_axis_logsoftmax(real *to, const real *from, long outer, long count, long inner) {
-    if (inner > 1) rn_axis_normalise(to, from, outer, count, inner, 1);
-    else for (long o = 0; o < outer; o++) rn_row_logsoftmax(to + o * count, from + o * count, count);
+
+RN_FUNCTION void rn_axis_softmax(real *to, const real *from, long outer, long count, long inner) {
+    if (inner == 1) {
+        for (long o = 0; o < outer; o++) rn_row_softmax(to + o * count, from + o * count, count);
+        return;
+    }
+    RN_LINES({
+        const rn_v most = rn_lines_max(x, count, inner, n, end);
+        const rn_v scale = 1 / rn_lines_sum_exp(x, count, inner, n, end, most);
+        for (long k = 0; k < count; k++)
+            rn_store_part(to + (x - from) + k * inner, rn_exp(RN_LINE_AT(k) - most) * scale, n);
+    })
+}
+RN_FUNCTION void rn_axis_logsoftmax(real *to, const real *from, long outer, long count, long inner) {
+    if (inner == 1) {
+        for (long o = 0; o < outer; o++) rn_row_logsoftmax(to + o * count, from + o * count, count);
+        return;
+    }
+    RN_LINES({
+        const rn_v most = rn_lines_max(x, count, inner, n, end);
+        const rn_v rest = rn_log(rn_lines_sum_exp(x, count, inner, n, end, most));
+        for (long k = 0; k < count; k++)
+            rn_store_part(to + (x - from) + k * inner, RN_LINE_AT(k) - most - rest, n);
+    })
 }
 RN_FUNCTION void rn_axis_logsumexp(real *to, const real *from, long outer, long count, long inner) {
-    for (long o = 0; o < outer; o++)
-        for (long i = 0; i < inner; i++) {
-            const real *x = from + o * count * inner + i;
-            real most = x[0], total = 0;
-            for (long k = 1; k < count; k++) most = RN_MAX(most, x[k * inner]);
-            for (long k = 0; k < count; k++) total += rn_exp(rn_all(x[k * inner] - most))[0];
-            to[o * inner + i] = most + rn_log(rn_all(total))[0];
-        }
+    if (inner == 1) {
+        for (long o = 0; o < outer; o++) to[o] = rn_row_logsumexp(from + o * count, count);
+        return;
+    }
+    RN_LINES({
+        const rn_v most = rn_lines_max(x, count, inner, n, end);
+        const rn_v pivot = rn_select((rn_i)(rn_abs(most) == RN_INFINITY), rn_all(0), most);       /* as rn_row_pivot */
+        rn_store_part(to + o * inner + i, pivot + rn_log(rn_lines_sum_exp(x, count, inner, n, end, pivot)), n);
+    })
 }
 /* The place of the first of the largest, or of the first NaN, as a number. */
 RN_FUNCTION void rn_axis_argmax(real *to, const real *from, long outer, long count, long inner) {

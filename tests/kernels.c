@@ -94,12 +94,22 @@ real reduce(int which, const real *x, const real *y, long n) {
 }
 void softmax(real *y, const real *x, long n) { rn_row_softmax(y, x, n); }
 void logsoftmax(real *y, const real *x, long n) { rn_row_logsoftmax(y, x, n); }
+void small_product(real *to, const real *a, const real *b, long rows, long inner, long columns, int ta, int tb) {
+    rn_small_product(to, a, b, rows, inner, columns, ta, tb);
+}
 void matvec(real *y, const real *S, long stride, const real *q, long m, long n, int turned, int accumulate) {
-    if (turned) rn_matvec_transposed(y, S, stride, q, m, n, accumulate);
+    if (turned) rn_matvec_transposed(y, S, stride, q, 1, m, n, accumulate);
     else rn_matvec(y, S, stride, q, m, n, accumulate);
 }
-void outer_add(real *S, long stride, const real *a, const real *b, long m, long n) {
-    rn_outer_add(S, stride, a, b, m, n);
+void along_axis(int which, real *to, const real *from, long outer, long count, long inner) {
+    switch (which) {
+        case 0: rn_axis_sum(to, from, outer, count, inner); break;
+        case 1: rn_axis_max(to, from, outer, count, inner); break;
+        case 2: rn_axis_min(to, from, outer, count, inner); break;
+        case 3: rn_axis_logsumexp(to, from, outer, count, inner); break;
+        case 4: rn_axis_softmax(to, from, outer, count, inner); break;
+        default: rn_axis_logsoftmax(to, from, outer, count, inner);
+    }
 }
 
 /* ---- optimisers ---- */

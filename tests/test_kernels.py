@@ -260,11 +260,36 @@ def test_a_streams_own_matrix(k):
             y = k.array(np.ones(n))
             k.matvec(y, S, n + 3, p, m, n, 1, add)
             np.testing.assert_allclose(y, square.T @ p + add, atol=tolerance)
-        want = square + np.outer(p, q)
-        edge = S[:, n:].copy()
-        k.outer_add(S, n + 3, p, q, m, n)
-        np.testing.assert_allclose(S[:, :n], want, atol=tolerance)
-        np.testing.assert_array_equal(S[:, n:], edge)
+
+
+@pytest.mark.parametrize("turns", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_small_products(k, turns):
+    for rows, inner, columns in ((1, 1, 1), (7, 70, 1), (33, 16, 1), (5, 1, 40), (3, 20, 17), (18, 9, 35)):
+        a, b = random.standard_normal((rows, inner)), random.standard_normal((inner, columns))
+        given = [k.array(np.ascontiguousarray(m.T if turned else m)) for m, turned in zip((a, b), turns)]
+        to = k.array(np.full(rows * columns + 1, 7))
+        k.small_product(to, *given, rows, inner, columns, *turns)
+        np.testing.assert_allclose(to[:-1].reshape(rows, columns), a @ b, atol=300 * np.finfo(k.type).eps)
+        assert to[-1] == 7
+
+
+def test_along_an_axis(k):
+    for shape in ((1, 5, 1), (3, 4, 1), (2, 7, 5), (1, 3, 16), (2, 5, 37)):
+        x = random.standard_normal(shape) * 3
+        given, v = k.array(x), k.array(x).astype(np.float64)
+        lse = np.log(np.exp(v).sum(1, keepdims=True))
+        for which, want in enumerate((v.sum(1), v.max(1), v.min(1), lse[:, 0], np.exp(v - lse), v - lse)):
+            to = k.array(np.full(want.size + 1, 7))
+            k.along_axis(which, to, given, *shape)
+            k.close(to[:-1].reshape(want.shape), want, 8, atol=200 * np.finfo(k.type).eps)
+            assert to[-1] == 7
+    line = k.array([[np.nan, 1], [0, -np.inf], [2, -np.inf]]).reshape(1, 3, 2)
+    to = k.array(np.zeros(2))
+    k.along_axis(1, to, line, 1, 3, 2)
+    assert np.isnan(to[0]) and to[1] == 1
+    k.along_axis(3, to, line[:, 1:].copy(), 1, 2, 2)
+    k.close(to[0], np.log(1 + np.exp(2)), 4)
+    assert to[1] == -np.inf
 
 
 # ------------------------------------------------------------------------------------------------------- threads

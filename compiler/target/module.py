@@ -17,7 +17,7 @@ from rnnc.target.program import Program, ProgramText
 from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 
-FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "rows.h",
+FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "small.h", "rows.h",
          "spans.h", "ctc.h", "bfloat16.h", "random.h", "sparse.h", "optimisers.h")
 
 

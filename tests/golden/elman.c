@@ -816,8 +816,10 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
             rn_cut(rows, RN_ROWS(1), block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
+            real *value_part_23_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->h + r * RN_PAD(4);
+                value_part_23_row[r - from] = c->value_part_23 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -832,7 +834,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
                     const rn_v z = z_part + k_z_b;
                     const rn_v value_part_23 = z - y_u;
                     rn_store(c->z + r * RN_PAD(2) + u, z);
-                    rn_store(c->value_part_23 + r * RN_PAD(2) + u, value_part_23);
+                    rn_store(value_part_23_row[j] + u, value_part_23);
                 }
             }
         }
@@ -840,8 +842,27 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
     RN_COUNT_PRODUCT(2, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
 }
 
+/* unnamed values
+ * elman.rnn:13 */
+static void backprop_3_3(const rn_call *c, long first, long rows, rn_part part)
+{
+    (void)rows;
+    for (long r = first + part.b0; r < first + part.b1; r++) {
+        RN_ALIGNED real value_part_22[RN_PAD(2) + RN_VL];
+        for (long u = 0; u < RN_PAD(2); u += RN_VL) {
+            const rn_v v_value_part_22 = rn_load(c->value_part_23 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u) * rn_load(c->value_part_23 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u);
+            rn_store(value_part_22 + u, v_value_part_22);
+        }
+        const rn_v value_part_21 = rn_all(rn_row_sum(value_part_22, 2));
+        const rn_v value_part_19 = value_part_21 * rn_all((real)0.5);
+        const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
+        const rn_v value_part_11 = at_weights_of_frames * value_part_19;
+        *(c->value_part_11 + rn_ring(r, c->near_0 * c->B)) = value_part_11[0];
+    }
+}
+
 /* value_part_18: the sum over all frames of weights_of_frames */
-static void backprop_3_value_part_18(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void backprop_4_value_part_18(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_18;
@@ -858,8 +879,26 @@ static void backprop_3_value_part_18(const rn_call *c, const rn_team *team, int 
         rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t0 == 0));
     }
 }
+/* value_part_10: the sum over all frames of value_part_11 */
+static void backprop_4_value_part_10(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+{
+    const long begin = t0 * c->B, end = t1 * c->B;
+    real *const to = c->value_part_10;
+    long u0, u1;
+    const real *rows[RN_FOLD_MOST];
+    rn_share(1, thread, team->threads, &u0, &u1);
+    for (long first = begin; first < end; first += RN_FOLD_MOST) {
+        const long count = RN_MIN(RN_FOLD_MOST, end - first);
+        for (long i = 0; i < count; i++) {
+            const long r = first + i;
+            rows[i] = c->value_part_11 + rn_ring(r, c->near_0 * c->B);
+        }
+        const rn_rows of = {NULL, 0, rows, u0};
+        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t0 == 0));
+    }
+}
 /* unnamed values */
-static void backprop_4_3(const rn_call *c, long first, long rows, rn_part part)
+static void backprop_5_4(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
     const rn_v at_value_part_18 = rn_all(*(c->value_part_18));
@@ -874,7 +913,7 @@ static void backprop_4_3(const rn_call *c, long first, long rows, rn_part part)
 
 /* d_z
  * elman.rnn:13 */
-static void backprop_5_4(const rn_call *c, long first, long rows, rn_part part)
+static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
     const rn_v at_value_part_12 = rn_all(*(c->value_part_12));
@@ -892,9 +931,48 @@ static void backprop_5_4(const rn_call *c, long first, long rows, rn_part part)
     }
 }
 
+/* value_part_8: the sum over all frames of d_z */
+static void backprop_7_value_part_8(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+{
+    const long begin = t0 * c->B, end = t1 * c->B;
+    real *const to = c->value_part_8;
+    long u0, u1;
+    const real *rows[RN_FOLD_MOST];
+    rn_share(2, thread, team->threads, &u0, &u1);
+    for (long first = begin; first < end; first += RN_FOLD_MOST) {
+        const long count = RN_MIN(RN_FOLD_MOST, end - first);
+        for (long i = 0; i < count; i++) {
+            const long r = first + i;
+            rows[i] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
+        }
+        const rn_rows of = {NULL, 0, rows, u0};
+        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t1 == c->T));
+    }
+}
+/* value_part_7: the sum over all frames of d_z times h transposed */
+static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+{
+    const long begin = t0 * c->B, end = t1 * c->B;
+    const int folders = RN_MIN(team->threads, c->folders);
+    if (thread >= folders) return;
+    const rn_share2 mine = rn_fold_share(2, 4, thread, folders);
+    real *const to = c->value_part_7;
+    real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;
+    const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
+    RN_COUNT_PRODUCT(7, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
+    for (long first = begin; first < end; first += RN_FOLD_MOST) {
+        const long rows = RN_MIN(RN_FOLD_MOST, end - first);
+        for (long i = 0; i < rows; i++) {
+            const long r = first + i;
+            a_rows[i] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
+            x_rows[i] = c->h + r * RN_PAD(4);
+        }
+        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, scratch, first > begin || !(t1 == c->T));
+    }
+}
 /* unnamed values
  * dense.rnn:11 */
-static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
+static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0;
     for (long group = 0; group < panels; group += 3072) {
@@ -921,12 +999,12 @@ static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(6, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 2);
+    RN_COUNT_PRODUCT(8, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 2);
 }
 
 /* d_h
  * elman.rnn:9 */
-static void backprop_7_6(const rn_call *c, long first, long rows, rn_part part)
+static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0;
     for (long group = 0; group < panels; group += 1536) {
@@ -960,87 +1038,11 @@ static void backprop_7_6(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(7, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(9, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
 }
 
-/* unnamed values
- * elman.rnn:13 */
-static void backprop_8_7(const rn_call *c, long first, long rows, rn_part part)
-{
-    (void)rows;
-    for (long r = first + part.b0; r < first + part.b1; r++) {
-        RN_ALIGNED real value_part_22[RN_PAD(2) + RN_VL];
-        for (long u = 0; u < RN_PAD(2); u += RN_VL) {
-            const rn_v v_value_part_22 = rn_load(c->value_part_23 + r * RN_PAD(2) + u) * rn_load(c->value_part_23 + r * RN_PAD(2) + u);
-            rn_store(value_part_22 + u, v_value_part_22);
-        }
-        const rn_v value_part_21 = rn_all(rn_row_sum(value_part_22, 2));
-        const rn_v value_part_19 = value_part_21 * rn_all((real)0.5);
-        const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
-        const rn_v value_part_11 = at_weights_of_frames * value_part_19;
-        *(c->value_part_11 + rn_ring(r, c->near_2 * c->B)) = value_part_11[0];
-    }
-}
-
-/* value_part_10: the sum over all frames of value_part_11 */
-static void backprop_9_value_part_10(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
-{
-    const long begin = t0 * c->B, end = t1 * c->B;
-    real *const to = c->value_part_10;
-    long u0, u1;
-    const real *rows[RN_FOLD_MOST];
-    rn_share(1, thread, team->threads, &u0, &u1);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long count = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < count; i++) {
-            const long r = first + i;
-            rows[i] = c->value_part_11 + rn_ring(r, c->near_2 * c->B);
-        }
-        const rn_rows of = {NULL, 0, rows, u0};
-        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t1 == c->T));
-    }
-}
-/* value_part_8: the sum over all frames of d_z */
-static void backprop_9_value_part_8(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
-{
-    const long begin = t0 * c->B, end = t1 * c->B;
-    real *const to = c->value_part_8;
-    long u0, u1;
-    const real *rows[RN_FOLD_MOST];
-    rn_share(2, thread, team->threads, &u0, &u1);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long count = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < count; i++) {
-            const long r = first + i;
-            rows[i] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
-        }
-        const rn_rows of = {NULL, 0, rows, u0};
-        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t1 == c->T));
-    }
-}
-/* value_part_7: the sum over all frames of d_z times h transposed */
-static void backprop_9_value_part_7(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
-{
-    const long begin = t0 * c->B, end = t1 * c->B;
-    const int folders = RN_MIN(team->threads, c->folders);
-    if (thread >= folders) return;
-    const rn_share2 mine = rn_fold_share(2, 4, thread, folders);
-    real *const to = c->value_part_7;
-    real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;
-    const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
-    RN_COUNT_PRODUCT(9, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long rows = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < rows; i++) {
-            const long r = first + i;
-            a_rows[i] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
-            x_rows[i] = c->h + r * RN_PAD(4);
-        }
-        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, scratch, first > begin || !(t1 == c->T));
-    }
-}
 /* value_part_3: the sum over all frames of value_part_4 times h[t-1] transposed */
-static void backprop_9_value_part_3(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     const int folders = RN_MIN(team->threads, c->folders);
@@ -1049,7 +1051,7 @@ static void backprop_9_value_part_3(const rn_call *c, const rn_team *team, int t
     real *const to = c->value_part_3;
     real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
-    RN_COUNT_PRODUCT(9, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
+    RN_COUNT_PRODUCT(10, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
     for (long first = begin; first < end; first += RN_FOLD_MOST) {
         const long rows = RN_MIN(RN_FOLD_MOST, end - first);
         for (long i = 0; i < rows; i++) {
@@ -1061,7 +1063,7 @@ static void backprop_9_value_part_3(const rn_call *c, const rn_team *team, int t
     }
 }
 /* value_part_2: the sum over all frames of value_part_4 times x transposed */
-static void backprop_9_value_part_2(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     const int folders = RN_MIN(team->threads, c->folders);
@@ -1070,7 +1072,7 @@ static void backprop_9_value_part_2(const rn_call *c, const rn_team *team, int t
     real *const to = c->value_part_2;
     real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
-    RN_COUNT_PRODUCT(9, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
+    RN_COUNT_PRODUCT(10, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
     for (long first = begin; first < end; first += RN_FOLD_MOST) {
         const long rows = RN_MIN(RN_FOLD_MOST, end - first);
         for (long i = 0; i < rows; i++) {
@@ -1082,7 +1084,7 @@ static void backprop_9_value_part_2(const rn_call *c, const rn_team *team, int t
     }
 }
 /* value_part: the sum over all frames of value_part_4 */
-static void backprop_9_value_part(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void backprop_10_value_part(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part;
@@ -1101,7 +1103,7 @@ static void backprop_9_value_part(const rn_call *c, const rn_team *team, int thr
 }
 /* unnamed values
  * elman.rnn:13 */
-static void backprop_10_8(const rn_call *c, long first, long rows, rn_part part)
+static void backprop_11_8(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
     const rn_v at_value_part_10 = rn_all(*(c->value_part_10));
@@ -1146,77 +1148,82 @@ static void backprop_2(const rn_call *c, const rn_team *team, int thread, long t
         rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(2, 1), thread, team->threads));
 }
 
-/* Sums over frames and streams: every piece has one owner. */
+/* All frames at once. */
 static void backprop_3(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
-    backprop_3_value_part_18(c, team, thread, t0, t1);
-}
-
-/* Constants that wait for a sum. */
-static void backprop_4(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
-{
-    (void)team, (void)t0, (void)t1;
-    if (thread == 0) backprop_4_3(c, 0, 1, (rn_part){0, 1, 0, 1, 0});
-}
-
-/* All frames at once. */
-static void backprop_5(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
-{
     const long rows = (t1 - t0) * c->B;
-    backprop_5_4(c, t0 * c->B, rows,
+    backprop_3_3(c, t0 * c->B, rows,
         rn_split(rows, 1, thread, team->threads));
 }
 
-/* Products that wait for no loop: all frames at once. */
+/* Sums over frames and streams: every piece has one owner. */
+static void backprop_4(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+{
+    backprop_4_value_part_18(c, team, thread, t0, t1);
+    backprop_4_value_part_10(c, team, thread, t0, t1);
+}
+
+/* Constants that wait for a sum. */
+static void backprop_5(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+{
+    (void)team, (void)t0, (void)t1;
+    if (thread == 0) backprop_5_4(c, 0, 1, (rn_part){0, 1, 0, 1, 0});
+}
+
+/* All frames at once. */
 static void backprop_6(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long rows = (t1 - t0) * c->B;
     backprop_6_5(c, t0 * c->B, rows,
+        rn_split(rows, 1, thread, team->threads));
+}
+
+/* Sums over frames and streams: every piece has one owner. */
+static void backprop_7(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+{
+    backprop_7_value_part_8(c, team, thread, t0, t1);
+    backprop_7_value_part_7(c, team, thread, t0, t1);
+}
+
+/* Products that wait for no loop: all frames at once. */
+static void backprop_8(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+{
+    const long rows = (t1 - t0) * c->B;
+    backprop_8_6(c, t0 * c->B, rows,
         rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads));
 }
 
 /* A loop backwards through time, one frame a step: each frame needs the one before it.
  * d_h */
-static void backprop_7(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void backprop_9(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long frames = t1 - t0;
     for (long k = 0; k < frames; k += 1) {
         {
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
-            backprop_7_6(c, (t1 - high) * c->B, rows,
+            backprop_9_7(c, (t1 - high) * c->B, rows,
                 rn_zigzag(rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
                           c->turn + k));
         }
-        RN_COUNT_MEETING_OF(7, thread);
+        RN_COUNT_MEETING_OF(9, thread);
         rn_meet(team, thread);
     }
 }
 
-/* All frames at once. */
-static void backprop_8(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
-{
-    const long rows = (t1 - t0) * c->B;
-    backprop_8_7(c, t0 * c->B, rows,
-        rn_split(rows, 1, thread, team->threads));
-}
-
 /* Sums over frames and streams: every piece has one owner. */
-static void backprop_9(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void backprop_10(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
-    backprop_9_value_part_10(c, team, thread, t0, t1);
-    backprop_9_value_part_8(c, team, thread, t0, t1);
-    backprop_9_value_part_7(c, team, thread, t0, t1);
-    backprop_9_value_part_3(c, team, thread, t0, t1);
-    backprop_9_value_part_2(c, team, thread, t0, t1);
-    backprop_9_value_part(c, team, thread, t0, t1);
+    backprop_10_value_part_3(c, team, thread, t0, t1);
+    backprop_10_value_part_2(c, team, thread, t0, t1);
+    backprop_10_value_part(c, team, thread, t0, t1);
 }
 
 /* Constants that wait for a sum. */
-static void backprop_10(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void backprop_11(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     (void)team, (void)t0, (void)t1;
-    if (thread == 0) backprop_10_8(c, 0, 1, (rn_part){0, 1, 0, 1, 0});
+    if (thread == 0) backprop_11_8(c, 0, 1, (rn_part){0, 1, 0, 1, 0});
 }
 
 static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
@@ -1231,9 +1238,9 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     c->near_2 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
     void *const slot_0 = rn_give(&at, (R * RN_PAD(4)) * sizeof(real));
     void *const slot_1 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
-    void *const slot_2 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
-    void *const slot_3 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
-    void *const slot_4 = rn_give(&at, (c->near_2 * B * 1) * sizeof(real));
+    void *const slot_2 = rn_give(&at, (c->near_0 * B * RN_PAD(2)) * sizeof(real));
+    void *const slot_3 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
+    void *const slot_4 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
     void *const slot_5 = rn_give(&at, (c->near_2 * B * RN_PAD(2)) * sizeof(real));
     void *const slot_6 = rn_give(&at, (c->near_2 * B * RN_PAD(4)) * sizeof(real));
     void *const slot_7 = rn_give(&at, (c->near_2 * B * RN_PAD(4)) * sizeof(real));
@@ -1241,8 +1248,8 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     c->h = slot_0;
     c->z = slot_1;
     c->value_part_23 = slot_2;
-    c->h_part_2 = slot_3;
-    c->value_part_11 = slot_4;
+    c->value_part_11 = slot_3;
+    c->h_part_2 = slot_4;
     c->d_z = slot_5;
     c->d_h_part_2 = slot_6;
     c->value_part_4 = slot_7;
@@ -1285,17 +1292,17 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
         backprop_3(c, team, thread, t0, t1);
         RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
         rn_meet(team, thread);
+        backprop_4(c, team, thread, t0, t1);
+        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
+        rn_meet(team, thread);
     }
-    backprop_4(c, team, thread, 0, c->T);
+    backprop_5(c, team, thread, 0, c->T);
     RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
     rn_meet(team, thread);
     /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
     const long chunk_3 = rn_chunk(c->B, 512, 1);
     for (long t1 = c->T; t1 > 0; t1 -= chunk_3) {
         const long t0 = RN_MAX(0, t1 - chunk_3);
-        backprop_5(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
         backprop_6(c, team, thread, t0, t1);
         RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
         rn_meet(team, thread);
@@ -1308,8 +1315,11 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
         backprop_9(c, team, thread, t0, t1);
         RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
         rn_meet(team, thread);
+        backprop_10(c, team, thread, t0, t1);
+        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
+        rn_meet(team, thread);
     }
-    backprop_10(c, team, thread, 0, c->T);
+    backprop_11(c, team, thread, 0, c->T);
     (void)team, (void)thread;
 }
 
