@@ -3,20 +3,22 @@
 In: a graph with roles and loops. Out: drafts of stages in an order that can run: each stage reads only what stands
 before it (or itself). The rules, in order:
 
-  * a loop is a stage; so are products of one operand and width, side by side (input products leave their loops here);
+  * a loop is a stage; so are products of one operand and width that the same loop waits for, side by side (input
+    products leave their loops here);
   * an elementwise value that a loop wants, and nothing before it, moves into that loop's step;
   * a cheap value of kept ones goes where it is read;
   * otherwise it joins the stage that makes its latest argument, if it can be computed in the same registers;
   * otherwise it goes to a map whose threads own rows, together with its neighbours;
   * what is made of all frames of a sequence waits for a stage of its own, and what is made of that keeps to maps whose
     rows are sequences;
-  * sums over frames come last, unless a frame waits for them (the sum of the weights does).
+  * sums over frames come behind the loop that they wait for.
 """
 
 from dataclasses import dataclass, field
 
 from rnnc.graph.loops import Loop, Loops
 from rnnc.graph.nodes import CONSTANT, FRAME, SEQUENCE, Graph, Read
+from rnnc.plan.order import visits
 from rnnc.plan.phases import sources
 from rnnc.plan.recompute import costs
 from rnnc.plan.roles import Roles
@@ -43,6 +45,7 @@ class Clusters:
         self.graph, self.found, self.role = graph, found, role
         self.drafts: list[Draft] = []
         self.stage: dict[int, int] = {}
+        self.loop = -1                                          # the stage of the loop that was placed last
         self.roots = frozenset(graph.roots())
         self.feeds = _feeds_a_frame(graph)
         self.follows = self._followers()
@@ -195,6 +198,9 @@ class Clusters:
                 return next((i for i in range(after + 1, len(self.drafts)) if same(self.drafts[i])), None)
             case "span":
                 return next((i for i in range(after + 1, last + 1) if self.drafts[i].kind == "spans"), None)
+                return next((i for i in range(max(after, self.loop) + 1, last + 1) if same(self.drafts[i])), None)
+            case "span":
+                return next((i for i in range(after + 1, last + 1) if self.drafts[i].kind == "spans"), None)
             case "fold":
                 kin = lambda draft: draft.kind == "fold" and draft.per == rows_of(graph, number)
                 return last if last > after and kin(self.drafts[last]) else None
@@ -244,7 +250,7 @@ class Clusters:
         return number not in self.stage and (number in self.sunk or number in self.lazy)
 
     def place_loop(self, loop: Loop) -> None:
-        stage = self.new(Draft("sweep", loop=loop, by_rows=self.by_rows(loop)))
+        stage = self.loop = self.new(Draft("sweep", loop=loop, by_rows=self.by_rows(loop)))
         mine = [n for n in self.graph.order if n in loop.members or self.sunk.get(n) is loop and n not in self.stage]
         for n in mine:
             self.stage[n] = stage
@@ -261,18 +267,15 @@ def rows_of(graph: Graph, fold: int) -> str:
 def drafts(graph: Graph, found: Loops, role: Roles) -> Clusters:
     """Before: roles are set. After: every computed node is in exactly one draft."""
     clusters = Clusters(graph, found, role)
-    last: list[int] = []
-    for members in found.components:
-        first = members[0]
+    last = lambda n: clusters.follows[n] or role[n] in ("fold", "late") and not clusters.feeds[n]
+    ranks = {"late": None, "fold": 1}
+    rank = lambda n: 2 if role[n] == "fold" and rows_of(graph, n) == SEQUENCE else ranks.get(role[n], 0)
+    for component in visits(graph, found, clusters.sunk, last, rank):
+        first = found.components[component][0]
         if first in found.loop:
             clusters.place_loop(found.loop[first])
-        elif clusters.follows[first] or role[first] in ("fold", "late") and not clusters.feeds[first]:
-            last.append(first)
         elif role[first] in ("unit", "row", "gate", "span", "fold", "late"):
             clusters.place(first)
-    order = {"unit": 0, "row": 0, "fold": 1, "late": 3}
-    for number in sorted(last, key=lambda n: order[role[n]] + (role[n] == "fold" and rows_of(graph, n) == SEQUENCE)):
-        clusters.place(number)
     return clusters
 
 

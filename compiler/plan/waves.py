@@ -12,7 +12,7 @@ from math import lcm
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.reads import behind
 from rnnc.plan.roles import Roles
-from rnnc.plan.schedule import Fold, Once, Spans, Stage, Step, Sweep
+from rnnc.plan.schedule import Fold, Map, Once, Spans, Stage, Step, Sweep
 
 ROWS = 512                                     # of a chunk, about: long enough for products at full speed
 
@@ -24,12 +24,20 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
     group: list[int] = []
     direction = 0
 
-    def close() -> None:
+    def close(reader: int | None = None) -> None:
+        """Ends the group; maps at its end that the next stage alone waits for go on with that one."""
+        moved: list[int] = []
+        while reader is not None and len(group) > 1 and isinstance(stages[group[-1]], Map) \
+                and group[-1] in read_by[reader]:
+            moved.insert(0, group.pop())
         if group:
             loops = [stages[i].frames for i in group if isinstance(stages[i], Sweep)]
             made.append(Step(tuple(group), direction or 1, ROWS if len(group) > 1 else 0, lcm(*loops) if loops else 1))
             group.clear()
+        group.extend(moved)
 
+    read_by = [{where[read.node] for n in nodes_of(stage) for read in behind(graph, role, n) if read.node in where}
+               for stage in stages]
     for number, stage in enumerate(stages):
         wanted = ways(graph, role, stage, where, {*group, number}, nodes_of)
         fits = bool(group) and not isinstance(stage, Once) and chunkable(stage) and chunkable(stages[group[-1]]) \
@@ -37,9 +45,13 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
             and (direction == 0 or wanted in (0, direction)) and not reads_a_fold(role, graph, stage, group, stages,
                                                                                   nodes_of)
         if not fits:
-            close()
+            close(number if isinstance(stage, Sweep) and chunkable(stage) else None)
             direction = 0
-            wanted = ways(graph, role, stage, where, {number}, nodes_of) or 0
+            wanted = ways(graph, role, stage, where, {*group, number}, nodes_of)
+            if wanted is None and group:
+                close()
+                wanted = ways(graph, role, stage, where, {number}, nodes_of)
+            wanted = wanted or 0
         group.append(number)
         direction = direction or wanted
     close()

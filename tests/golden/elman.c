@@ -1473,7 +1473,7 @@ RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, el
     if (out && out->z && 2 == RN_PAD(2)) c->z = out->z;
     if (alone) {
         const rn_mode before = rn_flush_denormals();
-        rn_body_run(c, &(const rn_team){c->flags, 1}, 0);
+        rn_body_run(c, &(const rn_team){c->flags, 1, 0}, 0);
         rn_restore(before);
     } else rn_go(c, rn_body_run, threads, 72.0, in->tuning);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
