@@ -65,6 +65,7 @@ class Border:
         self.types, self.numbers, self.bytes = types, types[self.real], types["uint8_t"]
         self.ports = {i["name"]: self._port(i) for i in manifest["inputs"]}
         self.outputs = {o["name"]: self._port(o) for o in manifest["outputs"]}
+        self.tuning = None                     # P_tuning *, where a test forces a plan
         self.struct, self.out = (self.ffi.typeof(f"{self.prefix}_{name} *") for name in ("inputs", "outputs"))
         self.per_frame = [p for p in self.ports.values() if p.signal.per == "frame"]
         self.per_sequence = [p for p in self.ports.values() if p.signal.per == "sequence"]
@@ -99,6 +100,8 @@ class Border:
         begun = 0 if step or starts is None else int(np.count_nonzero(starts[1:]))
         call = Call(T, B, bare, step, self.ffi.new(self.struct), found, weight, sequences=B + begun)
         struct = call.struct
+        if self.tuning is not None:
+            struct.tuning = self.tuning
         for port in self.per_sequence:
             if port.signal.kind == "labels":
                 given = values.get(port.name, [()] * call.sequences if fill else None)

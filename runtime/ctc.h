@@ -53,6 +53,8 @@ RN_INLINE long rn_ctc_step(long frames) {
     return step;
 }
 
+#define RN_SPELLERS 8                          /* threads that may do this at once: each has its scratch */
+
 /* Numbers of scratch for sequences of up to `frames` frames and `units` logits; no longer list can be spelled. */
 RN_INLINE size_t rn_ctc_scratch(long frames, long units) {
     const long step = rn_ctc_step(frames);

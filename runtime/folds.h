@@ -6,11 +6,10 @@
  * fall on one another in the first cache. Copying pays only if several panels share it: RN_FOLD_TOGETHER of them do. At
  * most RN_FOLD_MOST rows go in one call, one chain of additions for each number of C; calls follow each other in time,
  * so every sum has one order, whoever computes it. */
-#define RN_FOLD_MOST 256
+#define RN_FOLD_MOST 128
 #define RN_FOLD_MV 2                          /* by 8 rows of C: 85 to 92 % of peak; 3 or 4 lose more to padding */
 #define RN_FOLD_WIDE (RN_FOLD_MV * RN_VL)     /* columns of x in one panel */
 #define RN_FOLD_TOGETHER 8                    /* panels; one at a time halves the speed of large products */
-#define RN_FOLD_SCRATCH (RN_FOLD_TOGETHER * RN_FOLD_WIDE * RN_FOLD_MOST)     /* numbers a thread needs in rn_fold */
 
 /* Rows anywhere: row r starts at rows[r] + offset, or where rows is NULL at base + r * stride + offset. */
 typedef struct {
@@ -109,14 +108,15 @@ RN_FUNCTION void rn_fold_product(real *restrict c, long ldc, long m, long K, con
     }
 }
 
-/* The same from unpacked x, through a scratch of RN_FOLD_SCRATCH numbers. */
+/* The same from unpacked x, through a copy on the stack (128 KiB in float32, 256 in float64 where it is as wide). */
 RN_FUNCTION void rn_fold(real *restrict c, long ldc, long m, long K, const rn_rows *a, const rn_rows *x, long R,
-                         real *restrict scratch, int accumulate) {
+                         int accumulate) {
+    RN_ALIGNED real panels[RN_FOLD_TOGETHER * RN_FOLD_WIDE * RN_FOLD_MOST];
     for (long k = 0; k < K; k += RN_FOLD_TOGETHER * RN_FOLD_WIDE) {
         const rn_rows part = {x->base, x->stride, x->rows, x->offset + k};
         long wide = K - k < RN_FOLD_TOGETHER * RN_FOLD_WIDE ? K - k : RN_FOLD_TOGETHER * RN_FOLD_WIDE;
-        rn_fold_pack(scratch, &part, R, wide, 0, rn_fold_panels(wide));
-        rn_fold_product(c + k, ldc, m, wide, a, scratch, R, accumulate);
+        rn_fold_pack(panels, &part, R, wide, 0, rn_fold_panels(wide));
+        rn_fold_product(c + k, ldc, m, wide, a, panels, R, accumulate);
     }
 }
 

@@ -24,15 +24,19 @@
 #define RN_JOIN(a, b) RN_JOIN_(a, b)
 #define RN_ROWS(mv) RN_JOIN(RN_ROWS_, mv)     /* mv a literal 1 .. 4, or a macro that is one */
 
-/* R rows are cut into blocks of nearly equal size, at most `most` rows each: 16 by 6 gives 5 + 5 + 6. The cut depends
- * on R alone, never on threads, so that every sum is formed in the same way whoever forms it. */
+/* R rows are cut into blocks of nearly equal size, at most `most` rows each: 16 by 6 gives 5 + 5 + 6; where streams may
+ * be dealt out to threads, into an even number: 4 + 4 + 4 + 4. The cut depends on R alone, never on threads, so that
+ * every sum is formed in the same way whoever forms it. */
 RN_INLINE long rn_cuts(long R, long most) { return (R + most - 1) / most; }
-RN_INLINE void rn_cut(long R, long most, long i, long *first, long *last) {
-    if (R <= most) {                          /* one block: no divisions */
+RN_INLINE long rn_even_cuts(long R, long most) {
+    const long cuts = rn_cuts(R, most);
+    return cuts > 1 && cuts % 2 ? cuts + 1 : cuts;
+}
+RN_INLINE void rn_cut(long R, long cuts, long i, long *first, long *last) {
+    if (cuts <= 1) {                          /* one block: no divisions */
         *first = 0, *last = R;
         return;
     }
-    long cuts = rn_cuts(R, most);
     *first = R * i / cuts;
     *last = R * (i + 1) / cuts;
 }

@@ -56,6 +56,18 @@ RN_INLINE rn_part rn_split(long blocks, long panels, int thread, int threads) {
     return part;
 }
 
+/* The rows of a thread that takes streams: whole blocks of `cuts`. */
+RN_INLINE rn_part rn_split_streams(long B, long cuts, int thread, int threads, long *from, long *to) {
+    rn_part part = {0, 0, 0, 0, 0};
+    long none;
+    rn_share(cuts, thread, threads, &part.b0, &part.b1);
+    *from = *to = 0;
+    if (part.b0 == part.b1) return part;
+    rn_cut(B, cuts, part.b0, from, &none);
+    rn_cut(B, cuts, part.b1 - 1, &none, to);
+    return part;
+}
+
 /* Where rows follow from one another, only panels are dealt. */
 RN_INLINE rn_part rn_split_units(long blocks, long panels, int thread, int threads) {
     rn_part part = {0, blocks, 0, panels, 0};
@@ -256,29 +268,18 @@ RN_INLINE rn_share2 rn_fold_share(long m, long k, int thread, int threads) {
 
 /* The share's part of C (+)= sum over rows of a x'. */
 RN_INLINE void rn_fold_rows(real *c, long ldc, const real *const *a, const real *const *x, long rows, rn_share2 mine,
-                            real *scratch, int accumulate) {
+                            int accumulate) {
     const rn_rows left = {NULL, 0, a, mine.m0}, right = {NULL, 0, x, mine.k0};
     if (mine.m0 < mine.m1 && mine.k0 < mine.k1)
-        rn_fold(c + mine.m0 * ldc + mine.k0, ldc, mine.m1 - mine.m0, mine.k1 - mine.k0, &left, &right, rows, scratch,
-                accumulate);
-}
-
-/* Threads that may fold at once: each needs its scratch in the workspace. */
-RN_FUNCTION int rn_folders(void) {
-#ifdef _OPENMP
-    const int processors = omp_get_num_procs();
-    return RN_MIN(processors, RN_MOST_THREADS);
-#else
-    return 2;
-#endif
+        rn_fold(c + mine.m0 * ldc + mine.k0, ldc, mine.m1 - mine.m0, mine.k1 - mine.k0, &left, &right, rows, accumulate);
 }
 
 /* What a thread did of a product, for the counting build. */
-RN_INLINE long rn_rows_of(long rows, long most, rn_part part) {
+RN_INLINE long rn_rows_of(long rows, long cuts, rn_part part) {
     long first, last, none;
     if (part.b1 <= part.b0) return 0;
-    rn_cut(rows, most, part.b0, &first, &none);
-    rn_cut(rows, most, part.b1 - 1, &none, &last);
+    rn_cut(rows, cuts, part.b0, &first, &none);
+    rn_cut(rows, cuts, part.b1 - 1, &none, &last);
     return last - first;
 }
 RN_INLINE long rn_columns_of(long columns, long width, long units, rn_part part) {

@@ -16,7 +16,7 @@
 #endif
 
 #define RN_MOST_THREADS 64
-#define RN_SPINS 2000                         /* 2000 looks, some microseconds, before the processor is given away */
+#define RN_SPINS 20000                        /* looks before the processor is given away, some 20 microseconds */
 
 /* One counter alone on its lines: 128 bytes, since processors fetch lines in pairs. */
 typedef struct {
@@ -27,6 +27,7 @@ typedef struct {
 typedef struct {
     rn_flag *flags;                           /* one per thread, in memory of the caller */
     int threads;                              /* as many as really run */
+    int first;                                /* its first thread, among those of the call */
 } rn_team;
 
 /* Has a counter that wraps around reached the value? */
@@ -116,7 +117,7 @@ typedef struct {
 
 static void rn_work(void *data, int thread, int threads) {
     const rn_job *job = data;
-    const rn_team team = {job->flags, threads};
+    const rn_team team = {job->flags, threads, 0};
     rn_mode before = rn_flush_denormals();
     job->body(job->argument, &team, thread);
     rn_restore(before);

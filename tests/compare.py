@@ -195,11 +195,22 @@ def frames_of(data: Data, *more) -> dict:
     return {} if told else {"frames": data.frames}
 
 
+PLANS = ("chosen", "together", "streams", "crews", "pairs")      # as the header numbers them
+
+
+def force(net: Net, plan: str) -> None:
+    """Has the planner in the C choose so, where it can."""
+    border = net._border
+    border.tuning = border.ffi.new(f"{border.prefix}_tuning *", {"plan": PLANS.index(plan)})
+
+
 def same_bits(net: Net, data: Data, threads=(1, 2, 3, 7)) -> None:
-    """Every function at every number of threads leaves the same bits. (Needs RNNC_TEST_THREADS in the environment.)"""
+    """Every function at every number of threads, whatever the planner might choose, leaves the same bits. (Needs
+    RNNC_TEST_THREADS in the environment.)"""
     first = None
-    for count in threads:
+    for count, plan in [(n, p) for n in threads for p in (PLANS if n > 1 else PLANS[:1])]:
         net.threads, net.draws = count, 0
+        force(net, plan)
         bits = []
         if net.outputs:
             state = net.state(streams=data.streams)
@@ -213,8 +224,9 @@ def same_bits(net: Net, data: Data, threads=(1, 2, 3, 7)) -> None:
             bits += [np.ascontiguousarray(state[s["name"]]).tobytes() for s in net.manifest["state"]]
         if first is None:
             first = bits
-        assert bits == first, f"{count} threads give other bits than {threads[0]}"
+        assert bits == first, f"{count} threads, {plan}, give other bits than {threads[0]}"
     net.threads = None
+    force(net, "chosen")
 
 
 def cut_equals_whole(net: Net, graph: Graph, data: Data, dtype: str, cut: int, wanted: oracle.Result) -> None:

@@ -68,7 +68,7 @@ class Kernels:
         self.c.reduce.restype = self.real
         for name in ("norm2", "clip"):
             getattr(self.c, name).restype = ctypes.c_double
-        for name in ("packed", "fold_scratch", "hand_down"):
+        for name in ("packed", "hand_down"):
             getattr(self.c, name).restype = ctypes.c_long
         self.c.key.restype = ctypes.c_uint64
 

@@ -53,7 +53,7 @@ void pack16(real *dst, const real *src, long row, long column, long n, long K, i
     rn_pack16(dst, src, row, column, n, K, gate, g, q, thread, threads);
 }
 #endif
-void cut(long R, long most, long i, long *ends) { rn_cut(R, most, i, ends, ends + 1); }
+void cut(long R, long most, long i, long *ends) { rn_cut(R, rn_cuts(R, most), i, ends, ends + 1); }
 void share(long total, int thread, int threads, long *ends) { rn_share(total, thread, threads, ends, ends + 1); }
 long packed(long n, long K, int g, int q) { return rn_packed(n, K, g, q); }
 void pack(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q, int thread,
@@ -64,12 +64,11 @@ void transpose_add(real *dst, long to, const real *src, long from, long rows, lo
     rn_transpose_add(dst, to, src, from, rows, columns, accumulate);
 }
 int fold(real *c, long ldc, long m, long K, const real *a, long lda, long skip, const real *const *x, long R,
-         real *scratch, int accumulate) {
+         int accumulate) {
     const rn_rows left = {a, lda, NULL, skip}, right = {NULL, 0, x, 0};
-    rn_fold(c, ldc, m, K, &left, &right, R, scratch, accumulate);
+    rn_fold(c, ldc, m, K, &left, &right, R, accumulate);
     return RN_FOLD_MOST;
 }
-long fold_scratch(void) { return RN_FOLD_SCRATCH; }
 void fold_sum(real *dst, long n, const real *a, long lda, long R, int accumulate) {
     const rn_rows rows = {a, lda, NULL, 0};
     rn_fold_sum(dst, n, &rows, R, accumulate);

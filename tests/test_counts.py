@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 
 import pytest
-from compare import compare, draw_data, net_of, set_params
+from compare import compare, draw_data, force, net_of, set_params
 
 from rnnc import pipeline
 from rnnc.errors import Source
@@ -23,14 +23,15 @@ CUTS = {512: "whole", 10: "chunks"}            # rows of a chunk: all of a call,
 
 
 def between(made, frames: int, streams: int) -> int:
-    """Meetings between stages: after every stage of every chunk; a stage alone needs none when it is the last."""
+    """Meetings between stages: behind every stage of every chunk. Where chunks are fine, sums take several at once."""
     total = 0
-    for number, step in enumerate(made.steps):
-        if step.rows:
-            chunk = -(-max(1, step.rows // streams) // step.frames) * step.frames
-            total += len(step.stages) * -(-frames // chunk)
-        else:
-            total += number < len(made.steps) - 1
+    for step in made.steps:
+        chunk = whole = -(-max(1, step.rows // streams) // step.frames) * step.frames if step.rows else frames
+        if step.fine:
+            chunk = min(whole, step.fine)
+            whole = whole // chunk * chunk
+        sums = sum(isinstance(made.stages[s], Fold) for s in step.stages)
+        total += (len(step.stages) - sums) * ceil(frames / chunk) + sums * ceil(frames / whole)
     return total
 
 
@@ -94,10 +95,11 @@ class Counted:
         self.schedules = {name: pipeline.planned_and_checked(program, name) for name, program
                           in pipeline.programs(pipeline.forward(graph), "parameters").items()}
 
-    def log(self, program: str, threads: int, frames: int = T, streams: int = B) -> Log:
+    def log(self, program: str, threads: int, frames: int = T, streams: int = B, plan: str = "together") -> Log:
         net, data = self.net, draw_data(self.graph, 1, "float32", frames, streams)
         set_params(net, data)
         net.threads = threads
+        force(net, plan)
         lib, ffi, prefix = net.module.lib, net.module.ffi, net.module.prefix
         count = lambda name, *args: getattr(lib, f"{prefix}_count_{name}")(*args)
         count("clear")
@@ -302,6 +304,25 @@ def test_a_delay_between_loops(counted, threads):
     assert total(log.outside(), inner=20) == T * B * (80 + 6)
     assert total(log.outside(), inner=6) == T * B * 80
     assert [log.meetings[loop] for loop in (first, second)] == [T, T]
+
+
+# ------------------------------------------------------------------------------------------------ other plans
+
+def test_threads_that_take_streams_never_meet_in_a_loop(counted, threads):
+    for program in ("run", "backprop"):
+        log = counted("lstm").log(program, threads, streams=13, plan="streams")
+        assert total(log.inside()) == T * 13 * sum(80 if log.stages[s].direction > 0 else 20 for s in log.kind(Sweep))
+        assert all(log.meetings[s] == (0 if threads > 1 else T) for s in log.kind(Sweep))
+
+
+def test_crews_do_what_all_together_do(counted, threads):
+    """Both directions of a layer: the same products, and as many meetings, of fewer threads each."""
+    for program in ("run", "backprop"):
+        log, other = (counted("both").log(program, threads, plan=plan) for plan in ("together", "crews"))
+        for s in log.kind(Sweep):
+            assert total(other.of(s)) == total(log.of(s)) and other.meetings[s] == log.meetings[s]
+            assert len(other.of(s)) * threads == len(log.of(s)) if threads == 2 else True
+        assert total(other.outside()) == total(log.outside())
 
 
 def test_the_numbers_are_right_across_the_delay():

@@ -186,8 +186,7 @@ def test_packing(k):
 
 
 def test_folds(k):
-    scratch = k.lined(k.fold_scratch())
-    for m, K, R in ((1, 1, 1), (5, 3, 17), (k.vl, 2 * k.vl, 256), (2 * k.vl + 7, 5 * k.vl + 1, 40),
+    for m, K, R in ((1, 1, 1), (5, 3, 17), (k.vl, 2 * k.vl, 128), (2 * k.vl + 7, 5 * k.vl + 1, 40),
                     (33, 17 * k.vl + 3, 9), (7, 9, 0)):
         a = k.array(random.integers(-3, 4, (R, m + 5)))
         x = [k.array(random.integers(-3, 4, K)) for _ in range(R)]
@@ -196,7 +195,7 @@ def test_folds(k):
         product = a[:, 2:m + 2].astype(np.float64).T @ np.array(x, np.float64).reshape(R, K)
         for add in (1, 0):
             want[:, :K] = product + add * want[:, :K]
-            k.fold(c, K + 2, m, K, a, m + 5, 2, k.pointers(x), R, scratch, add)
+            k.fold(c, K + 2, m, K, a, m + 5, 2, k.pointers(x), R, add)
             np.testing.assert_array_equal(c, want)
         total = k.array(random.integers(-3, 4, m + 5))
         want = total + a.sum(0)

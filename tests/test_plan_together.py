@@ -74,10 +74,20 @@ def test_a_concatenation_comes_apart():
 
 
 def test_products_of_one_operand_stand_side_by_side():
-    """Two layers read the same input: seven gates, in groups of at most four."""
-    made = plan(layer("h = concat(lstm(n)(x), gru(n)(x))", size="[2 * n]"), "run")
+    """Seven gates that one loop waits for, in groups of at most four."""
+    made = plan(layer("""
+        param W : [7, n, 6]
+        param U : [n, n]
+        h = tanh(U @ h[t-1] + (W[0] @ x) * (W[1] @ x) * (W[2] @ x) * (W[3] @ x) + (W[4] @ x) * (W[5] @ x) * (W[6] @ x))
+        """), "run")
     outside, = unit_kernels(made, Map)
     assert sorted(sizes(outside)) == [(3, 6), (4, 6)]
+
+
+def test_products_that_two_loops_wait_for_stand_apart():
+    """Two layers read the same input, and may go through time without one another."""
+    made = plan(layer("h = concat(lstm(n)(x), gru(n)(x))", size="[2 * n]"), "run")
+    assert [sizes(kernel) for kernel in unit_kernels(made, Map)] == [[(4, 6)], [(3, 6)]]
 
 
 def test_one_meeting_a_step_on_the_way_back():

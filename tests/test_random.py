@@ -34,7 +34,8 @@ def test_program(seed, monkeypatch, occurred):
     program = draw(seed)
     graph = pipeline.elaborated(Source("random.rnn", program.text), None, program.sizes)
     dtype = "float64" if seed % 3 == 0 else "float32"
-    monkeypatch.setattr(waves, "ROWS", [512, 1, 5][seed % 3])    # chunks of one frame and of a few, too
+    monkeypatch.setattr(waves, "ROWS", [512, 1, 8][seed % 3])    # chunks of one frame and of a few, too
+    monkeypatch.setattr(waves, "FINE", [32, 1, 2][seed % 3])
     weights = "bfloat16" if seed % 6 in (1, 4) else "float32"
     outcome = compare(graph, dtype, seed, weights=weights)
     net, data = outcome["net"], outcome["data"]

@@ -24,7 +24,7 @@ def visits(graph: Graph, found: Loops, sunk: dict[int, Loop], last, rank) -> lis
         needed, stack = {component}, [component]
         while stack:
             for n in found.components[stack.pop()]:
-                for before in {place[read.node] for read in graph[n].args} - seen - needed:
+                for before in {place[m] for m in _waits_for(graph, n)} - seen - needed:
                     needed.add(before)
                     stack.append(before)
         made.extend(sorted(needed))
@@ -45,13 +45,18 @@ def visits(graph: Graph, found: Loops, sunk: dict[int, Loop], last, rank) -> lis
     return made + sorted(held - seen, key=lambda c: (rank(head[c]) is None, rank(head[c]) or 0, c))
 
 
+def _waits_for(graph: Graph, number: int) -> list[int]:
+    """What a node reads, and what its reads may see before a start."""
+    return [m for read in graph[number].args for m in (read.node, *graph.before(read))]
+
+
 def _latest_loops(graph: Graph, found: Loops, sunk: dict[int, Loop]) -> list[int]:
     """The last loop, by number, that each node waits for or is computed in; -1: none."""
     latest = [-1] * len(graph)
     number = {n: i for i, loop in enumerate(found.loops) for n in loop.nodes}
     number |= {n: number[loop.nodes[0]] for n, loop in sunk.items()}
     for members in found.components:
-        most = max([number.get(members[0], -1), *(latest[read.node] for n in members for read in graph[n].args)])
+        most = max([number.get(members[0], -1), *(latest[m] for n in members for m in _waits_for(graph, n))])
         for n in members:
             latest[n] = most
     return latest

@@ -137,16 +137,15 @@ Stage = Map | Sweep | Spans | Fold | Once
 @dataclass(frozen=True)
 class Step:
     """One entry of the plan: `stages` go through the call together in `direction`, in chunks of about `rows` rows and a
-    multiple of `frames` frames (rows 0: in one piece), by `team` (None: all threads), after the progress counters in
-    `waits` (stage, chunks that must be done)."""
+    multiple of `frames` frames (rows 0: in one piece). With `fine`, loops and maps go by finer chunks of so many
+    frames, so that one loop can follow another closely on other threads; sums take a whole chunk at once."""
 
     stages: tuple[int, ...]
     direction: int = 1
     rows: int = 0
     frames: int = 1
     margin: int = 0                            # frames before a chunk that values kept for one chunk still hold
-    team: int | None = None
-    waits: tuple[tuple[int, int], ...] = ()
+    fine: int = 0
 
 
 # ------------------------------------------------------------------------------------------------ memory

@@ -195,9 +195,6 @@ class Clusters:
             case "gate":
                 fresh = self.fresh(number)
                 same = lambda d: d.kind == "units" and d.operand == fresh.operand and d.width == fresh.width
-                return next((i for i in range(after + 1, len(self.drafts)) if same(self.drafts[i])), None)
-            case "span":
-                return next((i for i in range(after + 1, last + 1) if self.drafts[i].kind == "spans"), None)
                 return next((i for i in range(max(after, self.loop) + 1, last + 1) if same(self.drafts[i])), None)
             case "span":
                 return next((i for i in range(after + 1, last + 1) if self.drafts[i].kind == "spans"), None)

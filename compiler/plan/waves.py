@@ -15,6 +15,8 @@ from rnnc.plan.roles import Roles
 from rnnc.plan.schedule import Fold, Map, Once, Spans, Stage, Step, Sweep
 
 ROWS = 512                                     # of a chunk, about: long enough for products at full speed
+FINE = 32                                      # frames of a fine chunk: what one small loop is ahead of the next one
+SMALL = 1 << 17                                # numbers of the matrices of a small loop: several fit a second cache
 
 
 def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tuple[Step, ...]:
@@ -31,8 +33,10 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
                 and group[-1] in read_by[reader]:
             moved.insert(0, group.pop())
         if group:
-            loops = [stages[i].frames for i in group if isinstance(stages[i], Sweep)]
-            made.append(Step(tuple(group), direction or 1, ROWS if len(group) > 1 else 0, lcm(*loops) if loops else 1))
+            loops = [stages[i] for i in group if isinstance(stages[i], Sweep)]
+            frames = lcm(*(loop.frames for loop in loops))
+            fine = -(-FINE // frames) * frames if len(loops) > 1 and all(map(small, loops)) else 0
+            made.append(Step(tuple(group), direction or 1, ROWS if len(group) > 1 else 0, frames, fine=fine))
             group.clear()
         group.extend(moved)
 
@@ -43,7 +47,8 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
         fits = bool(group) and not isinstance(stage, Once) and chunkable(stage) and chunkable(stages[group[-1]]) \
             and not isinstance(stages[group[-1]], Once) and wanted is not None \
             and (direction == 0 or wanted in (0, direction)) and not reads_a_fold(role, graph, stage, group, stages,
-                                                                                  nodes_of)
+                                                                                  nodes_of) \
+            and not joins_loops(stages, read_by, number, group)
         if not fits:
             close(number if isinstance(stage, Sweep) and chunkable(stage) else None)
             direction = 0
@@ -52,10 +57,52 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
                 close()
                 wanted = ways(graph, role, stage, where, {number}, nodes_of)
             wanted = wanted or 0
+        shared = serves_others(stages, read_by, number, group)
+        if shared:                                              # those go before, in a step of their own
+            kept = group[shared:]
+            del group[shared:]
+            close()
+            group.extend(kept)
         group.append(number)
         direction = direction or wanted
     close()
     return tuple(made)
+
+
+def joins_loops(stages: tuple[Stage, ...], read_by: list[set[int]], number: int, group: list[int]) -> bool:
+    """Whether a stage waits for a loop of an earlier step and for one of this step that does not wait for that one, as
+    what reads both directions of a layer does. In this step it would have one direction wait for the other."""
+    before = {s for s in read_by[number] - set(group) if isinstance(stages[s], Sweep)}
+    here = read_by[number] & {s for s in group if isinstance(stages[s], Sweep)}
+    return not isinstance(stages[number], Sweep) and any(not before & _behind(read_by, loop) for loop in here if before)
+
+
+def serves_others(stages: tuple[Stage, ...], read_by: list[set[int]], number: int, group: list[int]) -> int:
+    """If a loop begins in this step: how many of the stages before it must be done for another loop that does not wait
+    for this one. Chunk by chunk with this one, they would have that one wait."""
+    if not isinstance(stages[number], Sweep) or any(isinstance(stages[s], Sweep) for s in group):
+        return 0
+    others = [_behind(read_by, s) for s in range(number + 1, len(stages)) if isinstance(stages[s], Sweep)]
+    wanted = set().union(*(behind for behind in others if number not in behind))
+    return max((i + 1 for i, s in enumerate(group) if s in wanted), default=0)
+
+
+def _behind(read_by: list[set[int]], stage: int) -> set[int]:
+    """All stages that a stage waits for."""
+    found, stack = set(), [stage]
+    while stack:
+        for other in read_by[stack.pop()] - found:
+            found.add(other)
+            stack.append(other)
+    return found
+
+
+def small(loop: Sweep) -> bool:
+    """Whether a step is short, so that the loops of several layers had better follow one another on threads of their
+    own than have all threads meet in every step of each."""
+    kernels = [kernel for phase in loop.phases for kernel, _ in phase.kernels]
+    return SMALL >= sum(panel.inner * len(panel.gates) * kernel.width for kernel in kernels
+                        for panel in getattr(kernel, "panels", ()))
 
 
 def chunkable(stage: Stage) -> bool:

@@ -104,7 +104,8 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         programs.append({"name": t.name, "number": {"run": 0, "evaluate": 1, "backprop": 2, "vjp": 3}[t.name],
                          "functions": functions, "layout": t.layout, "steps": t.steps, "needs": t.needs,
                          "prepare": t.prepare, "finish": t.finish, "work": float(t.work), "unused": unused(t),
-                         "needed": needed(t, graph)})
+                         "needed": needed(t, graph), "tables": t.crews.tables(t.name),
+                         "planned": t.crews.planned(t.name), "stages": len(t.crews.works)})
     widest = max(t.needs.widest for t in texts)
     return {
         "name": name, "file": name, "upper": name.upper(), "guard": f"RNNC_{name.upper()}_H", "version": model.version,
@@ -123,6 +124,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                             if i.kind == "real" and not i.target],
         "whole": whole(graph),
         "has_evaluate": "evaluate" in made, "has_backprop": "backprop" in made, "has_vjp": "vjp" in made,
+        "stages": max(p["stages"] for p in programs),
         "programs": programs, "step": straight(next(t for t in texts if t.name == "run")),
         "entries": entries, "last_entry": start, "tables": pack["tables"], "pack": pack["text"],
         "integers": ", ".join(map(str, pool.integers)),

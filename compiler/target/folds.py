@@ -22,11 +22,8 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
             "    const long begin = t0 * c->B, end = t1 * c->B;"]
     if node.op == "fold_outer":
         rows, columns = node.shape
-        body = ["const int folders = RN_MIN(team->threads, c->folders);",
-                "if (thread >= folders) return;",
-                f"const rn_share2 mine = rn_fold_share({rows}, {columns}, thread, folders);",
+        body = [f"const rn_share2 mine = rn_fold_share({rows}, {columns}, thread, team->threads);",
                 f"real *const to = {to};",
-                "real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;",
                 "const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];",
                 "RN_COUNT_PRODUCT({stage}, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);",
                 "for (long first = begin; first < end; first += RN_FOLD_MOST) {",
@@ -36,7 +33,7 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
                 f"        a_rows[i] = {access.row(reads[0])};",
                 f"        x_rows[i] = {access.row(reads[1])};",
                 "    }",
-                f"    rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, scratch, first > begin || !({first}));",
+                f"    rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, first > begin || !({first}));",
                 "}"]
     elif node.op == "fold_sparse":
         pattern = node.attr("pattern")

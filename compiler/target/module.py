@@ -18,7 +18,7 @@ from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 
 FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "small.h", "rows.h",
-         "spans.h", "ctc.h", "bfloat16.h", "random.h", "sparse.h", "optimisers.h")
+         "crews.h", "plan.h", "spans.h", "ctc.h", "bfloat16.h", "random.h", "sparse.h", "optimisers.h")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def emit(model: Model, programs: list[Schedule]) -> Emitted:
     entries = [graph[n].name for n in graph.state]
     texts: list[ProgramText] = []
     for made in programs:
-        program = Program(made, pool, entries)
+        program = Program(made, pool, entries, 8 if model.dtype == "float64" else 4)
         text = program.write()
         api.finish(program, model, places)
         texts.append(text)

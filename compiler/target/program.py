@@ -7,8 +7,10 @@ several programs share (constants, state, types) is `module.py`'s.
 from dataclasses import dataclass, field
 
 from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Read
+from rnnc.plan.crews import by_streams, widest
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel
 from rnnc.target.access import Access, Needs, stride
+from rnnc.target.crews import Crews
 from rnnc.target.folds import fold
 from rnnc.target.names import member, names
 from rnnc.target.pool import Pool
@@ -29,12 +31,14 @@ class ProgramText:
     prepare: list[str] = field(default_factory=list)            # before the threads start
     finish: list[str] = field(default_factory=list)             # after they are done
     needs: Needs = field(default_factory=Needs)
+    crews: Crews | None = None                                  # what stages wait for, and what they cost
     work: int = 0                                               # floating point operations of a row, products only
 
 
 class Program:
-    def __init__(self, made: Schedule, pool: Pool, entries: list[str]):
-        """`entries`: the signals of the model's state, in its order."""
+    def __init__(self, made: Schedule, pool: Pool, entries: list[str], number: int):
+        """`entries`: the signals of the model's state, in its order; `number`: bytes of a number."""
+        self.number = number
         self.made, self.graph, self.role, self.pool, self.entries = made, made.graph, made.role, pool, entries
         self.names = names(made.graph)
         for n in made.buffers:
@@ -50,8 +54,8 @@ class Program:
             kernels += made
             stages.append(render("stage.c.j2", s=view))
             names.append(view.name)
-        text.steps = [StepView(tuple(names[i] for i in step.stages), step.direction, step.rows, step.frames)
-                      for step in self.made.steps]
+        text.crews = Crews(self.made, self.number)
+        text.steps = text.crews.steps(names)
         self.memory()
         self.call()
         finders = list(self.access.functions.values())
@@ -86,21 +90,24 @@ class Program:
         else:
             phases = [list(phase.kernels) for phase in stage.phases]
             kind, why = "sweep" if stage.meets else "alone", stage.why
-        calls = []
+        calls, cuts = [], ""
+        if by_streams(stage):                                   # all its kernels have the same row blocks
+            most = widest([kernel for phase in phases for kernel, _ in phase])
+            cuts = f"rn_even_cuts(rows, RN_ROWS({most}))"
         direction = stage.direction if isinstance(stage, Sweep) else 1
         frames = stage.frames if isinstance(stage, Sweep) else 0
         for phase in phases:
             row = []
             for kernel, offset in phase:
                 function = f"{name}_{kernel.number}"
-                made.append(self.kernel(kernel, function, number, direction < 0, kind == "sequences"))
-                blocks, panels = self.work(kernel)
+                made.append(self.kernel(kernel, function, number, direction < 0, kind == "sequences", cuts))
+                blocks, panels = self.work(kernel, cuts)
                 split = "rn_split_units" if getattr(kernel, "ordered", False) else "rn_split"
                 row.append(Call(function, offset, blocks, panels, number, split))
             calls.append(tuple(row))
         reach = max((c.offset for phase in calls for c in phase), default=0)
         title = self.stage_title(stage, phases, why)
-        return made, StageView(name, title, kind, frames, direction, reach, tuple(calls), (), number)
+        return made, StageView(name, title, kind, frames, direction, reach, tuple(calls), (), number, cuts)
 
     def stage_title(self, stage, phases, why: str) -> str:
         if not isinstance(stage, Sweep):
@@ -115,7 +122,8 @@ class Program:
     def members(self, kernel: Kernel) -> list[int]:
         return [*(g.node for g in getattr(kernel, "gates", ())), *kernel.body]
 
-    def work(self, kernel: Kernel) -> tuple[str, str]:
+    def work(self, kernel: Kernel, cuts: str) -> tuple[str, str]:
+        """Row blocks and panels of a kernel as C."""
         if isinstance(kernel, RowKernel):
             return "rows", "1"
         width = self.graph[self.members(kernel)[0]].size
@@ -124,16 +132,17 @@ class Program:
         vectors = max(len(p.gates) for p in kernel.panels) * kernel.spread
         for panel in kernel.panels:
             self.text.work += 2 * panel.inner * len(panel.gates) * width
-        return f"rn_cuts(rows, RN_ROWS({vectors}))", f"RN_PANELS({width}, {kernel.spread})"
+        return cuts or f"rn_cuts(rows, RN_ROWS({vectors}))", f"RN_PANELS({width}, {kernel.spread})"
 
-    def kernel(self, kernel: Kernel, name: str, stage: int, backwards: bool, sequences: bool = False) -> str:
+    def kernel(self, kernel: Kernel, name: str, stage: int, backwards: bool, sequences: bool = False,
+               cuts: str = "") -> str:
         access = self.access.of_sequences() if sequences else self.access
         signals = [self.graph[n].name for n in self.members(kernel) if self.graph[n].name]
         title = ", ".join(dict.fromkeys(signals)) or "unnamed values"
         title = title if len(title) < 100 else title[:title.rindex(",", 0, 100)] + ", …"
         if isinstance(kernel, UnitKernel):
             writer = UnitWriter(access, kernel, stage, backwards and kernel.ordered)
-            view = writer.view(name, title, self.lines(kernel))
+            view = writer.view(name, title, self.lines(kernel), cuts)
             return render("kernel_units.c.j2", k=view)
         view = RowWriter(access, kernel).view(name, title, self.lines(kernel), stage)
         return render("kernel_rows.c.j2", k=view)
@@ -173,7 +182,8 @@ class Program:
         for number in sorted({b.near for b in made.buffers.values() if b.near is not None}):
             step = made.steps[number]
             text.fields[f"near_{number}"] = "long "
-            kept = f"rn_chunk(B, {step.rows}, {step.frames}) + {step.margin}"
+            chunks = "2 * " * bool(step.fine)                   # what goes ahead must not overtake the sums
+            kept = f"{chunks}rn_chunk(B, {step.rows}, {step.frames}) + {step.margin}"
             text.layout.append(f"c->near_{number} = RN_MIN(T, {kept});    /* frames kept of values of one step */")
         for number, (kind, width) in enumerate(made.slots):
             if kind in ("ring", "near"):
@@ -200,14 +210,9 @@ class Program:
                 text.fields[f"{self.names[n]}_table"] = "real *"
                 bytes_ = f"{columns} * RN_PAD({rows}) * sizeof(real)"
                 text.layout.append(f"c->{self.names[n]}_table = rn_give(&at, {bytes_});")
-        if any(node.op == "fold_outer" for node in graph.nodes):
-            text.fields |= {"scratch": "real *", "folders": "int "}
-            text.layout += ["c->folders = rn_folders();",
-                            "c->scratch = rn_give(&at, (size_t)c->folders * RN_FOLD_SCRATCH * sizeof(real));"]
         if units := scratch(graph):
-            text.fields |= {"paths": "double *", "folders": "int "}
-            text.layout += ["c->folders = rn_folders();",
-                            f"c->paths = rn_give(&at, c->folders * rn_ctc_scratch(T, {units}) * sizeof(double));"]
+            text.fields["paths"] = "double *"
+            text.layout.append(f"c->paths = rn_give(&at, RN_SPELLERS * rn_ctc_scratch(T, {units}) * sizeof(double));")
         for n in graph.state:
             kind = "int32_t" if graph[n].kind == INT else "real"
             text.fields[f"old_{self.names[n]}"] = f"const {kind} *"

@@ -103,8 +103,8 @@ def paths(access: Access, n: int) -> list[str]:
         call = f"*({access.of_sequences().at(n, 's')}) = (real){call}NULL, 0);"
     else:
         call = f"(void){call}{access.at(n, 'span.first')}, c->B * {stride(graph, n)});"
-    return ["const int folders = RN_MIN(team->threads, c->folders);", "if (thread >= folders) return;",
-            "long b0, b1;", "rn_share(c->B, thread, folders, &b0, &b1);",
+    return ["const int spellers = RN_MIN(team->threads, RN_SPELLERS);", "if (thread >= spellers) return;",
+            "long b0, b1;", "rn_share(c->B, thread, spellers, &b0, &b1);",
             f"double *const scratch = c->paths + (size_t)thread * rn_ctc_scratch(c->T, {units});",
             "for (long s = 0; s < c->S; s++) {", "    const rn_span span = c->spans[s];",
             "    if (span.first % c->B < b0 || span.first % c->B >= b1) continue;",

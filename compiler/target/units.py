@@ -35,7 +35,8 @@ class UnitWriter:
         self.scalar_lines: list[str] = []
         self.operands: dict[Read, RowPointer] = {}
 
-    def view(self, name: str, title: str, lines: str) -> UnitView:
+    def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
+        """`cuts`: its number of row blocks as C, if not as many as its own tiles ask for."""
         kernel = self.kernel
         panels, sums = self.panels()
         gates = [self.gate(gate, panels) for gate in range(len(kernel.gates))]
@@ -57,10 +58,10 @@ class UnitWriter:
         bytes_ = max(sum(p.size for p in panels), 1)
         by_number = any(re.search(r"\br\b", re.sub(r"/\*.*?\*/", "", line))      # a remark may name a signal r
                         for line in (*self.scalar_lines, *statements))
-        return UnitView(name, title, lines, self.width, widest, kernel.spread,
-                        max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
-                        tuple(self.pointers.values()), tuple(self.targets.values()),
-                        by_number, sums, tuple(self.constants.values()),
+        cuts = cuts or f"rn_cuts(rows, RN_ROWS({widest}))"
+        return UnitView(name, title, lines, self.width, widest, kernel.spread, cuts, max(1, CACHE // bytes_),
+                        self.backwards, tuple(panels), tuple(self.operands.values()), tuple(self.pointers.values()),
+                        tuple(self.targets.values()), by_number, sums, tuple(self.constants.values()),
                         tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels))
 
     # -------------------------------------------------------------------------------------------- products

@@ -33,6 +33,7 @@ class UnitView:
     width: int
     vectors: int                               # of the widest panel
     spread: int
+    cuts: str                                  # number of row blocks as C, given `rows`
     group: int                                 # panels that stay in the second-level cache together
     backwards: bool
     panels: tuple[PanelView, ...]
@@ -82,13 +83,26 @@ class StageView:
     phases: tuple[tuple[Call, ...], ...]
     statements: tuple[str, ...]
     number: int
+    cuts: str = ""                             # of a loop that may go by streams: its row blocks as C
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One stage in the list that threads walk: its function, its number, and how much it waits for."""
+
+    name: str
+    number: int
+    table: str                                 # of what it needs
+    needs: int                                 # entries of that table
+    fold: bool = False                         # a sum: goes by whole chunks where loops go by finer ones
 
 
 @dataclass(frozen=True)
 class StepView:
     """Stage functions that go through the call together, in chunks of about `rows` rows (0: in one piece)."""
 
-    stages: tuple[str, ...]
+    stages: tuple[Turn, ...]
     direction: int
     rows: int
     frames: int                                # a chunk is a multiple of this many
+    fine: int = 0                              # frames of a finer chunk, of which sums take several; 0: none

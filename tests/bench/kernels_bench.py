@@ -67,12 +67,12 @@ static void tiles(long K) {
     TILE(4, 1) TILE(4, 2) TILE(4, 3) TILE(4, 4) TILE(4, 5) TILE(4, 6) puts("");
 }
 static void fold(long m, long K, long R) {
-    real *a = numbers(R * m), *x = numbers(R * K), *scratch = numbers(RN_FOLD_SCRATCH), *c = numbers(m * K);
+    real *a = numbers(R * m), *x = numbers(R * K), *c = numbers(m * K);
     const rn_rows left = {a, m, NULL, 0}, right = {x, K, NULL, 0};
     const int times = 1 + (int)(1e8 / (double)(m * K * R));
-    BEST(best, for (int i = 0; i < times; i++) rn_fold(c, K, m, K, &left, &right, R, scratch, 1))
+    BEST(best, for (int i = 0; i < times; i++) rn_fold(c, K, m, K, &left, &right, R, 1))
     printf("fold %4ld x %-4ld over %3ld rows %22.0f GFLOP/s\n", m, K, R, 2e-9 * (double)(m * K * R) * times / best);
-    free(a), free(x), free(scratch), free(c);
+    free(a), free(x), free(c);
 }
 #define MATHS(name)                                                                                      \
     {                                                                                                    \

@@ -8,6 +8,8 @@ typedef struct elman_tuning {
     void (*run)(void *context, int threads, void (*work)(void *data, int thread, int threads), void *data);
     void *context;
     double flops_per_second;
+    int plan;                                 /* 0: the planner's choice. For tests: 1 all threads together, 2 loops by
+                                                 streams, 3 crews of one thread, 4 of two; results never differ */
 } elman_tuning;
 
 typedef struct elman_inputs {
@@ -23,6 +25,11 @@ typedef struct elman_outputs {         /* NULL: not wanted */
     float *z;                                 /* [frames][streams][2] */
 } elman_outputs;
 
+/* What the planner chooses for a call of a program (0 run, 1 evaluate, 2 backprop, 3 vjp): the crew of each stage (0: all
+ * threads), whether its threads take streams, and three guesses of seconds (all together, by streams, crews; 0: no
+ * such choice). The number of stages; 0: all threads run everything together. */
+int elman_plan(int program, int frames, int streams, int threads, const elman_tuning *tuning,
+    int *crews, int *by_streams, double *seconds);
 /* A state is one flat block of so many bytes: memcpy is a snapshot. At state_since stand the frames since each stream's
  * start, int64_t[streams]; at state_entry(streams, entry) the last frames of a signal, newest last, a row of
  * state_row(entry) bytes for each frame and stream:
@@ -140,7 +147,8 @@ typedef struct {
     const rn_span *spans;                     /* their rows */
     const long *sequence;                     /* the sequence of each row */
     const real *packed, *zeros;
-    rn_flag *flags;
+    rn_flag *flags;                           /* of all threads; of threads in their crews; how far stages are */
+    const rn_plan *plan;                      /* who runs what; NULL: all together */
     long turn;                                /* frames so far: loops begin where the call before has ended */
     long near_0;
     real *h;
@@ -171,8 +179,6 @@ typedef struct {
     real *value_part_12;
     real *value_part_9;
     real *value_part_8;
-    real *scratch;
-    int folders;
 } rn_call;
 
 static size_t rn_up(size_t bytes) { return RN_UP(bytes); }
@@ -252,12 +258,12 @@ RN_INLINE const real *run_h_before_1(const rn_call *c, long r)
  * elman.rnn:9 */
 static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 2048) {
         const long group_end = RN_MIN(group + 2048, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             real *h_part_2_row[RN_ROWS(1)];
@@ -279,19 +285,19 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 3);
+    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 3);
 }
 
 /* h
  * elman.rnn:9 */
 static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 1536) {
         const long group_end = RN_MIN(group + 1536, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             const real *h_part_2_row[RN_ROWS(1)];
@@ -315,19 +321,19 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
 }
 
 /* z
  * dense.rnn:11, elman.rnn:10 */
 static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 1536) {
         const long group_end = RN_MIN(group + 1536, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
@@ -348,7 +354,7 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(2, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
 }
 
 /* Products that wait for no loop: all frames at once. */
@@ -364,12 +370,22 @@ static void run_0(const rn_call *c, const rn_team *team, int thread, long t0, lo
 static void run_1(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long frames = t1 - t0;
+    if (c->plan && c->plan->streams[1]) {        /* threads take streams, all of time, and never meet */
+        const long rows = c->B;
+        long from, to;
+        const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
+        for (long k = 0; k < frames && from < to; k++) {
+            const long t = t0 + k;
+            run_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4, 1), 0}, c->turn + k));
+        }
+        return;
+    }
     for (long k = 0; k < frames; k += 1) {
         {
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             run_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -390,7 +406,7 @@ static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
     rn_space at = {workspace, 0};
     const long R = T * B;
     (void)R;
-    c->flags = rn_give(&at, RN_MOST_THREADS * sizeof(rn_flag));
+    c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 3) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
     void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
@@ -402,25 +418,39 @@ static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
     return at.used;
 }
 
+static const rn_need run_0_needs[] = { {1, RN_ROOM} };
+static const rn_need run_1_needs[] = { {0, RN_CHUNK}, {2, RN_ROOM} };
+static const rn_need run_2_needs[] = { {1, RN_CHUNK} };
+static const rn_effort run_works[] = {
+    {24, 16, 48, 1, 0, 0, 0, 0, 1, 0},
+    {32, 52, 64, 1, 1, 1, 0, 0, 1, 0},
+    {16, 10, 32, 1, 0, 0, 0, 0, 1, 0},
+};
+static const unsigned char run_streams[] = { 0, RN_ROWS(1), 0 };    /* rows of a block */
 static void rn_body_run(void *argument, const rn_team *team, int thread)
 {
     const rn_call *c = argument;
+    rn_walk walk = rn_walk_of(c->plan, team, thread, c->flags + RN_MOST_THREADS), *const w = &walk;
     (void)c;
-    /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
-    const long chunk_1 = rn_chunk(c->B, 512, 1);
-    for (long t0 = 0; t0 < c->T; t0 += chunk_1) {
-        const long t1 = RN_MIN(c->T, t0 + chunk_1);
-        run_0(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        run_1(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        run_2(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
+    {   /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
+        const long chunk = rn_chunk(c->B, 512, 1), chunks = rn_chunks(c->T, chunk);
+        w->depth = 1;
+        for (long k = 0; k < chunks; k++) {
+            const long t0 = k * chunk, t1 = RN_MIN(c->T, t0 + chunk);
+            if (rn_enter(w, 0, run_0_needs, 1, k)) {
+                run_0(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 0, k, chunks);
+            }
+            if (rn_enter(w, 1, run_1_needs, 2, k)) {
+                run_1(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 1, k, chunks);
+            }
+            if (rn_enter(w, 2, run_2_needs, 1, k)) {
+                run_2(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 2, k, chunks);
+            }
+        }
     }
-    (void)team, (void)thread;
 }
 
 /* ================================================================================================ evaluate */
@@ -436,12 +466,12 @@ RN_INLINE const real *evaluate_h_before_1(const rn_call *c, long r)
  * elman.rnn:9 */
 static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 2048) {
         const long group_end = RN_MIN(group + 2048, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             real *h_part_2_row[RN_ROWS(1)];
@@ -463,19 +493,19 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 3);
+    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 3);
 }
 
 /* h
  * elman.rnn:9 */
 static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 1536) {
         const long group_end = RN_MIN(group + 1536, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             const real *h_part_2_row[RN_ROWS(1)];
@@ -499,19 +529,19 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
 }
 
 /* z
  * dense.rnn:11, elman.rnn:10, elman.rnn:13 */
 static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 1536) {
         const long group_end = RN_MIN(group + 1536, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             real *value_part_14_row[RN_ROWS(1)];
@@ -537,7 +567,7 @@ static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(2, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
 }
 
 /* unnamed values
@@ -620,12 +650,22 @@ static void evaluate_0(const rn_call *c, const rn_team *team, int thread, long t
 static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long frames = t1 - t0;
+    if (c->plan && c->plan->streams[1]) {        /* threads take streams, all of time, and never meet */
+        const long rows = c->B;
+        long from, to;
+        const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
+        for (long k = 0; k < frames && from < to; k++) {
+            const long t = t0 + k;
+            evaluate_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4, 1), 0}, c->turn + k));
+        }
+        return;
+    }
     for (long k = 0; k < frames; k += 1) {
         {
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             evaluate_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -668,7 +708,7 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
     rn_space at = {workspace, 0};
     const long R = T * B;
     (void)R;
-    c->flags = rn_give(&at, RN_MOST_THREADS * sizeof(rn_flag));
+    c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 6) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
     void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
@@ -692,32 +732,57 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
     return at.used;
 }
 
+static const rn_need evaluate_0_needs[] = { {1, RN_ROOM} };
+static const rn_need evaluate_1_needs[] = { {0, RN_CHUNK}, {2, RN_ROOM} };
+static const rn_need evaluate_2_needs[] = { {1, RN_CHUNK}, {3, RN_ROOM} };
+static const rn_need evaluate_3_needs[] = { {2, RN_CHUNK}, {4, RN_ROOM} };
+static const rn_need evaluate_4_needs[] = { {3, RN_CHUNK} };
+static const rn_need evaluate_5_needs[] = { {4, RN_WHOLE} };
+static const rn_effort evaluate_works[] = {
+    {24, 16, 48, 1, 0, 0, 0, 0, 1, 0},
+    {32, 52, 64, 1, 1, 1, 0, 0, 1, 0},
+    {16, 14, 32, 1, 0, 0, 0, 0, 1, 0},
+    {0, 4, 0, 0, 0, 0, 0, 0, 1, 0},
+    {0, 2, 0, 0, 0, 0, 0, 0, 1, 0},
+    {0, 0, 0, 0, 0, 0, 1, 1, 5, 0},
+};
+static const unsigned char evaluate_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0 };    /* rows of a block */
 static void rn_body_evaluate(void *argument, const rn_team *team, int thread)
 {
     const rn_call *c = argument;
+    rn_walk walk = rn_walk_of(c->plan, team, thread, c->flags + RN_MOST_THREADS), *const w = &walk;
     (void)c;
-    /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
-    const long chunk_1 = rn_chunk(c->B, 512, 1);
-    for (long t0 = 0; t0 < c->T; t0 += chunk_1) {
-        const long t1 = RN_MIN(c->T, t0 + chunk_1);
-        evaluate_0(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        evaluate_1(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        evaluate_2(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        evaluate_3(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        evaluate_4(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
+    {   /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
+        const long chunk = rn_chunk(c->B, 512, 1), chunks = rn_chunks(c->T, chunk);
+        w->depth = 1;
+        for (long k = 0; k < chunks; k++) {
+            const long t0 = k * chunk, t1 = RN_MIN(c->T, t0 + chunk);
+            if (rn_enter(w, 0, evaluate_0_needs, 1, k)) {
+                evaluate_0(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 0, k, chunks);
+            }
+            if (rn_enter(w, 1, evaluate_1_needs, 2, k)) {
+                evaluate_1(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 1, k, chunks);
+            }
+            if (rn_enter(w, 2, evaluate_2_needs, 2, k)) {
+                evaluate_2(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 2, k, chunks);
+            }
+            if (rn_enter(w, 3, evaluate_3_needs, 2, k)) {
+                evaluate_3(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 3, k, chunks);
+            }
+            if (rn_enter(w, 4, evaluate_4_needs, 1, k)) {
+                evaluate_4(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 4, k, chunks);
+            }
+        }
     }
-    evaluate_5(c, team, thread, 0, c->T);
-    (void)team, (void)thread;
+    if (rn_enter(w, 5, evaluate_5_needs, 1, 0)) {
+        evaluate_5(c, &w->team, w->rank, 0, c->T);
+        rn_leave(w, 5, 0, 1);
+    }
 }
 
 /* ================================================================================================ backprop */
@@ -739,12 +804,12 @@ RN_INLINE const real *backprop_value_part_4_after_1(const rn_call *c, long r)
  * elman.rnn:9 */
 static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 2048) {
         const long group_end = RN_MIN(group + 2048, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             real *h_part_2_row[RN_ROWS(1)];
@@ -766,19 +831,19 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 3);
+    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 3);
 }
 
 /* h
  * elman.rnn:9 */
 static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 1536) {
         const long group_end = RN_MIN(group + 1536, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             const real *h_part_2_row[RN_ROWS(1)];
@@ -801,19 +866,19 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
 }
 
 /* z
  * dense.rnn:11, elman.rnn:10, elman.rnn:13 */
 static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 1536) {
         const long group_end = RN_MIN(group + 1536, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             real *value_part_23_row[RN_ROWS(1)];
@@ -839,7 +904,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(2, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
 }
 
 /* unnamed values
@@ -953,11 +1018,8 @@ static void backprop_7_value_part_8(const rn_call *c, const rn_team *team, int t
 static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
-    const int folders = RN_MIN(team->threads, c->folders);
-    if (thread >= folders) return;
-    const rn_share2 mine = rn_fold_share(2, 4, thread, folders);
+    const rn_share2 mine = rn_fold_share(2, 4, thread, team->threads);
     real *const to = c->value_part_7;
-    real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
     RN_COUNT_PRODUCT(7, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
     for (long first = begin; first < end; first += RN_FOLD_MOST) {
@@ -967,19 +1029,19 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
             a_rows[i] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
             x_rows[i] = c->h + r * RN_PAD(4);
         }
-        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, scratch, first > begin || !(t1 == c->T));
+        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, first > begin || !(t1 == c->T));
     }
 }
 /* unnamed values
  * dense.rnn:11 */
 static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 3072) {
         const long group_end = RN_MIN(group + 3072, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             real *d_h_part_2_row[RN_ROWS(1)];
@@ -999,19 +1061,19 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(8, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 2);
+    RN_COUNT_PRODUCT(8, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 2);
 }
 
 /* d_h
  * elman.rnn:9 */
 static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
+    const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
     for (long group = 0; group < panels; group += 1536) {
         const long group_end = RN_MIN(group + 1536, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
-            rn_cut(rows, RN_ROWS(1), block, &from, &to);
+            rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             const real *d_h_part_2_row[RN_ROWS(1)];
@@ -1038,18 +1100,15 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(9, rn_rows_of(rows, RN_ROWS(1), part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(9, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
 }
 
 /* value_part_3: the sum over all frames of value_part_4 times h[t-1] transposed */
 static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
-    const int folders = RN_MIN(team->threads, c->folders);
-    if (thread >= folders) return;
-    const rn_share2 mine = rn_fold_share(4, 4, thread, folders);
+    const rn_share2 mine = rn_fold_share(4, 4, thread, team->threads);
     real *const to = c->value_part_3;
-    real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
     RN_COUNT_PRODUCT(10, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
     for (long first = begin; first < end; first += RN_FOLD_MOST) {
@@ -1059,18 +1118,15 @@ static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int 
             a_rows[i] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
             x_rows[i] = backprop_h_before_1(c, r);
         }
-        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, scratch, first > begin || !(t1 == c->T));
+        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, first > begin || !(t1 == c->T));
     }
 }
 /* value_part_2: the sum over all frames of value_part_4 times x transposed */
 static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
-    const int folders = RN_MIN(team->threads, c->folders);
-    if (thread >= folders) return;
-    const rn_share2 mine = rn_fold_share(4, 3, thread, folders);
+    const rn_share2 mine = rn_fold_share(4, 3, thread, team->threads);
     real *const to = c->value_part_2;
-    real *const scratch = c->scratch + (long)thread * RN_FOLD_SCRATCH;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
     RN_COUNT_PRODUCT(10, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
     for (long first = begin; first < end; first += RN_FOLD_MOST) {
@@ -1080,7 +1136,7 @@ static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int 
             a_rows[i] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
             x_rows[i] = c->x + r * 3;
         }
-        rn_fold_rows(to, 3, a_rows, x_rows, rows, mine, scratch, first > begin || !(t1 == c->T));
+        rn_fold_rows(to, 3, a_rows, x_rows, rows, mine, first > begin || !(t1 == c->T));
     }
 }
 /* value_part: the sum over all frames of value_part_4 */
@@ -1127,12 +1183,22 @@ static void backprop_0(const rn_call *c, const rn_team *team, int thread, long t
 static void backprop_1(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long frames = t1 - t0;
+    if (c->plan && c->plan->streams[1]) {        /* threads take streams, all of time, and never meet */
+        const long rows = c->B;
+        long from, to;
+        const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
+        for (long k = 0; k < frames && from < to; k++) {
+            const long t = t0 + k;
+            backprop_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4, 1), 0}, c->turn + k));
+        }
+        return;
+    }
     for (long k = 0; k < frames; k += 1) {
         {
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             backprop_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -1198,12 +1264,22 @@ static void backprop_8(const rn_call *c, const rn_team *team, int thread, long t
 static void backprop_9(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long frames = t1 - t0;
+    if (c->plan && c->plan->streams[9]) {        /* threads take streams, all of time, and never meet */
+        const long rows = c->B;
+        long from, to;
+        const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
+        for (long k = 0; k < frames && from < to; k++) {
+            const long t = t1 - 1 - k;
+            backprop_9_7(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4, 1), 0}, c->turn + k));
+        }
+        return;
+    }
     for (long k = 0; k < frames; k += 1) {
         {
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             backprop_9_7(c, (t1 - high) * c->B, rows,
-                rn_zigzag(rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(9, thread);
@@ -1231,7 +1307,7 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     rn_space at = {workspace, 0};
     const long R = T * B;
     (void)R;
-    c->flags = rn_give(&at, RN_MOST_THREADS * sizeof(rn_flag));
+    c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 12) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->left = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 0);    /* frames kept of values of one step */
@@ -1266,61 +1342,104 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     c->value_part_3 = rn_give(&at, RN_PAD(16) * sizeof(real));
     c->value_part_2 = rn_give(&at, RN_PAD(12) * sizeof(real));
     c->value_part = rn_give(&at, RN_PAD(4) * sizeof(real));
-    c->folders = rn_folders();
-    c->scratch = rn_give(&at, (size_t)c->folders * RN_FOLD_SCRATCH * sizeof(real));
     c->ones = rn_give(&at, R * sizeof(real));
     return at.used;
 }
 
+static const rn_need backprop_0_needs[] = { {1, RN_ROOM} };
+static const rn_need backprop_1_needs[] = { {0, RN_CHUNK} };
+static const rn_need backprop_2_needs[] = { {1, RN_CHUNK}, {3, RN_ROOM} };
+static const rn_need backprop_3_needs[] = { {2, RN_CHUNK}, {4, RN_ROOM} };
+static const rn_need backprop_4_needs[] = { {3, RN_CHUNK} };
+static const rn_need backprop_5_needs[] = { {4, RN_WHOLE} };
+static const rn_need backprop_6_needs[] = { {2, RN_WHOLE}, {5, RN_WHOLE}, {7, RN_ROOM}, {8, RN_ROOM} };
+static const rn_need backprop_7_needs[] = { {1, RN_WHOLE}, {6, RN_CHUNK} };
+static const rn_need backprop_8_needs[] = { {6, RN_CHUNK}, {9, RN_ROOM} };
+static const rn_need backprop_9_needs[] = { {1, RN_WHOLE}, {8, RN_CHUNK}, {10, RN_ROOM} };
+static const rn_need backprop_10_needs[] = { {1, RN_WHOLE}, {9, RN_CHUNK} };
+static const rn_need backprop_11_needs[] = { {4, RN_WHOLE}, {5, RN_WHOLE} };
+static const rn_effort backprop_works[] = {
+    {24, 16, 48, 1, 0, 0, 0, 0, 1, 0},
+    {32, 52, 64, 1, 1, 1, 0, 0, 1, 0},
+    {16, 12, 32, 1, 0, 0, 0, 0, 1, 0},
+    {0, 6, 0, 0, 0, 0, 0, 0, 1, 0},
+    {0, 2, 0, 0, 0, 0, 0, 0, 1, 0},
+    {0, 0, 0, 0, 0, 0, 1, 1, 5, 0},
+    {0, 8, 0, 0, 0, 0, 2, 1, 9, 0},
+    {16, 2, 0, 0, 0, 0, 2, 1, 9, 0},
+    {16, 8, 32, 1, 0, 0, 2, 1, 9, 0},
+    {32, 32, 64, 1, 1, 1, 2, 1, 9, 0},
+    {56, 4, 0, 0, 0, 0, 2, 1, 9, 0},
+    {0, 0, 0, 0, 0, 0, 3, 2, 11, 0},
+};
+static const unsigned char backprop_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0, 0, 0, 0, RN_ROWS(1), 0, 0 };    /* rows of a block */
 static void rn_body_backprop(void *argument, const rn_team *team, int thread)
 {
     const rn_call *c = argument;
+    rn_walk walk = rn_walk_of(c->plan, team, thread, c->flags + RN_MOST_THREADS), *const w = &walk;
     (void)c;
-    /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
-    const long chunk_1 = rn_chunk(c->B, 512, 1);
-    for (long t0 = 0; t0 < c->T; t0 += chunk_1) {
-        const long t1 = RN_MIN(c->T, t0 + chunk_1);
-        backprop_0(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        backprop_1(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        backprop_2(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        backprop_3(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        backprop_4(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
+    {   /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
+        const long chunk = rn_chunk(c->B, 512, 1), chunks = rn_chunks(c->T, chunk);
+        w->depth = 1;
+        for (long k = 0; k < chunks; k++) {
+            const long t0 = k * chunk, t1 = RN_MIN(c->T, t0 + chunk);
+            if (rn_enter(w, 0, backprop_0_needs, 1, k)) {
+                backprop_0(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 0, k, chunks);
+            }
+            if (rn_enter(w, 1, backprop_1_needs, 1, k)) {
+                backprop_1(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 1, k, chunks);
+            }
+            if (rn_enter(w, 2, backprop_2_needs, 2, k)) {
+                backprop_2(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 2, k, chunks);
+            }
+            if (rn_enter(w, 3, backprop_3_needs, 2, k)) {
+                backprop_3(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 3, k, chunks);
+            }
+            if (rn_enter(w, 4, backprop_4_needs, 1, k)) {
+                backprop_4(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 4, k, chunks);
+            }
+        }
     }
-    backprop_5(c, team, thread, 0, c->T);
-    RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-    rn_meet(team, thread);
-    /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
-    const long chunk_3 = rn_chunk(c->B, 512, 1);
-    for (long t1 = c->T; t1 > 0; t1 -= chunk_3) {
-        const long t0 = RN_MAX(0, t1 - chunk_3);
-        backprop_6(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        backprop_7(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        backprop_8(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        backprop_9(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
-        backprop_10(c, team, thread, t0, t1);
-        RN_COUNT_MEETING_OF(RN_BETWEEN, thread);
-        rn_meet(team, thread);
+    if (rn_enter(w, 5, backprop_5_needs, 1, 0)) {
+        backprop_5(c, &w->team, w->rank, 0, c->T);
+        rn_leave(w, 5, 0, 1);
     }
-    backprop_11(c, team, thread, 0, c->T);
-    (void)team, (void)thread;
+    {   /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
+        const long chunk = rn_chunk(c->B, 512, 1), chunks = rn_chunks(c->T, chunk);
+        w->depth = 1;
+        for (long k = 0; k < chunks; k++) {
+            const long t1 = c->T - k * chunk, t0 = RN_MAX(0, t1 - chunk);
+            if (rn_enter(w, 6, backprop_6_needs, 4, k)) {
+                backprop_6(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 6, k, chunks);
+            }
+            if (rn_enter(w, 7, backprop_7_needs, 2, k)) {
+                backprop_7(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 7, k, chunks);
+            }
+            if (rn_enter(w, 8, backprop_8_needs, 2, k)) {
+                backprop_8(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 8, k, chunks);
+            }
+            if (rn_enter(w, 9, backprop_9_needs, 3, k)) {
+                backprop_9(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 9, k, chunks);
+            }
+            if (rn_enter(w, 10, backprop_10_needs, 2, k)) {
+                backprop_10(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 10, k, chunks);
+            }
+        }
+    }
+    if (rn_enter(w, 11, backprop_11_needs, 2, 0)) {
+        backprop_11(c, &w->team, w->rank, 0, c->T);
+        rn_leave(w, 11, 0, 1);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------ functions */
@@ -1373,10 +1492,43 @@ RN_INLINE void rn_start(rn_call *c, const void *packed, int frames, int streams)
     c->packed = packed, c->zeros = rn_zeros;
 }
 
-RN_FUNCTION void rn_go(rn_call *c, rn_body body, int threads, double work, const elman_tuning *tuning)
+RN_FUNCTION void rn_go(rn_call *c, rn_body body, int threads, const elman_tuning *tuning, const rn_effort *works,
+    const unsigned char *streams, int stages)
 {
     rn_host host = {tuning ? tuning->run : NULL, tuning ? tuning->context : NULL};
-    rn_parallel(rn_threads(threads, work * (double)c->R, tuning), c->flags, body, c, &host);
+    rn_plan plan;
+    if (works && threads > 1) {
+        rn_choose(&plan, works, streams, stages, threads, c->T, c->B, tuning ? tuning->plan : RN_PLAN_FREE);
+        if (plan.threads) c->plan = &plan;
+        rn_flags_clear(c->flags + RN_MOST_THREADS, RN_MOST_THREADS + stages);
+    }
+    rn_parallel(threads, c->flags, body, c, &host);
+    c->plan = NULL;
+}
+
+int elman_plan(int program, int frames, int streams, int threads, const elman_tuning *tuning,
+    int *crews, int *by_streams, double *seconds)
+{
+    rn_plan plan;
+    switch (program) {
+    case 0:
+        rn_choose(&plan, run_works, run_streams, 3, threads, frames, streams, tuning ? tuning->plan : RN_PLAN_FREE);
+        for (int s = 0; s < 3; s++) crews[s] = plan.crew[s], by_streams[s] = plan.streams[s];
+        memcpy(seconds, plan.seconds, sizeof plan.seconds);
+        return 3;
+    case 1:
+        rn_choose(&plan, evaluate_works, evaluate_streams, 6, threads, frames, streams, tuning ? tuning->plan : RN_PLAN_FREE);
+        for (int s = 0; s < 6; s++) crews[s] = plan.crew[s], by_streams[s] = plan.streams[s];
+        memcpy(seconds, plan.seconds, sizeof plan.seconds);
+        return 6;
+    case 2:
+        rn_choose(&plan, backprop_works, backprop_streams, 12, threads, frames, streams, tuning ? tuning->plan : RN_PLAN_FREE);
+        for (int s = 0; s < 12; s++) crews[s] = plan.crew[s], by_streams[s] = plan.streams[s];
+        memcpy(seconds, plan.seconds, sizeof plan.seconds);
+        return 12;
+    }
+    (void)plan, (void)frames, (void)streams, (void)threads, (void)tuning, (void)crews, (void)by_streams, (void)seconds;
+    return 0;
 }
 
 size_t elman_state_size(int streams) { return rn_state_at(streams, RN_ENTRIES); }
@@ -1475,7 +1627,7 @@ RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, el
         const rn_mode before = rn_flush_denormals();
         rn_body_run(c, &(const rn_team){c->flags, 1, 0}, 0);
         rn_restore(before);
-    } else rn_go(c, rn_body_run, threads, 72.0, in->tuning);
+    } else rn_go(c, rn_body_run, rn_threads(threads, 72.0 * (double)c->R, in->tuning), in->tuning, run_works, run_streams, 3);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
         real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
         const long t = c->T - 1 + j;
@@ -1504,7 +1656,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;
     c->weights_of_frames = in->weight ? RN_BORROW(in->weight) : c->ones;
     c->old_h = (const real *)rn_state_entry(state, 0, c->B);
-    rn_go(c, rn_body_evaluate, threads, 72.0, in->tuning);
+    rn_go(c, rn_body_evaluate, rn_threads(threads, 72.0 * (double)c->R, in->tuning), in->tuning, evaluate_works, evaluate_streams, 6);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
         real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
         const long t = c->T - 1 + j;
@@ -1538,7 +1690,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     if (!in->accumulate) c->value_part = gradient->values + 28;
     if (!in->accumulate) c->value_part_7 = gradient->values + 32;
     if (!in->accumulate) c->value_part_8 = gradient->values + 40;
-    rn_go(c, rn_body_backprop, threads, 120.0, in->tuning);
+    rn_go(c, rn_body_backprop, rn_threads(threads, 120.0 * (double)c->R, in->tuning), in->tuning, backprop_works, backprop_streams, 12);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
         real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
         const long t = c->T - 1 + j;

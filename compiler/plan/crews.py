@@ -1,0 +1,139 @@
+"""What the run-time planner needs to know of a program's stages: what they cost, and which of them belong together.
+
+In: a placed schedule. Out: one `Work` per stage. The C of runtime/plan.h deals stages out to crews of threads from it.
+"""
+
+from dataclasses import dataclass
+
+from rnnc.graph.nodes import FRAME
+from rnnc.plan.needs import Need
+from rnnc.plan.place import stage_nodes
+from rnnc.plan.schedule import Fold, Map, RowKernel, Schedule, Sweep, UnitKernel
+from rnnc.plan.waves import small
+
+FUNCTIONS = frozenset("exp log sigmoid tanh softplus erf sin cos pow softmax logsoftmax logsumexp".split())
+FUNCTION = 8                                   # plain operators that one of these costs as much as
+FREE = frozenset("slice reshape column broadcast identity stop_gradient real".split())
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage. Counts are of one row (a frame of a stream), but for `bytes`, of the matrices that a step reads."""
+
+    flops: float                               # of products
+    numbers: float                             # made by equations, in plain operators
+    bytes: float
+    panels: int                                # pieces that units can be dealt out in; 0: rows only
+    meetings: int                              # of a step
+    frames: int                                # of a step of a loop; 0: no loop
+    step: int                                  # the entry of the plan it belongs to
+    wave: int                                  # steps of one wave do not wait for one another's loops
+    group: int                                 # stages of one group go to one crew; -1: to all threads
+    fine: int                                  # frames of its step's fine chunks; 0: goes by large ones
+
+
+def works(made: Schedule, needs: tuple[tuple[Need, ...], ...], number: int) -> tuple[Work, ...]:
+    """`number`: bytes of a number."""
+    step = {s: i for i, each in enumerate(made.steps) for s in each.stages}
+    waves, groups = _waves(made, needs, step), _groups(made, needs, step)
+    return tuple(Work(*_counts(made, stage, number), step[s], waves[step[s]], groups[s],
+                      made.steps[step[s]].fine)
+                 for s, stage in enumerate(made.stages))
+
+
+def widest(kernels) -> int:
+    """Vectors side by side in the widest panel."""
+    return max((len(panel.gates) * kernel.spread for kernel in kernels for panel in getattr(kernel, "panels", ())),
+               default=0)
+
+
+def by_streams(stage) -> bool:
+    """Whether the threads of a loop may take streams instead of units: a small one, frame by frame. A large one would
+    have each thread read all of its matrices."""
+    if not isinstance(stage, Sweep) or not stage.meets or stage.frames > 1:
+        return False
+    kernels = [pair for phase in stage.phases for pair in phase.kernels]
+    return small(stage) and not any(offset for _, offset in kernels) \
+        and any(getattr(kernel, "panels", ()) for kernel, _ in kernels)
+
+
+def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, int, int, int]:
+    graph = made.graph
+    flops = numbers = matrices = 0.0
+    panels = 0
+    for n in stage_nodes(stage):
+        node = graph[n]
+        sizes = [graph[read.node].size for read in node.args]
+        if node.op == "fold_outer":
+            flops += 2.0 * sizes[0] * sizes[1]
+        elif node.op in ("matmul", "outer") and not made.role.gates.get(n):
+            flops += 2.0 * max(sizes) * node.size ** 0.5
+        elif node.op not in FREE and node.domain == FRAME:
+            numbers += max([node.size, *sizes]) * (FUNCTION if node.op in FUNCTIONS else 1)
+        elif isinstance(stage, Fold):
+            numbers += max([1, *sizes])
+    for kernel in _kernels(stage):
+        if isinstance(kernel, UnitKernel):
+            for panel in kernel.panels:
+                weights = panel.inner * len(panel.gates) * kernel.width
+                flops += 2.0 * weights
+                matrices += weights * number
+            panels = max(panels, -(-kernel.width // (16 * kernel.spread)))
+    loop = isinstance(stage, Sweep)
+    meetings = len(stage.phases) if loop and stage.meets else 0
+    return flops, numbers, matrices, panels, meetings, stage.frames if loop else 0
+
+
+def _kernels(stage) -> list[UnitKernel | RowKernel]:
+    if isinstance(stage, Map):
+        return list(stage.kernels)
+    if isinstance(stage, Sweep):
+        return [kernel for phase in stage.phases for kernel, _ in phase.kernels]
+    return []
+
+
+def _waves(made: Schedule, needs, step: dict[int, int]) -> list[int]:
+    """The wave of each step. A new one begins where a loop waits for the end of a loop of the present one."""
+    behind: list[set[int]] = []                # of each stage, the loops that must have ended
+    for stage_needs in needs:
+        mine: set[int] = set()
+        for need in stage_needs:
+            mine |= behind[need.stage] if need.stage < len(behind) else set()
+            if need.kind == "whole" and isinstance(made.stages[need.stage], Sweep):
+                mine.add(need.stage)
+        behind.append(mine)
+    found, present = [], set()
+    for each in made.steps:
+        loops = {s for s in each.stages if isinstance(made.stages[s], Sweep)}
+        if not loops or any(behind[s] & present for s in loops):
+            found.append((found[-1] if found else -1) + 1)
+            present = set()
+        else:
+            found.append(found[-1] if found else 0)
+        present |= loops
+    return found
+
+
+def _groups(made: Schedule, needs, step: dict[int, int]) -> list[int]:
+    """A loop and the maps of its step that feed it alone are one group. In a step that goes by fine chunks everything
+    else is a group of its own, but sums over many chunks are everybody's. In other steps it goes with the next loop, or
+    with the last one: on another crew it would keep that from its own loops."""
+    group = list(range(len(made.stages)))
+    loop = lambda s: isinstance(made.stages[s], Sweep)
+    readers: list[set[int]] = [set() for _ in made.stages]
+    for s, stage_needs in enumerate(needs):
+        for need in stage_needs:
+            if need.kind == "chunk":
+                readers[need.stage].add(s)
+    for s in reversed(range(len(made.stages))):
+        wanted = {group[r] for r in readers[s]}
+        if isinstance(made.stages[s], Map) and len(wanted) == 1 and loop(min(wanted)):
+            group[s] = min(wanted)
+    for s in range(len(made.stages)):
+        each = made.steps[step[s]]
+        loops = [o for o in each.stages if loop(o)]
+        if each.fine and isinstance(made.stages[s], Fold):
+            group[s] = -1
+        elif not each.fine and group[s] == s and loops:
+            group[s] = min((o for o in loops if o > s), default=loops[-1]) if not loop(s) else s
+    return group

@@ -1,0 +1,63 @@
+"""The list that threads walk through a program, as C: steps, their stages, what each waits for and costs.
+
+In: a placed schedule. Out: the views of its steps, and the tables of runtime/crews.h and runtime/plan.h. A program with
+one loop or none is run by all threads together, and needs no tables.
+"""
+
+from rnnc.plan.crews import Work, by_streams, widest, works
+from rnnc.plan.needs import needs
+from rnnc.plan.schedule import Fold, Schedule, Sweep
+from rnnc.target.view import StepView, Turn
+
+KINDS = {"chunk": "RN_CHUNK", "room": "RN_ROOM", "whole": "RN_WHOLE"}
+
+
+class Crews:
+    def __init__(self, made: Schedule, number: int):
+        """`number`: bytes of a number."""
+        self.made = made
+        self.loops = sum(isinstance(stage, Sweep) for stage in made.stages)
+        self.needs = needs(made)
+        self.works: tuple[Work, ...] = works(made, self.needs, number)
+
+    @property
+    def several(self) -> bool:
+        """Whether there is anything that could overlap, or a loop that could go by streams."""
+        return self.loops > 1 or any(by_streams(stage) for stage in self.made.stages)
+
+    def steps(self, names: list[str]) -> list[StepView]:
+        """`names`: the stage functions."""
+        table = lambda s: f"{self.made.program}_{s}_needs" if self.several and self.needs[s] else "NULL"
+        turn = lambda s: Turn(names[s], s, table(s), len(self.needs[s]) * self.several,
+                              isinstance(self.made.stages[s], Fold))
+        return [StepView(tuple(map(turn, step.stages)), step.direction, step.rows, step.frames, step.fine)
+                for step in self.made.steps]
+
+    def tables(self, program: str) -> list[str]:
+        """Declarations, one line each."""
+        if not self.several:
+            return []
+        lines = []
+        for s, found in enumerate(self.needs):
+            if found:
+                entries = ", ".join(f"{{{need.stage}, {KINDS[need.kind]}}}" for need in found)
+                lines.append(f"static const rn_need {program}_{s}_needs[] = {{ {entries} }};")
+        lines.append(f"static const rn_effort {program}_works[] = {{")
+        for w in self.works:
+            counts = ", ".join(f"{value:.4g}" for value in (w.flops, w.numbers, w.bytes))
+            whole = f"{w.panels}, {w.meetings}, {w.frames}, {w.step}, {w.wave}, {w.group}, {w.fine}"
+            lines.append(f"    {{{counts}, {whole}}},")
+        lines.append("};")
+        rows = ", ".join(self.rows(stage) for stage in self.made.stages)
+        lines.append(f"static const unsigned char {program}_streams[] = {{ {rows} }};    /* rows of a block */")
+        return lines
+
+    def planned(self, program: str) -> str:
+        """The tables as arguments."""
+        return f"{program}_works, {program}_streams, {len(self.works)}" if self.several else "NULL, NULL, 0"
+
+    def rows(self, stage) -> str:
+        """The most streams of a block in a loop that may go by streams; 0: it may not."""
+        if not by_streams(stage):
+            return "0"
+        return f"RN_ROWS({widest([kernel for phase in stage.phases for kernel, _ in phase.kernels])})"
