@@ -302,7 +302,7 @@ static void host(void *context, int threads, void (*work)(void *, int, int), voi
 }
 
 static void threads_of_the_host(void) {
-    const charlm_tuning tuning = {host, &most, 0};
+    const charlm_tuning tuning = {.run = host, .context = &most};
     charlm_weights *one = memory(sizeof *one);
     float wanted[FRAMES * V];
     const float loss = backprop(NULL, 1, 0);
@@ -319,7 +319,7 @@ static void threads_of_the_host(void) {
 }
 
 static void threads_of_its_own_choice(void) {
-    const charlm_tuning slow = {NULL, NULL, 1e3};             /* a machine on which every thread would pay */
+    const charlm_tuning slow = {.flops_per_second = 1e3};           /* a machine on which every thread would pay */
     const float loss = backprop(NULL, 1, 0);
     CHECK(backprop(NULL, 0, 0) == loss && backprop(&slow, 0, 0) == loss && backprop(NULL, 100, 0) == loss);
 }

@@ -249,7 +249,7 @@ SANITIZERS = {"address": ("-fsanitize=address,undefined", "-fno-sanitize-recover
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_clean_under(charlm, tmp_path, sanitizer):
-    flags = ("-O1", "-g", "-march=native", *SANITIZERS[sanitizer])
+    flags = ("-O1", "-g", "-fno-var-tracking", "-march=native", *SANITIZERS[sanitizer])
     have("gcc")
     if not works(flags, tmp_path):
         pytest.skip(f"the {sanitizer} sanitizer does not work here")
@@ -268,7 +268,7 @@ def wholes(tmp_path_factory, emitted):
 @pytest.mark.parametrize("how", ["plain", *SANITIZERS])
 def test_whole_sequences_in_c(wholes, tmp_path, how):
     """The order of sequences, outputs, gradients, lists of labels, the host's threads; arrays are just large enough."""
-    flags = ("-O1", "-g", "-march=native", *SANITIZERS.get(how, ()))
+    flags = ("-O1", "-g", "-fno-var-tracking", "-march=native", *SANITIZERS.get(how, ()))
     have("gcc")
     if not works(flags, tmp_path):
         pytest.skip(f"the {how} sanitizer does not work here")

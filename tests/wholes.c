@@ -146,7 +146,7 @@ static void any_number_of_threads_gives_the_same(void) {
     wholes_weights *first = memory(sizeof *first);
     const float loss = backprop(NULL, 1);
     memcpy(first, gradient, sizeof *first);
-    const wholes_tuning tuning = {host, NULL, 0};
+    const wholes_tuning tuning = {.run = host};
     for (int threads = 2; threads <= 5; threads++) {
         CHECK(backprop(&tuning, threads) == loss);
         CHECK(memcmp(first, gradient, sizeof *first) == 0);
