@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass, replace
 
 import rnnc
-from rnnc.errors import Source
-from rnnc.graph.nodes import CONSTANT, Graph
+from rnnc.errors import InputError, Source
+from rnnc.graph.nodes import CONSTANT, SEQUENCE, Graph
 
 STAGES = ("tree", "graph", "gradient", "loops", "schedule", "memory", "c")
 CHECK = bool(os.environ.get("RNNC_CHECK"))
@@ -27,7 +27,7 @@ class Options:
     openmp: bool = True
     gradient: str | None = "parameters"        # None | "parameters" | "all"
     weights: str = "float32"                   # how matrices in loops are stored: or "bfloat16", with float32 sums
-    memory_limit: int | None = None            # likewise
+    memory_limit: int | None = None            # bytes that a training call may work in; long calls go in segments
     prefix: str | None = None
     counting: bool = False                     # the build that logs products and meetings
     probe: tuple[str, ...] = ()                # inner signals that are outputs as well
@@ -40,8 +40,12 @@ class Options:
 
     def module(self) -> dict:
         """The options that decide what the built module is: the key of its cache entry."""
-        loose = ("threads", "seed", "check_numbers", "cache")
-        return {key: value for key, value in vars(self).items() if key not in loose}
+        loose = ("threads", "seed", "check_numbers", "cache", "memory_limit")
+        return {key: value for key, value in vars(self).items() if key not in loose} | {"segments": self.segments}
+
+    @property
+    def segments(self) -> bool:
+        return self.memory_limit is not None and self.gradient is not None
 
 
 def undisturbed(work):
@@ -101,11 +105,12 @@ def forward(graph: Graph) -> Graph:
 
 
 @undisturbed
-def programs(graph: Graph, gradient: str | None, training: bool = False) -> dict[str, Graph]:
+def programs(graph: Graph, gradient: str | None, training: bool = False, segments: bool = False) -> dict[str, Graph]:
     """The forward graph becomes one graph per function of the module, each with only what that function needs.
-    `training`: random operators act in run, too."""
+    `training`: random operators act in run, too. `segments`: also what goes through a long call in pieces, `advance`
+    forwards and `segment` back."""
     from rnnc.graph.gradient import gradient as differentiate
-    from rnnc.graph.gradient import vjp
+    from rnnc.graph.gradient import segment, vjp
     from rnnc.graph.scores import scores
     from rnnc.graph.simplify import simplify
     from rnnc.graph.values import at_rest, only_values
@@ -119,6 +124,9 @@ def programs(graph: Graph, gradient: str | None, training: bool = False) -> dict
         made["backprop"] = compact(replace(joint, losses={}, metrics={}))
     if gradient == "all" and graph.outputs:
         made["vjp"] = compact(replace(vjp(graph), losses={}, metrics={}, scores={}))
+    if segments and "backprop" in made:
+        made["advance"] = compact(only_values(replace(graph, outputs={}, losses={}, metrics={}, scores={})))
+        made["segment"] = compact(replace(segment(graph), losses={}, metrics={}))
     return {name: checked(simplify(g)) for name, g in made.items()}
 
 
@@ -158,6 +166,7 @@ def compile_net(source: str, model: str | None = None, options: Options | None =
     options, sizes = options or Options(), sizes or {}
     place = built(source, model, options, sizes)
     return Net(load_module(place), seed=options.seed, threads=options.threads, check_numbers=options.check_numbers,
+               memory_limit=options.memory_limit,
                variant=lambda probe, training: load_module(built(
                    source, model, replace(options, probe=tuple(probe), training=training), sizes)),
                graph=lambda: Picture(elaborated(as_source(source), model, sizes)),
@@ -231,7 +240,9 @@ def emit_graph(graph: Graph, options: Options, source: str = ""):
     if options.probe:                                           # before simplification, which may drop names
         simple = forward(probed(graph, options.probe))
     planned = []
-    for name, program in programs(simple, options.gradient, options.training).items():
+    if options.segments:
+        refuse_to_cut(graph)
+    for name, program in programs(simple, options.gradient, options.training, options.segments).items():
         planned.append(planned_and_checked(program, name, options.weights))
     named = Model(options.prefix or graph.name, simple, options.dtype, rnnc.__version__, hash_,
                   os.path.basename(source), options.counting, lookahead(graph), probes(graph),
@@ -284,8 +295,22 @@ class Picture:
 def lookahead(graph: Graph) -> dict | None:
     """The first read ahead, or of a whole sequence, that an output or the state depends on: such a model cannot go
     frame by frame."""
+    return ahead(runnable(graph))
+
+
+def refuse_to_cut(graph: Graph) -> None:
+    """A limit of memory cuts calls into segments, which a network that looks ahead cannot be."""
+    found = ahead(graph)
+    per_sequence = next((i.name for i in graph.inputs if i.per == SEQUENCE), None)
+    if found or per_sequence:
+        what = f"{found['signal']} is read before its frame has come" if found else \
+            f"{per_sequence} has one value for a whole sequence"
+        raise InputError(f"memory_limit: {graph.name} cannot be trained segment by segment: {what}; leave it None")
+
+
+def ahead(live: Graph) -> dict | None:
+    """The first read ahead, or of a whole sequence."""
     from rnnc.graph.ops import OPS, SPAN
-    live = runnable(graph)
     for n in live.order:
         span = live[n].span
         if OPS[live[n].op].family == SPAN:

@@ -28,12 +28,14 @@ def options(*, dtype, target, threads, gradient, weights, memory_limit, check_nu
         raise InputError(f"weights: {said(weights)}; it may be 'float32' or 'bfloat16'")
     if weights == "bfloat16" and name != "float32":
         raise InputError(f"weights: 'bfloat16' halves the numbers of dtype='float32'; dtype is {name!r}")
-    if memory_limit is not None:
-        raise InputError("memory_limit: this version keeps what the gradient needs and has no limit; leave it None")
+    if memory_limit is not None and (not is_whole(memory_limit) or memory_limit < 1):
+        raise InputError(f"memory_limit: {said(memory_limit)}; a number of bytes that a training call may work in, or "
+                         "None for no limit")
     if not is_whole(seed) or not 0 <= seed < 2**63:
         raise InputError(f"seed: {said(seed)}; a whole number, 0 or more")
     return {"dtype": name, "target": target, "threads": None if threads is None else int(threads),
-            "gradient": gradient, "weights": weights, "memory_limit": None, "seed": int(seed),
+            "gradient": gradient, "weights": weights, "seed": int(seed),
+            "memory_limit": None if memory_limit is None else int(memory_limit),
             "check_numbers": truth("check_numbers", check_numbers), "cache": truth("cache", cache)}
 
 

@@ -14,6 +14,7 @@ from rnnc.runtime.call import Border, Call, spans
 from rnnc.runtime.module import Module
 from rnnc.runtime.parameters import Gradients, Parameters, Weights
 from rnnc.runtime.probe import probed
+from rnnc.runtime.segments import backwards
 from rnnc.runtime.state import State
 from rnnc.runtime.wanted import Whole, truth, whole
 from rnnc.runtime.words import Report, place
@@ -32,13 +33,14 @@ class Net:
 
     def __init__(self, module: Module, *, seed: int = 0, threads: int | None = None, check_numbers: bool = False,
                  variant=None, graph=None, explain=None,
-                 weights: Weights | None = None):
+                 weights: Weights | None = None, memory_limit: int | None = None):
         if not isinstance(module, Module):
             raise InputError("rnnc.compile makes nets, rnnc.load those that were built before")
         self._probing = weights is not None    # a variant, which shows inner signals of its original
         self._training = False                 # a variant whose run draws at random
         self.module, self.manifest = module, module.manifest
         self.threads, self.check_numbers, self.seed = threads, check_numbers, seed
+        self.memory_limit = memory_limit       # bytes, of a training call
         self._make_variant, self._make_graph, self._explain = variant, graph, explain
         self._weights = Weights(self.manifest, seed) if weights is None else weights
         self._border = Border(module)
@@ -249,11 +251,8 @@ class Net:
             self._weights.gradient.fill(0)
 
         def compute(s: State) -> None:
-            work = self._workspace(("backprop", call.frames, call.streams))
             with self._weights.lock:
-                self._check(function(self._pack(), s._pointer, call.struct, self.module.ffi.NULL, call.frames,
-                                     call.streams, work, self._threads(), self._vector(self.gradient), loss),
-                            "backprop")
+                self._check(backwards(self, function, call, s, loss), "backprop")
         value = self._watched("backprop", call, state, starts, compute, lambda: float(loss[0]))
         self.draws += 1
         return value
@@ -358,13 +357,14 @@ class Net:
             state.reset()
         return state
 
-    def _workspace(self, asked: tuple[str, int, int]):
+    def _workspace(self, asked: tuple):
         """Memory for one call (program, frames, streams), kept by each thread and grown on demand."""
         local = self._local
         if getattr(local, "asked", None) == asked:
             return local.work
-        program, frames, streams = asked
-        size = self.module.function("workspace_size_of")(PROGRAMS.index(program), frames, streams)
+        program, *shape = asked
+        size = self.module.function("segments_workspace_size")(*shape) if program == "segments" else \
+            self.module.function("workspace_size_of")(PROGRAMS.index(program), *shape)
         if getattr(local, "size", -1) < size:
             local.work = local.asked = None    # let go of the old one first
             local.work, local.size = self.module.ffi.from_buffer(aligned(max(size, 64), np.uint8)), size

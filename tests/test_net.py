@@ -236,7 +236,8 @@ def test_look_ahead_runs_but_does_not_step():
     ({"gradient": "some"}, "gradient: got 'some'"), ({"weights": "float16"}, "weights: got 'float16'; it may be"),
     ({"weights": "bfloat16", "dtype": "float64"}, "weights: 'bfloat16' halves .* dtype is 'float64'"),
     ({"target": "a b"}, "target: got 'a b'"), ({"seed": -1}, "seed: got -1"), ({"cache": 3}, "cache: got 3"),
-    ({"memory_limit": 5}, "memory_limit"), ({"sizes": 3}, "sizes: got 3"), ({"n": 4, "sizes": {"n": 5}}, "given twice"),
+    ({"memory_limit": 0.5}, "memory_limit: got 0.5"), ({"sizes": 3}, "sizes: got 3"),
+    ({"n": 4, "sizes": {"n": 5}}, "given twice"),
     ({"n": True}, "n: got True"), ({"dtpye": "float32"}, "did you mean 'dtype'"), ({"model": 3}, "model: got 3"),
 ])
 def test_arguments_of_compile(change, message):

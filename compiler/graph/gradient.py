@@ -22,16 +22,27 @@ from rnnc.graph.values import only_values, zeros
 def gradient(graph: Graph) -> Graph:
     """Before: a forward graph. After: `scores` holds the loss and `gradients` its derivative by every trainable
     parameter; outputs and state as they were."""
+    return _of_loss(graph, frozenset())
+
+
+def segment(graph: Graph) -> Graph:
+    """The gradient of a call that others follow: as `gradient`, but the outgoing state is handed an adjoint, which the
+    later calls found, and the incoming state's is among the results."""
+    return _of_loss(replace(graph, outputs={}), {n for n in graph.state if graph[n].kind == REAL})
+
+
+def _of_loss(graph: Graph, signals: set[int] | frozenset[int]) -> Graph:
+    """`signals`: the states that adjoints are handed to, and are wanted of."""
     builder = Builder(graph)
     weighing = Weighing(builder)
     loss = weighing.total(list(graph.losses.values()))
-    seeds = [(n, weighing.seed(n)) for n in graph.losses.values()]
-    wanted = {n for n, node in enumerate(graph.nodes) if node.op == "param" and node.attr("name") in _trained(graph)}
-    adjoints = _Adjoints(graph, builder, wanted, frozenset())
+    handed = _handed(graph, builder, signals)
+    seeds = [(n, weighing.seed(n)) for n in graph.losses.values()] + list(handed.items())
+    adjoints = _Adjoints(graph, builder, _parameters(graph), signals)
     adjoints.build(seeds)
-    found = _by_parameter(graph, builder, adjoints)
+    found, states = _by_parameter(graph, builder, adjoints), _by_state(builder, adjoints, handed)
     return only_values(replace(graph, nodes=tuple(builder.nodes), tables=tuple(builder.tables), losses={}, metrics={},
-                               scores={"loss": loss}, gradients=found))
+                               scores={"loss": loss}, gradients=found, state_gradients=states))
 
 
 def vjp(graph: Graph) -> Graph:
@@ -40,19 +51,15 @@ def vjp(graph: Graph) -> Graph:
     builder = Builder(graph)
     inputs = {i.name for i in graph.inputs if i.kind == REAL and not i.target}
     leaves = {n for n, node in enumerate(graph.nodes) if node.op == "input" and node.attr("name") in inputs}
-    trained = _trained(graph)
-    params = {n for n, node in enumerate(graph.nodes) if node.op == "param" and node.attr("name") in trained}
+    params = _parameters(graph)
     signals = {n for n in graph.state if graph[n].kind == REAL}
     seeds = []
     for name, n in graph.outputs.items():
         if graph[n].kind == REAL:
             own = {"domain": SEQUENCE} if graph[n].domain == SEQUENCE else {}
             seeds.append((n, make(builder, "cotangent", name=name, shape=graph[n].shape, span=graph[n].span, **own)))
-    handed = {}
-    for n in sorted(signals):
-        path = graph[n].name or graph[n].attr("name")
-        handed[n] = make(builder, "state_cotangent", signal=path, shape=graph[n].shape, span=graph[n].span)
-        seeds.append((n, handed[n]))
+    handed = _handed(graph, builder, signals)
+    seeds += handed.items()
     adjoints = _Adjoints(graph, builder, leaves | params, signals)
     adjoints.build(seeds)
     by_input = {}
@@ -60,8 +67,7 @@ def vjp(graph: Graph) -> Graph:
         if i.name in inputs:
             parts = [adjoints.of[n] for n in sorted(leaves) if graph[n].attr("name") == i.name and n in adjoints.of]
             by_input[i.name] = _sum(builder, [Read(p) for p in parts]) if parts else zeros(builder, i.shape, i.per)
-    reads = {n: _by_delay(builder, adjoints.state_reads.get(n, [])) for n in signals}
-    states = {n: (Read(handed[n]), *reads[n]) for n in graph.state if n in signals}
+    states = _by_state(builder, adjoints, handed)
     found = _by_parameter(graph, builder, adjoints)
     return only_values(replace(graph, nodes=tuple(builder.nodes), tables=tuple(builder.tables), outputs={}, losses={},
                                metrics={}, scores={}, gradients=found, input_gradients=by_input,
@@ -70,6 +76,23 @@ def vjp(graph: Graph) -> Graph:
 
 def _trained(graph: Graph) -> dict[str, tuple]:
     return {p.name: p.shape for p in graph.params if p.trainable}
+
+
+def _parameters(graph: Graph) -> set[int]:
+    trained = _trained(graph)
+    return {n for n, node in enumerate(graph.nodes) if node.op == "param" and node.attr("name") in trained}
+
+
+def _handed(graph: Graph, builder: Builder, signals) -> dict[int, int]:
+    """The adjoint that each signal of the outgoing state is handed from outside."""
+    return {n: make(builder, "state_cotangent", signal=graph[n].name or graph[n].attr("name"), shape=graph[n].shape,
+                    span=graph[n].span) for n in sorted(signals)}
+
+
+def _by_state(builder: Builder, adjoints: "_Adjoints", handed: dict[int, int]) -> dict[int, tuple[Read, ...]]:
+    """What the incoming state's adjoint is made of: what it was handed, and the pulls of its readers."""
+    return {n: (Read(handed[n]), *_by_delay(builder, adjoints.state_reads.get(n, []))) for n in adjoints.graph.state
+            if n in handed}
 
 
 def _by_parameter(graph: Graph, builder: Builder, adjoints: "_Adjoints") -> dict[str, int]:

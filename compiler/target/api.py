@@ -13,6 +13,8 @@ from rnnc.target.build import FLAGS
 from rnnc.target.names import member
 from rnnc.target.pool import Pool
 
+PROGRAMS = ("run", "evaluate", "backprop", "vjp", "advance", "segment")      # by number
+
 
 def finish(program, model, places: dict[str, int]) -> None:
     """What happens after the threads are done, beyond outputs and state."""
@@ -21,17 +23,18 @@ def finish(program, model, places: dict[str, int]) -> None:
     if name == "evaluate":
         for i, n in enumerate(graph.scores.values()):
             text.finish.append(f"scores[{i}] = *{access.constant(n)};")
-    if name == "backprop":
+    if name in ("backprop", "segment"):
         loss = next((n for key, n in graph.scores.items() if key == "loss"), None)
         if loss is not None:
             text.finish.append(f"if (loss) *loss = *{access.constant(loss)};")
-    if name in ("backprop", "vjp"):
+    if name in ("backprop", "vjp", "segment"):
         gradients(program, places)
     if name == "vjp":
         for key, n in graph.input_gradients.items():
             to = f"inputs->{member(key)}"
             text.finish.append(f"if (inputs && {to})")
             text.finish += program.export(to, n, graph[n].size)
+    if name in ("vjp", "segment"):
         state_gradients(program)
 
 
@@ -101,7 +104,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
             if f not in seen:
                 seen.add(f)
                 functions.append(f)
-        programs.append({"name": t.name, "number": {"run": 0, "evaluate": 1, "backprop": 2, "vjp": 3}[t.name],
+        programs.append({"name": t.name, "number": PROGRAMS.index(t.name),
                          "functions": functions, "layout": t.layout, "steps": t.steps, "needs": t.needs,
                          "prepare": t.prepare, "finish": t.finish, "work": float(t.work), "unused": unused(t),
                          "needed": needed(t, graph), "tables": t.crews.tables(t.name),
@@ -124,6 +127,8 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                             if i.kind == "real" and not i.target],
         "whole": whole(graph),
         "has_evaluate": "evaluate" in made, "has_backprop": "backprop" in made, "has_vjp": "vjp" in made,
+        "has_segments": "segment" in made,
+        "frames": [{"name": member(i.name), "size": size(i.shape)} for i in graph.inputs if i.per == FRAME],
         "stages": max(p["stages"] for p in programs),
         "programs": programs, "step": straight(next(t for t in texts if t.name == "run")),
         "entries": entries, "last_entry": start, "tables": pack["tables"], "pack": pack["text"],
@@ -132,6 +137,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                     for key, numbers in pool.indices.items()], "widest": widest,
         "fields": [f"{kind}{key}" for key, kind in fields.items()],
         "states": [{"name": graph[n].name, "depth": k,
+                    "real": graph[n].kind != INT,
                     "row": "sizeof(int32_t)" if graph[n].kind == INT else f"{stride(graph, n)} * sizeof(real)"}
                    for n, k in graph.state.items()],
         "hash": "0x" + model.hash, "abi": 1, "counting": model.counting,
@@ -211,7 +217,8 @@ def unused(text) -> list[str]:
     """Arguments that this program happens not to need are named, so that no compiler complains."""
     body = "\n".join([*text.prepare, *text.finish])
     wanted = {"run": ("out",), "evaluate": ("scores",), "backprop": ("out", "loss", "gradient"),
-              "vjp": ("cotangent", "state_cotangent", "inputs", "state_gradient", "gradient")}[text.name]
+              "vjp": ("cotangent", "state_cotangent", "inputs", "state_gradient", "gradient"), "advance": (),
+              "segment": ("state_cotangent", "loss", "state_gradient", "gradient")}[text.name]
     missing = [w for w in wanted if not re.search(rf"(?<!->)\b{w}\b", body)]
     return [f"(void){', (void)'.join(missing)};"] if missing else []
 
@@ -274,6 +281,7 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
         "per_sequence": averaged_over_sequences(graph),
         "state": [{"name": graph[n].name, "shape": list(graph[n].shape), "depth": k, "kind": graph[n].kind}
                   for n, k in graph.state.items()],
-        "functions": [t.name for t in texts], "lookahead": model.lookahead,
+        "functions": [t.name for t in texts if t.name not in ("advance", "segment")],
+        "segments": any(t.name == "segment" for t in texts), "lookahead": model.lookahead,
         "probes": list(model.probes), "random": model.random,
     }

@@ -1,4 +1,4 @@
-"""One program (run, evaluate, backprop, vjp) as C: its kernels, its stages, its memory.
+"""One program (run, evaluate, backprop, vjp; advance, segment) as C: its kernels, its stages, its memory.
 
 In: a schedule. Out: `ProgramText`: function texts and the statements that prepare and finish a call. Everything that
 several programs share (constants, state, types) is `module.py`'s.

@@ -1,0 +1,42 @@
+"""Training calls within a limit of memory: how many frames of a call are kept at a time.
+
+A call that fits is computed at once. A longer one goes in segments (P_backprop_in_segments): forwards keeping only the
+state at each segment's start, then back, running each segment once more. It costs a second run forwards, and the
+memory of the longest segments that fit, plus a state for each.
+"""
+
+from rnnc.errors import InputError
+
+
+def backwards(net, function, call, state, loss) -> int:
+    """One training call, whole or in segments; the C's code. `function`: P_backprop."""
+    length = segment(net, net.memory_limit, call.frames, call.streams)
+    if length is None:
+        work = net._workspace(("backprop", call.frames, call.streams))
+        return function(net._pack(), state._pointer, call.struct, net.module.ffi.NULL, call.frames, call.streams, work,
+                        net._threads(), net._vector(net.gradient), loss)
+    work = net._workspace(("segments", call.frames, call.streams, length))
+    return net.module.function("backprop_in_segments")(
+        net._pack(), state._pointer, call.struct, call.frames, call.streams, length, work, net._threads(),
+        net._vector(net.gradient), loss)
+
+
+def segment(net, limit: int | None, frames: int, streams: int) -> int | None:
+    """Frames of a segment; None: all at once."""
+    if limit is None or frames == 0 or not net.manifest.get("segments"):
+        return None
+    of = net.module.function("workspace_size_of")
+    whole = of(2, frames, streams)                              # of backprop
+    if whole <= limit:
+        return None
+    least, best, count = whole, frames, 2
+    while count <= 2 * frames:
+        length = -(-frames // count)
+        needed = net.module.function("segments_workspace_size")(frames, streams, length)
+        if needed <= limit:
+            return length
+        if needed < least:
+            least, best = needed, length
+        count += max(1, count // 8)
+    raise InputError(f"memory_limit: {limit} bytes are too few for {frames} frames of {streams} "
+                     f"stream{'s' * (streams != 1)}, which need at least {least} (in segments of {best})")
