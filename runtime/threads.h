@@ -44,8 +44,11 @@ RN_INLINE void rn_wait(const rn_flag *flag, uint32_t value) {
     if (!rn_reached(flag, value)) rn_wait_long(flag, value);
 }
 
-/* All threads of the team come here before any leaves; what was written before is seen behind. */
+/* All threads of the team come here before any leaves; what was written before is seen behind. Even one thread reads it
+ * from memory: a compiler that had the value still at hand (in the code of a step, where all is inlined) might fuse the
+ * multiplication that made it with an addition behind, and give other bits than a run. */
 RN_INLINE void rn_meet(const rn_team *team, int thread) {
+    atomic_signal_fence(memory_order_seq_cst);
     if (team->threads == 1) return;
     uint32_t count = atomic_load_explicit(&team->flags[thread].count, memory_order_relaxed);
     for (int reach = 1; reach < team->threads; reach *= 2) {

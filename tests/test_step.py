@@ -17,6 +17,14 @@ DELAYS = """model m {
     output h, v, d = h[t-2] + x[t-4][0], m = max(h)
 }
 """
+DECAY = """model m {
+    input x : [17]
+    param W : [3, 17]
+    h = 0.723 * h[t-1] + 0.1 * W
+    g = 0.507 * g[t-2] + 0.422 * clip(x[3] / (1 + abs(x[2])), -1, 1)
+    output h, g
+}
+"""
 
 
 def values(net, frames, streams, seed):
@@ -46,7 +54,8 @@ def agree(net, streams, seed, frames=5):
 
 @pytest.mark.parametrize("streams", [1, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("text", [LSTM.format(n=32, m=32), LSTM.format(n=7, m=3), DELAYS], ids=["32", "7", "delays"])
+@pytest.mark.parametrize("text", [LSTM.format(n=32, m=32), LSTM.format(n=7, m=3), DELAYS, DECAY],
+                         ids=["32", "7", "delays", "decay"])
 def test_step_is_run(text, dtype, streams):
     agree(rnnc.compile(text, dtype=dtype, gradient=None, threads=1), streams, 1)
 

@@ -1487,9 +1487,13 @@ RN_INLINE void rn_count_on(const rn_call *c, void *state)
 
 RN_INLINE void rn_start(rn_call *c, const void *packed, int frames, int streams)
 {
+    const real *zeros = rn_zeros;
+    /* What stands there is hidden from the compiler: in the code of a step it would multiply the zeros before a start
+     * by itself, and not fuse the addition that follows with the product of other frames, as a run does. */
+    __asm__("" : "+r"(zeros));
     memset(c, 0, sizeof *c);
     c->T = frames, c->B = streams, c->R = (long)frames * streams;
-    c->packed = packed, c->zeros = rn_zeros;
+    c->packed = packed, c->zeros = zeros;
 }
 
 RN_FUNCTION void rn_go(rn_call *c, rn_body body, int threads, const elman_tuning *tuning, const rn_effort *works,
