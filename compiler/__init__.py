@@ -29,10 +29,10 @@ def compile(source, model=None, *, dtype="float32", target="native", threads=Non
 
     dtype     "float32" | "float64"
     threads   None: chosen per call by the cost model, at most the cores this process may use
-    memory_limit    bytes that a call of backprop may work in: a longer one is gone through in segments, computed twice
     gradient  None (inference only) | "parameters" | "all" (also inputs and initial state)
     weights   "float32" | "bfloat16": how the matrices that products inside loops read are packed; parameters, sums,
               gradients and optimisers stay float32
+    memory_limit  bytes that a call of backprop may work in: a longer one goes in segments, each computed twice
     Sizes of the model are given by name; `sizes` is for names that are taken here.
     """
     from rnnc.runtime import ask

@@ -73,11 +73,7 @@ RN_INLINE rn_v rn_low(rn_v word) { return (rn_v)((rn_i)word << 16); }
 
 #define RN_TILE16(M, N, F) RN_ANY_TILE(rn_tile16_, RN_TILE16_LOOP, M, N, F)
 #define RN_TILE16_CASE(M, N, F) case N: rn_tile16_##M##_##N(panel, K, rows, acc, accumulate); break;
-RN_SHAPES_1(RN_TILE16) RN_SHAPES_2(RN_TILE16) RN_SHAPES_3(RN_TILE16) RN_SHAPES_4(RN_TILE16)
-RN_CHOICE(rn_tile16_, 1, RN_SHAPES_1(RN_TILE16_CASE))
-RN_CHOICE(rn_tile16_, 2, RN_SHAPES_2(RN_TILE16_CASE))
-RN_CHOICE(rn_tile16_, 3, RN_SHAPES_3(RN_TILE16_CASE))
-RN_CHOICE(rn_tile16_, 4, RN_SHAPES_4(RN_TILE16_CASE))
+RN_TILES(rn_tile16_, RN_TILE16, RN_TILE16_CASE)
 
 /* As rn_tile. */
 #define rn_tile16(mv, ...) RN_JOIN(rn_tile16_, mv)(__VA_ARGS__)

@@ -44,9 +44,9 @@ RN_INLINE rn_walk rn_walk_of(const rn_plan *plan, const rn_team *all, int thread
     return (rn_walk){planned ? plan : NULL, all, thread, flags, flags + RN_MOST_THREADS, 1, *all, thread};
 }
 
-/* Whether this thread runs the stage; if so, once everything that it needs for chunk k is there. */
 RN_INLINE long rn_chunks(long T, long chunk) { return (T + chunk - 1) / chunk; }
 
+/* Whether this thread runs the stage; if so, once everything that it needs for chunk k is there. */
 RN_INLINE int rn_enter(rn_walk *w, int stage, const rn_need *needs, int count, long k) {
     if (!w->plan) return 1;
     const int crew = w->plan->crew[stage];

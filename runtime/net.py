@@ -357,14 +357,18 @@ class Net:
             state.reset()
         return state
 
+    def _bytes(self, program: str, frames: int, streams: int, segment: int | None = None) -> int:
+        """What a call works in; `segment`: of backprop in segments of so many frames."""
+        if segment is not None:
+            return self.module.function("segments_workspace_size")(frames, streams, segment)
+        return self.module.function("workspace_size_of")(PROGRAMS.index(program), frames, streams)
+
     def _workspace(self, asked: tuple):
-        """Memory for one call (program, frames, streams), kept by each thread and grown on demand."""
+        """Memory for one call (the arguments of `_bytes`), kept by each thread and grown on demand."""
         local = self._local
         if getattr(local, "asked", None) == asked:
             return local.work
-        program, *shape = asked
-        size = self.module.function("segments_workspace_size")(*shape) if program == "segments" else \
-            self.module.function("workspace_size_of")(PROGRAMS.index(program), *shape)
+        size = self._bytes(*asked)
         if getattr(local, "size", -1) < size:
             local.work = local.asked = None    # let go of the old one first
             local.work, local.size = self.module.ffi.from_buffer(aligned(max(size, 64), np.uint8)), size

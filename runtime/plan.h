@@ -6,7 +6,7 @@
 /* One stage; counts are of one row, `bytes` of a step's matrices. See compiler/plan/crews.py. */
 typedef struct {
     double flops, numbers, bytes;
-    short panels, meetings, frames, step, wave, group, fine;
+    short panels, meetings, frames, wave, group, fine;
 } rn_effort;
 
 typedef struct {
@@ -44,28 +44,27 @@ RN_FUNCTION double rn_deal(const rn_choice *q) {
     rn_plan *const plan = q->plan;
     const int crews = RN_MIN(q->threads / q->size, RN_CREWS);
     double load[RN_CREWS], total = 0, most = 0, behind = 0;
+    unsigned char whose[RN_STAGES] = {0};      /* the crew of each group, from 1 */
     int wave = -1;
     plan->crews = crews, plan->threads = q->threads;
     for (int i = 0; i <= crews; i++) plan->first[i] = i * q->threads / crews;
     for (int s = 0; s < q->stages; s++) {
         const rn_effort *w = q->works + s;
-        int loops = 0, known = -1, least = 0;
-        for (int o = 0; o < q->stages; o++) loops |= q->works[o].step == w->step && q->works[o].frames;
-        if (w->wave != wave || !loops) {       /* whoever is done waits for the others */
+        const int shared = w->group < 0;
+        int least = 0;
+        if (w->wave != wave || (shared && !w->fine)) {       /* whoever is done waits for the others */
             total += most, most = behind = 0, wave = w->wave;
             for (int i = 0; i < crews; i++) load[i] = 0;
         }
-        if (!loops || w->group < 0) {
+        if (shared) {
             plan->crew[s] = 0;
             total += rn_cost(w, q->at, q->T, q->B, q->threads);
             continue;
         }
-        for (int o = 0; o < s; o++)
-            if (q->works[o].group == w->group) known = plan->crew[o] - 1;
         for (int i = 1; i < crews; i++)
             if (load[i] < load[least]) least = i;
-        if (known >= 0) least = known;
-        plan->crew[s] = (unsigned char)(least + 1);
+        if (whose[w->group]) least = whose[w->group] - 1;
+        plan->crew[s] = whose[w->group] = (unsigned char)(least + 1);
         load[least] += rn_cost(w, q->at, q->T, q->B, q->size);
         if (w->fine) {                         /* the second crew begins a chunk later than the first, and so on */
             const long chunks = (q->T + w->fine - 1) / w->fine;

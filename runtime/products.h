@@ -135,13 +135,15 @@ RN_INLINE void rn_cut(long R, long cuts, long i, long *first, long *last) {
         switch (nrows) { SHAPES }                                                                                     \
     }
 
+/* All shapes of a tile and the choices among them; TILE(M, N, F) defines one, CASE(M, N, F) calls it. */
+#define RN_TILES(tile, TILE, CASE)                                                                                    \
+    RN_SHAPES_1(TILE) RN_SHAPES_2(TILE) RN_SHAPES_3(TILE) RN_SHAPES_4(TILE)                                           \
+    RN_CHOICE(tile, 1, RN_SHAPES_1(CASE)) RN_CHOICE(tile, 2, RN_SHAPES_2(CASE))                                       \
+    RN_CHOICE(tile, 3, RN_SHAPES_3(CASE)) RN_CHOICE(tile, 4, RN_SHAPES_4(CASE))
+
 #define RN_TILE(M, N, F) RN_ANY_TILE(rn_tile_, RN_TILE_LOOP, M, N, F)
 #define RN_TILE_CASE(M, N, F) case N: rn_tile_##M##_##N(panel, K, rows, acc, accumulate); break;
-RN_SHAPES_1(RN_TILE) RN_SHAPES_2(RN_TILE) RN_SHAPES_3(RN_TILE) RN_SHAPES_4(RN_TILE)
-RN_CHOICE(rn_tile_, 1, RN_SHAPES_1(RN_TILE_CASE))
-RN_CHOICE(rn_tile_, 2, RN_SHAPES_2(RN_TILE_CASE))
-RN_CHOICE(rn_tile_, 3, RN_SHAPES_3(RN_TILE_CASE))
-RN_CHOICE(rn_tile_, 4, RN_SHAPES_4(RN_TILE_CASE))
+RN_TILES(rn_tile_, RN_TILE, RN_TILE_CASE)
 
 /* rn_tile(mv, panel, K, rows, nrows, acc, accumulate): 1 <= nrows <= RN_ROWS(mv), mv as for RN_ROWS. */
 #define rn_tile(mv, ...) RN_JOIN(rn_tile_, mv)(__VA_ARGS__)

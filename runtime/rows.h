@@ -150,14 +150,16 @@ RN_INLINE void rn_column(real *to, const real *matrix, long rows, long columns, 
             const long n = inner - i;                                                                                \
             __VA_ARGS__                                                                                              \
         }
+#define RN_LINE_BY_LINE(statement)                                                                                   \
+    if (inner == 1) {                                                                                                \
+        for (long o = 0; o < outer; o++) statement;                                                                  \
+        return;                                                                                                      \
+    }
 #define RN_LINE_AT(k) rn_load_before(x + (k) * inner, n, end)
 
 #define RN_AXIS(name, join)                                                                                          \
     RN_FUNCTION void rn_axis_##name(real *to, const real *from, long outer, long count, long inner) {                \
-        if (inner == 1) {                                                                                            \
-            for (long o = 0; o < outer; o++) to[o] = rn_row_##name(from + o * count, count);                         \
-            return;                                                                                                  \
-        }                                                                                                            \
+        RN_LINE_BY_LINE(to[o] = rn_row_##name(from + o * count, count))                                              \
         RN_LINES({                                                                                                   \
             rn_v so_far = RN_LINE_AT(0);                                                                             \
             for (long k = 1; k < count; k++) {                                                                       \
@@ -184,10 +186,7 @@ RN_INLINE rn_v rn_lines_sum_exp(const real *x, long count, long inner, long n, c
 }
 
 RN_FUNCTION void rn_axis_softmax(real *to, const real *from, long outer, long count, long inner) {
-    if (inner == 1) {
-        for (long o = 0; o < outer; o++) rn_row_softmax(to + o * count, from + o * count, count);
-        return;
-    }
+    RN_LINE_BY_LINE(rn_row_softmax(to + o * count, from + o * count, count))
     RN_LINES({
         const rn_v most = rn_lines_max(x, count, inner, n, end);
         const rn_v scale = 1 / rn_lines_sum_exp(x, count, inner, n, end, most);
@@ -196,10 +195,7 @@ RN_FUNCTION void rn_axis_softmax(real *to, const real *from, long outer, long co
     })
 }
 RN_FUNCTION void rn_axis_logsoftmax(real *to, const real *from, long outer, long count, long inner) {
-    if (inner == 1) {
-        for (long o = 0; o < outer; o++) rn_row_logsoftmax(to + o * count, from + o * count, count);
-        return;
-    }
+    RN_LINE_BY_LINE(rn_row_logsoftmax(to + o * count, from + o * count, count))
     RN_LINES({
         const rn_v most = rn_lines_max(x, count, inner, n, end);
         const rn_v rest = rn_log(rn_lines_sum_exp(x, count, inner, n, end, most));
@@ -208,10 +204,7 @@ RN_FUNCTION void rn_axis_logsoftmax(real *to, const real *from, long outer, long
     })
 }
 RN_FUNCTION void rn_axis_logsumexp(real *to, const real *from, long outer, long count, long inner) {
-    if (inner == 1) {
-        for (long o = 0; o < outer; o++) to[o] = rn_row_logsumexp(from + o * count, count);
-        return;
-    }
+    RN_LINE_BY_LINE(to[o] = rn_row_logsumexp(from + o * count, count))
     RN_LINES({
         const rn_v most = rn_lines_max(x, count, inner, n, end);
         const rn_v pivot = rn_select((rn_i)(rn_abs(most) == RN_INFINITY), rn_all(0), most);       /* as rn_row_pivot */

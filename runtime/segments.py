@@ -15,7 +15,7 @@ def backwards(net, function, call, state, loss) -> int:
         work = net._workspace(("backprop", call.frames, call.streams))
         return function(net._pack(), state._pointer, call.struct, net.module.ffi.NULL, call.frames, call.streams, work,
                         net._threads(), net._vector(net.gradient), loss)
-    work = net._workspace(("segments", call.frames, call.streams, length))
+    work = net._workspace(("backprop", call.frames, call.streams, length))
     return net.module.function("backprop_in_segments")(
         net._pack(), state._pointer, call.struct, call.frames, call.streams, length, work, net._threads(),
         net._vector(net.gradient), loss)
@@ -25,14 +25,13 @@ def segment(net, limit: int | None, frames: int, streams: int) -> int | None:
     """Frames of a segment; None: all at once."""
     if limit is None or frames == 0 or not net.manifest.get("segments"):
         return None
-    of = net.module.function("workspace_size_of")
-    whole = of(2, frames, streams)                              # of backprop
+    whole = net._bytes("backprop", frames, streams)
     if whole <= limit:
         return None
     least, best, count = whole, frames, 2
     while count <= 2 * frames:
         length = -(-frames // count)
-        needed = net.module.function("segments_workspace_size")(frames, streams, length)
+        needed = net._bytes("backprop", frames, streams, length)
         if needed <= limit:
             return length
         if needed < least:

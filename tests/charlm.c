@@ -11,30 +11,9 @@
 #include <sys/mman.h>
 
 #include "charlm.h"
+#include "trial.h"
 
 enum { T = 7, B = 5, V = 11, FRAMES = T * B };
-
-#define CHECK(condition)                                                                                             \
-    do {                                                                                                             \
-        if (!(condition)) {                                                                                          \
-            fprintf(stderr, "charlm.c:%d: %s\n", __LINE__, #condition);                                              \
-            exit(1);                                                                                                 \
-        }                                                                                                            \
-    } while (0)
-
-static uint64_t seed = 1;
-static double chance(void) {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (double)(seed >> 40) / (double)(1 << 24);
-}
-
-/* Memory exactly as large as asked for, so that a sanitizer sees every step beyond it; filled with a pattern. */
-static void *memory(size_t bytes) {
-    void *block = NULL;
-    CHECK(posix_memalign(&block, 64, bytes ? bytes : 1) == 0);
-    memset(block, 0x5a, bytes);
-    return block;
-}
 
 static charlm_weights *weights, *gradient;
 static void *packed, *workspace;

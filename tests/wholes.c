@@ -11,29 +11,9 @@
 #include <string.h>
 
 #include "wholes.h"
+#include "trial.h"
 
 enum { T = 9, B = 3, N = 5, KINDS = 3, FRAMES = T * B, MOST = FRAMES };
-
-#define CHECK(condition)                                                                                             \
-    do {                                                                                                             \
-        if (!(condition)) {                                                                                          \
-            fprintf(stderr, "wholes.c:%d: %s\n", __LINE__, #condition);                                              \
-            exit(1);                                                                                                 \
-        }                                                                                                            \
-    } while (0)
-
-static uint64_t seed = 1;
-static double chance(void) {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (double)(seed >> 40) / (double)(1 << 24);
-}
-
-static void *memory(size_t bytes) {
-    void *block = NULL;
-    CHECK(posix_memalign(&block, 64, bytes ? bytes : 1) == 0);
-    memset(block, 0x5a, bytes);
-    return block;
-}
 
 static float *numbers(long count) {
     float *made = memory(sizeof *made * (size_t)count);

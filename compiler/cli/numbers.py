@@ -3,13 +3,12 @@
 import argparse
 
 from rnnc.cli.console import Usage
-
-DTYPES, STORED = ("float32", "float64"), ("float32", "bfloat16")
+from rnnc.runtime.ask import DTYPES, WEIGHTS
 
 
 def add_numbers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dtype", choices=DTYPES, help="(float32)")
-    command.add_argument("--weight-type", choices=STORED,
+    command.add_argument("--weight-type", choices=WEIGHTS,
                          help="of the matrices that products in loops read; bfloat16 halves them (float32)")
 
 

@@ -10,7 +10,7 @@ from math import ceil, inf, log2
 
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.machine import Machine
-from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel, kernels_of
 from rnnc.plan.storage import is_short
 
 # Elementwise operators that cost as much as a tanh; those that cost some additions; the others cost one.
@@ -326,17 +326,6 @@ class Costs:
             done.equations = float(sizes[0] * rows)
             done.elementwise = part * (done.values / near + sizes[0] * rows * self.machine.plain * self.slow)
         return done
-
-
-def kernels_of(stage) -> list[Kernel]:
-    match stage:
-        case Map(kernels=kernels):
-            return list(kernels)
-        case Sweep(phases=phases):
-            return [k for phase in phases for k, _ in phase.kernels]
-        case Once(kernel=kernel):
-            return [kernel]
-    return []
 
 
 def nodes_of(graph: Graph, stage) -> set[int]:

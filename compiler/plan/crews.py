@@ -6,14 +6,14 @@ In: a placed schedule. Out: one `Work` per stage. The C of runtime/plan.h deals 
 from dataclasses import dataclass
 
 from rnnc.graph.nodes import FRAME
+from rnnc.plan.cost import FREE, FUNCTIONS
 from rnnc.plan.needs import Need
 from rnnc.plan.place import stage_nodes
-from rnnc.plan.schedule import Fold, Map, RowKernel, Schedule, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Map, Schedule, Sweep, UnitKernel, kernels_of
+from rnnc.plan.storage import is_short
 from rnnc.plan.waves import small
 
-FUNCTIONS = frozenset("exp log sigmoid tanh softplus erf sin cos pow softmax logsoftmax logsumexp".split())
-FUNCTION = 8                                   # plain operators that one of these costs as much as
-FREE = frozenset("slice reshape column broadcast identity stop_gradient real".split())
+FUNCTION = 8                                   # plain operators that one of FUNCTIONS costs as much as
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Work:
     panels: int                                # pieces that units can be dealt out in; 0: rows only
     meetings: int                              # of a step
     frames: int                                # of a step of a loop; 0: no loop
-    step: int                                  # the entry of the plan it belongs to
     wave: int                                  # steps of one wave do not wait for one another's loops
-    group: int                                 # stages of one group go to one crew; -1: to all threads
+    group: int                                 # stages of one group go to one crew; -1: to all threads, as all do
+                                               # in a step without a loop
     fine: int                                  # frames of its step's fine chunks; 0: goes by large ones
 
 
@@ -36,8 +36,7 @@ def works(made: Schedule, needs: tuple[tuple[Need, ...], ...], number: int) -> t
     """`number`: bytes of a number."""
     step = {s: i for i, each in enumerate(made.steps) for s in each.stages}
     waves, groups = _waves(made, needs, step), _groups(made, needs, step)
-    return tuple(Work(*_counts(made, stage, number), step[s], waves[step[s]], groups[s],
-                      made.steps[step[s]].fine)
+    return tuple(Work(*_counts(made, stage, number), waves[step[s]], groups[s], made.steps[step[s]].fine)
                  for s, stage in enumerate(made.stages))
 
 
@@ -52,9 +51,8 @@ def by_streams(stage) -> bool:
     have each thread read all of its matrices."""
     if not isinstance(stage, Sweep) or not stage.meets or stage.frames > 1:
         return False
-    kernels = [pair for phase in stage.phases for pair in phase.kernels]
-    return small(stage) and not any(offset for _, offset in kernels) \
-        and any(getattr(kernel, "panels", ()) for kernel, _ in kernels)
+    return small(stage) and not any(offset for phase in stage.phases for _, offset in phase.kernels) \
+        and any(getattr(kernel, "panels", ()) for kernel in kernels_of(stage))
 
 
 def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, int, int, int]:
@@ -72,24 +70,16 @@ def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, in
             numbers += max([node.size, *sizes]) * (FUNCTION if node.op in FUNCTIONS else 1)
         elif isinstance(stage, Fold):
             numbers += max([1, *sizes])
-    for kernel in _kernels(stage):
+    for kernel in kernels_of(stage):
         if isinstance(kernel, UnitKernel):
             for panel in kernel.panels:
                 weights = panel.inner * len(panel.gates) * kernel.width
                 flops += 2.0 * weights
-                matrices += weights * number
+                matrices += weights * (2 if is_short(graph, panel) else number)
             panels = max(panels, -(-kernel.width // (16 * kernel.spread)))
     loop = isinstance(stage, Sweep)
     meetings = len(stage.phases) if loop and stage.meets else 0
     return flops, numbers, matrices, panels, meetings, stage.frames if loop else 0
-
-
-def _kernels(stage) -> list[UnitKernel | RowKernel]:
-    if isinstance(stage, Map):
-        return list(stage.kernels)
-    if isinstance(stage, Sweep):
-        return [kernel for phase in stage.phases for kernel, _ in phase.kernels]
-    return []
 
 
 def _waves(made: Schedule, needs, step: dict[int, int]) -> list[int]:
@@ -132,8 +122,8 @@ def _groups(made: Schedule, needs, step: dict[int, int]) -> list[int]:
     for s in range(len(made.stages)):
         each = made.steps[step[s]]
         loops = [o for o in each.stages if loop(o)]
-        if each.fine and isinstance(made.stages[s], Fold):
+        if not loops or each.fine and isinstance(made.stages[s], Fold):
             group[s] = -1
-        elif not each.fine and group[s] == s and loops:
-            group[s] = min((o for o in loops if o > s), default=loops[-1]) if not loop(s) else s
+        elif not each.fine and group[s] == s and not loop(s):
+            group[s] = min((o for o in loops if o > s), default=loops[-1])
     return group

@@ -10,7 +10,7 @@ from rnnc.graph.nodes import CONSTANT, INT, Graph
 from rnnc.graph.ops import OPS
 from rnnc.plan.reads import behind
 from rnnc.plan.roles import Roles
-from rnnc.plan.schedule import Buffer, Fold, Map, Once, Schedule, Spans, Stage, Sweep
+from rnnc.plan.schedule import Buffer, Fold, Schedule, Spans, Stage, Sweep, kernels_of
 
 LANES = 16                                     # widest vector a target has, in numbers: what padding is judged by
 
@@ -92,16 +92,9 @@ def touched(graph: Graph, role: Roles, number: int) -> set[int]:
 
 
 def stage_nodes(stage: Stage) -> list[int]:
-    match stage:
-        case Map(kernels=kernels):
-            kernels = list(kernels)
-        case Sweep(phases=phases):
-            kernels = [k for phase in phases for k, _ in phase.kernels]
-        case Once(kernel=kernel):
-            kernels = [kernel]
-        case Fold(nodes=nodes) | Spans(nodes=nodes):
-            return list(nodes)
-    return [n for k in kernels for n in (*[g.node for g in getattr(k, "gates", ())], *k.body)]
+    if isinstance(stage, (Fold, Spans)):
+        return list(stage.nodes)
+    return [n for k in kernels_of(stage) for n in (*[g.node for g in getattr(k, "gates", ())], *k.body)]
 
 
 def _lifetimes(made: Schedule, role: Roles, stored: set[int]) -> tuple[dict[int, int], dict[int, int]]:

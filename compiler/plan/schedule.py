@@ -134,6 +134,18 @@ class Once:
 Stage = Map | Sweep | Spans | Fold | Once
 
 
+def kernels_of(stage: Stage) -> list[Kernel]:
+    """In the order in which they run; none of sums and of what is made of whole sequences."""
+    match stage:
+        case Map(kernels=kernels):
+            return list(kernels)
+        case Sweep(phases=phases):
+            return [kernel for phase in phases for kernel, _ in phase.kernels]
+        case Once(kernel=kernel):
+            return [kernel]
+    return []
+
+
 @dataclass(frozen=True)
 class Step:
     """One entry of the plan: `stages` go through the call together in `direction`, in chunks of about `rows` rows and a
@@ -168,7 +180,7 @@ class Buffer:
 class Schedule:
     """A program: its graph, its stages and steps, the early constants that it reads, the places of its values."""
 
-    program: str                               # "run", "evaluate", "backprop", "vjp"
+    program: str                               # its name: run, evaluate, backprop, ...
     graph: Graph
     stages: tuple[Stage, ...]
     steps: tuple[Step, ...]
@@ -178,13 +190,4 @@ class Schedule:
     role: "Roles | None" = None                # what each node is to the planner (roles.py)
 
     def kernels(self) -> list[Kernel]:
-        found: list[Kernel] = []
-        for stage in self.stages:
-            match stage:
-                case Map(kernels=kernels):
-                    found += kernels
-                case Sweep(phases=phases):
-                    found += [k for phase in phases for k, _ in phase.kernels]
-                case Once(kernel=kernel):
-                    found.append(kernel)
-        return found
+        return [kernel for stage in self.stages for kernel in kernels_of(stage)]

@@ -15,8 +15,6 @@ from rnnc.plan.regroup import is_product
 from rnnc.plan.roles import roles
 from rnnc.plan.schedule import Panel
 
-STORED = ("float32", "bfloat16")               # what Options.weights may say
-
 
 def shorten(graph: Graph) -> Graph:
     """Before: any checked graph. After: every packed product of a loop has a matrix of bfloat16."""

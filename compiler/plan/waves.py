@@ -12,7 +12,7 @@ from math import lcm
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.reads import behind
 from rnnc.plan.roles import Roles
-from rnnc.plan.schedule import Fold, Map, Once, Spans, Stage, Step, Sweep
+from rnnc.plan.schedule import Fold, Map, Once, Spans, Stage, Step, Sweep, kernels_of
 
 ROWS = 512                                     # of a chunk, about: long enough for products at full speed
 FINE = 32                                      # frames of a fine chunk: what one small loop is ahead of the next one
@@ -22,6 +22,9 @@ SMALL = 1 << 17                                # numbers of the matrices of a sm
 def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tuple[Step, ...]:
     """`nodes_of(stage)`: the nodes that a stage computes."""
     where = {n: i for i, stage in enumerate(stages) for n in nodes_of(stage)}
+    read_by = [{where[read.node] for n in nodes_of(stage) for read in behind(graph, role, n) if read.node in where}
+               for stage in stages]
+    waits_for = _waits_for(read_by)
     made: list[Step] = []
     group: list[int] = []
     direction = 0
@@ -40,15 +43,13 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
             group.clear()
         group.extend(moved)
 
-    read_by = [{where[read.node] for n in nodes_of(stage) for read in behind(graph, role, n) if read.node in where}
-               for stage in stages]
     for number, stage in enumerate(stages):
         wanted = ways(graph, role, stage, where, {*group, number}, nodes_of)
         fits = bool(group) and not isinstance(stage, Once) and chunkable(stage) and chunkable(stages[group[-1]]) \
             and not isinstance(stages[group[-1]], Once) and wanted is not None \
             and (direction == 0 or wanted in (0, direction)) and not reads_a_fold(role, graph, stage, group, stages,
                                                                                   nodes_of) \
-            and not joins_loops(stages, read_by, number, group)
+            and not joins_loops(stages, read_by[number], waits_for, number, group)
         if not fits:
             close(number if isinstance(stage, Sweep) and chunkable(stage) else None)
             direction = 0
@@ -57,7 +58,7 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
                 close()
                 wanted = ways(graph, role, stage, where, {number}, nodes_of)
             wanted = wanted or 0
-        shared = serves_others(stages, read_by, number, group)
+        shared = serves_others(stages, waits_for, number, group)
         if shared:                                              # those go before, in a step of their own
             kept = group[shared:]
             del group[shared:]
@@ -69,39 +70,37 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
     return tuple(made)
 
 
-def joins_loops(stages: tuple[Stage, ...], read_by: list[set[int]], number: int, group: list[int]) -> bool:
+def joins_loops(stages: tuple[Stage, ...], read: set[int], waits_for: list[set[int]], number: int,
+                group: list[int]) -> bool:
     """Whether a stage waits for a loop of an earlier step and for one of this step that does not wait for that one, as
     what reads both directions of a layer does. In this step it would have one direction wait for the other."""
-    before = {s for s in read_by[number] - set(group) if isinstance(stages[s], Sweep)}
-    here = read_by[number] & {s for s in group if isinstance(stages[s], Sweep)}
-    return not isinstance(stages[number], Sweep) and any(not before & _behind(read_by, loop) for loop in here if before)
+    before = {s for s in read - set(group) if isinstance(stages[s], Sweep)}
+    here = read & {s for s in group if isinstance(stages[s], Sweep)}
+    return not isinstance(stages[number], Sweep) and any(not before & waits_for[loop] for loop in here if before)
 
 
-def serves_others(stages: tuple[Stage, ...], read_by: list[set[int]], number: int, group: list[int]) -> int:
+def serves_others(stages: tuple[Stage, ...], waits_for: list[set[int]], number: int, group: list[int]) -> int:
     """If a loop begins in this step: how many of the stages before it must be done for another loop that does not wait
     for this one. Chunk by chunk with this one, they would have that one wait."""
     if not isinstance(stages[number], Sweep) or any(isinstance(stages[s], Sweep) for s in group):
         return 0
-    others = [_behind(read_by, s) for s in range(number + 1, len(stages)) if isinstance(stages[s], Sweep)]
-    wanted = set().union(*(behind for behind in others if number not in behind))
+    others = [waits_for[s] for s in range(number + 1, len(stages)) if isinstance(stages[s], Sweep)]
+    wanted = set().union(*(waited for waited in others if number not in waited))
     return max((i + 1 for i, s in enumerate(group) if s in wanted), default=0)
 
 
-def _behind(read_by: list[set[int]], stage: int) -> set[int]:
-    """All stages that a stage waits for."""
-    found, stack = set(), [stage]
-    while stack:
-        for other in read_by[stack.pop()] - found:
-            found.add(other)
-            stack.append(other)
+def _waits_for(read_by: list[set[int]]) -> list[set[int]]:
+    """Of each stage, all those that it waits for, directly or not."""
+    found: list[set[int]] = []
+    for mine in read_by:
+        found.append(mine.union(*(found[s] for s in mine if s < len(found))))
     return found
 
 
 def small(loop: Sweep) -> bool:
     """Whether a step is short, so that the loops of several layers had better follow one another on threads of their
     own than have all threads meet in every step of each."""
-    kernels = [kernel for phase in loop.phases for kernel, _ in phase.kernels]
-    return SMALL >= sum(panel.inner * len(panel.gates) * kernel.width for kernel in kernels
+    return SMALL >= sum(panel.inner * len(panel.gates) * kernel.width for kernel in kernels_of(loop)
                         for panel in getattr(kernel, "panels", ()))
 
 

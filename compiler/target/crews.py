@@ -16,14 +16,10 @@ class Crews:
     def __init__(self, made: Schedule, number: int):
         """`number`: bytes of a number."""
         self.made = made
-        self.loops = sum(isinstance(stage, Sweep) for stage in made.stages)
+        loops = [stage for stage in made.stages if isinstance(stage, Sweep)]
+        self.several = len(loops) > 1 or any(map(by_streams, loops))   # anything that could overlap, or go by streams
         self.needs = needs(made)
         self.works: tuple[Work, ...] = works(made, self.needs, number)
-
-    @property
-    def several(self) -> bool:
-        """Whether there is anything that could overlap, or a loop that could go by streams."""
-        return self.loops > 1 or any(by_streams(stage) for stage in self.made.stages)
 
     def steps(self, names: list[str]) -> list[StepView]:
         """`names`: the stage functions."""
@@ -45,7 +41,7 @@ class Crews:
         lines.append(f"static const rn_effort {program}_works[] = {{")
         for w in self.works:
             counts = ", ".join(f"{value:.4g}" for value in (w.flops, w.numbers, w.bytes))
-            whole = f"{w.panels}, {w.meetings}, {w.frames}, {w.step}, {w.wave}, {w.group}, {w.fine}"
+            whole = f"{w.panels}, {w.meetings}, {w.frames}, {w.wave}, {w.group}, {w.fine}"
             lines.append(f"    {{{counts}, {whole}}},")
         lines.append("};")
         rows = ", ".join(self.rows(stage) for stage in self.made.stages)

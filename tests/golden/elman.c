@@ -422,9 +422,9 @@ static const rn_need run_0_needs[] = { {1, RN_ROOM} };
 static const rn_need run_1_needs[] = { {0, RN_CHUNK}, {2, RN_ROOM} };
 static const rn_need run_2_needs[] = { {1, RN_CHUNK} };
 static const rn_effort run_works[] = {
-    {24, 16, 48, 1, 0, 0, 0, 0, 1, 0},
-    {32, 52, 64, 1, 1, 1, 0, 0, 1, 0},
-    {16, 10, 32, 1, 0, 0, 0, 0, 1, 0},
+    {24, 16, 48, 1, 0, 0, 0, 1, 0},
+    {32, 52, 64, 1, 1, 1, 0, 1, 0},
+    {16, 10, 32, 1, 0, 0, 0, 1, 0},
 };
 static const unsigned char run_streams[] = { 0, RN_ROWS(1), 0 };    /* rows of a block */
 static void rn_body_run(void *argument, const rn_team *team, int thread)
@@ -739,12 +739,12 @@ static const rn_need evaluate_3_needs[] = { {2, RN_CHUNK}, {4, RN_ROOM} };
 static const rn_need evaluate_4_needs[] = { {3, RN_CHUNK} };
 static const rn_need evaluate_5_needs[] = { {4, RN_WHOLE} };
 static const rn_effort evaluate_works[] = {
-    {24, 16, 48, 1, 0, 0, 0, 0, 1, 0},
-    {32, 52, 64, 1, 1, 1, 0, 0, 1, 0},
-    {16, 14, 32, 1, 0, 0, 0, 0, 1, 0},
-    {0, 4, 0, 0, 0, 0, 0, 0, 1, 0},
-    {0, 2, 0, 0, 0, 0, 0, 0, 1, 0},
-    {0, 0, 0, 0, 0, 0, 1, 1, 5, 0},
+    {24, 16, 48, 1, 0, 0, 0, 1, 0},
+    {32, 52, 64, 1, 1, 1, 0, 1, 0},
+    {16, 14, 32, 1, 0, 0, 0, 1, 0},
+    {0, 4, 0, 0, 0, 0, 0, 1, 0},
+    {0, 2, 0, 0, 0, 0, 0, 1, 0},
+    {0, 0, 0, 0, 0, 0, 1, -1, 0},
 };
 static const unsigned char evaluate_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0 };    /* rows of a block */
 static void rn_body_evaluate(void *argument, const rn_team *team, int thread)
@@ -1359,18 +1359,18 @@ static const rn_need backprop_9_needs[] = { {1, RN_WHOLE}, {8, RN_CHUNK}, {10, R
 static const rn_need backprop_10_needs[] = { {1, RN_WHOLE}, {9, RN_CHUNK} };
 static const rn_need backprop_11_needs[] = { {4, RN_WHOLE}, {5, RN_WHOLE} };
 static const rn_effort backprop_works[] = {
-    {24, 16, 48, 1, 0, 0, 0, 0, 1, 0},
-    {32, 52, 64, 1, 1, 1, 0, 0, 1, 0},
-    {16, 12, 32, 1, 0, 0, 0, 0, 1, 0},
-    {0, 6, 0, 0, 0, 0, 0, 0, 1, 0},
-    {0, 2, 0, 0, 0, 0, 0, 0, 1, 0},
-    {0, 0, 0, 0, 0, 0, 1, 1, 5, 0},
-    {0, 8, 0, 0, 0, 0, 2, 1, 9, 0},
-    {16, 2, 0, 0, 0, 0, 2, 1, 9, 0},
-    {16, 8, 32, 1, 0, 0, 2, 1, 9, 0},
-    {32, 32, 64, 1, 1, 1, 2, 1, 9, 0},
-    {56, 4, 0, 0, 0, 0, 2, 1, 9, 0},
-    {0, 0, 0, 0, 0, 0, 3, 2, 11, 0},
+    {24, 16, 48, 1, 0, 0, 0, 1, 0},
+    {32, 52, 64, 1, 1, 1, 0, 1, 0},
+    {16, 12, 32, 1, 0, 0, 0, 1, 0},
+    {0, 6, 0, 0, 0, 0, 0, 1, 0},
+    {0, 2, 0, 0, 0, 0, 0, 1, 0},
+    {0, 0, 0, 0, 0, 0, 1, -1, 0},
+    {0, 8, 0, 0, 0, 0, 1, 9, 0},
+    {16, 2, 0, 0, 0, 0, 1, 9, 0},
+    {16, 8, 32, 1, 0, 0, 1, 9, 0},
+    {32, 32, 64, 1, 1, 1, 1, 9, 0},
+    {56, 4, 0, 0, 0, 0, 1, 9, 0},
+    {0, 0, 0, 0, 0, 0, 2, -1, 0},
 };
 static const unsigned char backprop_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0, 0, 0, 0, RN_ROWS(1), 0, 0 };    /* rows of a block */
 static void rn_body_backprop(void *argument, const rn_team *team, int thread)
@@ -1496,15 +1496,16 @@ RN_INLINE void rn_start(rn_call *c, const void *packed, int frames, int streams)
     c->packed = packed, c->zeros = zeros;
 }
 
-RN_FUNCTION void rn_go(rn_call *c, rn_body body, int threads, const elman_tuning *tuning, const rn_effort *works,
-    const unsigned char *streams, int stages)
+RN_FUNCTION void rn_go(rn_call *c, rn_body body, int asked, double work, const elman_tuning *tuning,
+    const rn_effort *works, const unsigned char *streams, int stages)
 {
+    const int threads = rn_threads(asked, work * (double)c->R, tuning);
     rn_host host = {tuning ? tuning->run : NULL, tuning ? tuning->context : NULL};
     rn_plan plan;
     if (works && threads > 1) {
         rn_choose(&plan, works, streams, stages, threads, c->T, c->B, tuning ? tuning->plan : RN_PLAN_FREE);
         if (plan.threads) c->plan = &plan;
-        rn_flags_clear(c->flags + RN_MOST_THREADS, RN_MOST_THREADS + stages);
+        if (plan.crews) rn_flags_clear(c->flags + RN_MOST_THREADS, RN_MOST_THREADS + stages);
     }
     rn_parallel(threads, c->flags, body, c, &host);
     c->plan = NULL;
@@ -1631,7 +1632,7 @@ RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, el
         const rn_mode before = rn_flush_denormals();
         rn_body_run(c, &(const rn_team){c->flags, 1, 0}, 0);
         rn_restore(before);
-    } else rn_go(c, rn_body_run, rn_threads(threads, 72.0 * (double)c->R, in->tuning), in->tuning, run_works, run_streams, 3);
+    } else rn_go(c, rn_body_run, threads, 72.0, in->tuning, run_works, run_streams, 3);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
         real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
         const long t = c->T - 1 + j;
@@ -1660,7 +1661,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;
     c->weights_of_frames = in->weight ? RN_BORROW(in->weight) : c->ones;
     c->old_h = (const real *)rn_state_entry(state, 0, c->B);
-    rn_go(c, rn_body_evaluate, rn_threads(threads, 72.0 * (double)c->R, in->tuning), in->tuning, evaluate_works, evaluate_streams, 6);
+    rn_go(c, rn_body_evaluate, threads, 72.0, in->tuning, evaluate_works, evaluate_streams, 6);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
         real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
         const long t = c->T - 1 + j;
@@ -1694,7 +1695,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     if (!in->accumulate) c->value_part = gradient->values + 28;
     if (!in->accumulate) c->value_part_7 = gradient->values + 32;
     if (!in->accumulate) c->value_part_8 = gradient->values + 40;
-    rn_go(c, rn_body_backprop, rn_threads(threads, 120.0 * (double)c->R, in->tuning), in->tuning, backprop_works, backprop_streams, 12);
+    rn_go(c, rn_body_backprop, threads, 120.0, in->tuning, backprop_works, backprop_streams, 12);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
         real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
         const long t = c->T - 1 + j;

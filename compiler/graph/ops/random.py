@@ -1,9 +1,9 @@
 """Operators that draw numbers: dropout and noise, and the keys that say which numbers.
 
 row_key(per, ago) is a leaf, the key of a frame of a stream (ago frames earlier), or of its sequence (also domain =
-"sequence"). dropout(v, key; p,
-site) is 0 for a share p of the units and v / (1 - p) for the others; noise(std, key; site) is std times normal numbers.
-Nothing is remembered of what was drawn: a unit's numbers are a function of where it stands,
+"sequence"). dropout(v, key; p, site) is 0 for a share p of the units and v / (1 - p) for the others; noise(std, key;
+site) is std times normal numbers. Nothing is remembered of what was drawn: a unit's numbers are a function of where it
+stands,
 
     call key = T(seed, draw)    row key = T(call key, (frame, stream))    two words = T(row key, (unit, site))
 
