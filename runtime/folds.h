@@ -7,7 +7,7 @@
  * most RN_FOLD_MOST rows go in one call, one chain of additions for each number of C; calls follow each other in time,
  * so every sum has one order, whoever computes it. */
 #define RN_FOLD_MOST 128
-#define RN_FOLD_MV 2                          /* by 8 rows of C: 85 to 92 % of peak; 3 or 4 lose more to padding */
+#define RN_FOLD_MV 2                          /* by 8 rows of C: 85 to 95 % of peak; 3 or 4 lose more to padding */
 #define RN_FOLD_WIDE (RN_FOLD_MV * RN_VL)     /* columns of x in one panel */
 #define RN_FOLD_TOGETHER 8                    /* panels; one at a time halves the speed of large products */
 
@@ -41,31 +41,32 @@ RN_FUNCTION void rn_fold_pack(real *restrict dst, const rn_rows *x, long R, long
     }
 }
 
-/* N rows of C by one panel. a holds RN_VL columns of all rows, of which this tile takes N. C is asked for beforehand:
- * it comes from far away, and with 16 rows waiting for it costs a quarter of the time. */
-#define RN_FOLD(N)                                                                                                   \
-    RN_FUNCTION void rn_fold_tile_##N(const real *restrict a, const real *restrict panel, long R, real *restrict c,  \
-                                      long ldc, long wide, int accumulate) {                                         \
-        rn_v sum[N][RN_FOLD_MV], x[RN_FOLD_MV], zero = {0};                                                          \
+/* N rows of C by the first M vectors of a panel: all of them, or one where C ends there. a holds RN_VL columns of all
+ * rows, of which this tile takes N. C is asked for beforehand: it comes from far away, and with 16 rows waiting for it
+ * costs a quarter of the time. */
+#define RN_FOLD(M, N)                                                                                                \
+    RN_FUNCTION void rn_fold_tile_##M##_##N(const real *restrict a, const real *restrict panel, long R,              \
+                                            real *restrict c, long ldc, long wide, int accumulate) {                 \
+        rn_v sum[N][M], x[M], zero = {0};                                                                            \
         RN_PIN(zero);                                                                                                \
         RN_UNROLL for (int j = 0; j < N; j++)                                                                        \
-            RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++) sum[j][v] = zero;                                         \
+            RN_UNROLL for (int v = 0; v < M; v++) sum[j][v] = zero;                                                  \
         RN_UNROLL for (int j = 0; j < N; j++)                                                                        \
-            RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++) __builtin_prefetch(c + j * ldc + v * RN_VL, 1);           \
+            RN_UNROLL for (int v = 0; v < M; v++) __builtin_prefetch(c + j * ldc + v * RN_VL, 1);                    \
         for (long r = 0; r < R; r++) {                                                                               \
-            RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++) {                                                         \
+            RN_UNROLL for (int v = 0; v < M; v++) {                                                                  \
                 x[v] = rn_load(panel + v * RN_VL);                                                                   \
                 RN_PIN(x[v]);                                                                                        \
             }                                                                                                        \
             RN_UNROLL for (int j = 0; j < N; j++) {                                                                  \
                 rn_v value = rn_all(a[j]);                                                                           \
-                RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++) sum[j][v] += x[v] * value;                            \
+                RN_UNROLL for (int v = 0; v < M; v++) sum[j][v] += x[v] * value;                                     \
             }                                                                                                        \
             a += RN_VL;                                                                                              \
             panel += RN_FOLD_WIDE;                                                                                   \
         }                                                                                                            \
         RN_UNROLL for (int j = 0; j < N; j++)                                                                        \
-            RN_UNROLL for (int v = 0; v < RN_FOLD_MV; v++)                                                           \
+            RN_UNROLL for (int v = 0; v < M; v++)                                                                    \
                 rn_fold_write(c + j * ldc + v * RN_VL, sum[j][v], wide - v * RN_VL, accumulate);                     \
     }
 
@@ -76,12 +77,27 @@ RN_INLINE void rn_fold_write(real *c, rn_v sum, long wide, int accumulate) {
         rn_store_part(c, accumulate ? sum + rn_load_part(c, wide) : sum, wide);
     }
 }
+#define RN_FOLD_DOWN(M, N)                                                                                           \
+    for (; i + N <= high; i += N)                                                                                    \
+        rn_fold_tile_##M##_##N(a + i, panel, R, c + i * ldc, ldc, wide, accumulate);
 #if RN_REGISTERS >= 32
-RN_FOLD(8)
+#define RN_FOLD_EIGHT(M) RN_FOLD(M, 8)
+#define RN_FOLD_EIGHTS(M) RN_FOLD_DOWN(M, 8)
+#else
+#define RN_FOLD_EIGHT(M)
+#define RN_FOLD_EIGHTS(M)
 #endif
-RN_FOLD(4)
-RN_FOLD(2)
-RN_FOLD(1)
+
+/* `high` rows of C by M vectors of a panel: tiles of 8, then of what is left. */
+#define RN_FOLD_STRIP(M)                                                                                             \
+    RN_FOLD_EIGHT(M) RN_FOLD(M, 4) RN_FOLD(M, 2) RN_FOLD(M, 1)                                                       \
+    RN_INLINE void rn_fold_strip_##M(const real *restrict a, long high, const real *restrict panel, long R,          \
+                                     real *restrict c, long ldc, long wide, int accumulate) {                        \
+        long i = 0;                                                                                                  \
+        RN_FOLD_EIGHTS(M) RN_FOLD_DOWN(M, 4) RN_FOLD_DOWN(M, 2) RN_FOLD_DOWN(M, 1)                                   \
+    }
+RN_FOLD_STRIP(1)
+RN_FOLD_STRIP(2)
 
 /* C[i][k] (+)= sum of a_r[i] * x_r[k] for i < m and k < K, where row i of C starts at c + i * ldc and `panels` is the
  * packed x. Where deltas lie in panel order, a call for each block of RN_VL units and each gate costs nothing extra. */
@@ -97,13 +113,10 @@ RN_FUNCTION void rn_fold_product(real *restrict c, long ldc, long m, long K, con
         for (long k = 0; k < K; k += RN_FOLD_WIDE) {
             const real *panel = panels + k * R;
             real *to = c + first * ldc + k;
-            long i = 0;
-#if RN_REGISTERS >= 32
-            for (; i + 8 <= high; i += 8) rn_fold_tile_8(block + i, panel, R, to + i * ldc, ldc, K - k, accumulate);
-#endif
-            for (; i + 4 <= high; i += 4) rn_fold_tile_4(block + i, panel, R, to + i * ldc, ldc, K - k, accumulate);
-            for (; i + 2 <= high; i += 2) rn_fold_tile_2(block + i, panel, R, to + i * ldc, ldc, K - k, accumulate);
-            for (; i < high; i++) rn_fold_tile_1(block + i, panel, R, to + i * ldc, ldc, K - k, accumulate);
+            if (K - k > RN_VL)
+                rn_fold_strip_2(block, high, panel, R, to, ldc, K - k, accumulate);
+            else                              /* half a panel: up to a fifth of the time, where K is just above 64 */
+                rn_fold_strip_1(block, high, panel, R, to, ldc, K - k, accumulate);
         }
     }
 }

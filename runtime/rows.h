@@ -37,6 +37,10 @@ typedef struct {
     int back;
 } rn_part;
 
+/* How many panels meet all row blocks before the next ones do: `held`, which stay in the second cache meanwhile. A single
+ * block meets all of them, and its rows are found once. */
+RN_INLINE long rn_together(rn_part part, long held) { return part.b1 - part.b0 > 1 ? held : part.p1 - part.p0; }
+
 /* Steps of a loop walk the panels to and fro, so that a step begins with the panels that the one before it has left in
  * the cache. One stream, LSTM 512 (4 MiB of weights, 2 MiB of second-level cache): 1.5 times as
  * fast, 9.6 against 6.4 thousand frames a second forward, 4.2 against 2.9 in training (one thread, Xeon). */

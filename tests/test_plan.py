@@ -15,6 +15,7 @@ from rnnc.graph.check import check as check_graph
 from rnnc.graph.gradient import gradient
 from rnnc.graph.simplify import simplify
 from rnnc.plan.advance import advance
+from rnnc.plan.build import spread_of
 from rnnc.plan.check import check
 from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.schedule import Map, Phase, RowKernel, Schedule, Step, Sweep, UnitKernel
@@ -215,3 +216,10 @@ def test_a_sum_may_hold_a_term_twice():
     data = draw_data(graph, 1, "float64", 5, 2)
     before, after = values(graph, data), values(regroup(graph), data)
     assert np.allclose(before["output h"], after["output h"])
+
+
+def test_panels_are_no_wider_than_their_units_fill():
+    assert [spread_of(1, blocks) for blocks in (1, 4, 8, 16, 32)] == [1, 1, 2, 4, 4]
+    assert spread_of(1, 13) == 2               # 206 units: 14 vectors instead of 15
+    assert spread_of(2, 25) == 1               # 392 units, two gates: 50 vectors instead of 52
+    assert spread_of(4, 32) == 1

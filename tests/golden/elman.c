@@ -259,8 +259,9 @@ RN_INLINE const real *run_h_before_1(const rn_call *c, long r)
 static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 2048) {
-        const long group_end = RN_MIN(group + 2048, panels);
+    const long together = rn_together(part, 2048);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -293,8 +294,9 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
 static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 1536) {
-        const long group_end = RN_MIN(group + 1536, panels);
+    const long together = rn_together(part, 1536);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -329,8 +331,9 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
 static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 1536) {
-        const long group_end = RN_MIN(group + 1536, panels);
+    const long together = rn_together(part, 1536);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -467,8 +470,9 @@ RN_INLINE const real *evaluate_h_before_1(const rn_call *c, long r)
 static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 2048) {
-        const long group_end = RN_MIN(group + 2048, panels);
+    const long together = rn_together(part, 2048);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -501,8 +505,9 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
 static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 1536) {
-        const long group_end = RN_MIN(group + 1536, panels);
+    const long together = rn_together(part, 1536);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -537,8 +542,9 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
 static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 1536) {
-        const long group_end = RN_MIN(group + 1536, panels);
+    const long together = rn_together(part, 1536);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -805,8 +811,9 @@ RN_INLINE const real *backprop_value_part_4_after_1(const rn_call *c, long r)
 static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 2048) {
-        const long group_end = RN_MIN(group + 2048, panels);
+    const long together = rn_together(part, 2048);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -839,8 +846,9 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 1536) {
-        const long group_end = RN_MIN(group + 1536, panels);
+    const long together = rn_together(part, 1536);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -874,8 +882,9 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 1536) {
-        const long group_end = RN_MIN(group + 1536, panels);
+    const long together = rn_together(part, 1536);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -1037,8 +1046,9 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
 static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 3072) {
-        const long group_end = RN_MIN(group + 3072, panels);
+    const long together = rn_together(part, 3072);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -1069,8 +1079,9 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
 {
     const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    for (long group = 0; group < panels; group += 1536) {
-        const long group_end = RN_MIN(group + 1536, panels);
+    const long together = rn_together(part, 1536);
+    for (long group = 0; group < panels; group += together) {
+        const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
