@@ -16,10 +16,10 @@ from rnnc.runtime.parameters import Gradients, Parameters, Weights
 from rnnc.runtime.probe import probed
 from rnnc.runtime.segments import backwards
 from rnnc.runtime.state import State
+from rnnc.runtime.trial import PROGRAMS, Trial, cores, tried
 from rnnc.runtime.wanted import Whole, truth, whole
 from rnnc.runtime.words import Report, place
 
-PROGRAMS = ("run", "evaluate", "backprop", "vjp")           # as P_workspace_size_of numbers them
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: forked.append(True))
 
@@ -53,6 +53,7 @@ class Net:
         self._vectors = f"{module.prefix}_weights *"
         self._variants: dict[tuple[tuple[str, ...], bool], Net] = {}
         self._graph = None
+        self._trials: dict[tuple, Trial | None] = {}
         self.draws = 0
 
     # -------------------------------------------------------------------------------------------- what it is
@@ -225,9 +226,9 @@ class Net:
         pointer = self.module.ffi.from_buffer(f"{self.module.real}[]", scores)
 
         def compute(s: State) -> None:
-            work = self._workspace(("evaluate", call.frames, call.streams))
-            self._check(function(self._pack(), s._pointer, call.struct, call.frames, call.streams, work,
-                                 self._threads(), pointer), "evaluate")
+            work, packed = self._workspace(("evaluate", call.frames, call.streams)), self._pack()
+            self._check(tried(self, "evaluate", call, lambda threads: function(
+                packed, s._pointer, call.struct, call.frames, call.streams, work, threads, pointer)), "evaluate")
         counted = {"frames": call.frames * call.streams if call.weight is None else int(np.count_nonzero(call.weight))}
         if self.manifest.get("per_sequence"):
             counted["sequences"] = int(np.count_nonzero(spans(call, starts)[1]))
@@ -307,9 +308,9 @@ class Net:
         return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
 
     def _run(self, call: Call, state: State, struct) -> None:
-        work = self._workspace(("run", call.frames, call.streams))
-        self._check(self._function("run")(self._pack(), state._pointer, call.struct, struct, call.frames, call.streams,
-                                          work, self._threads()), "run")
+        work, packed = self._workspace(("run", call.frames, call.streams)), self._pack()
+        self._check(tried(self, "run", call, lambda threads: self._function("run")(
+            packed, state._pointer, call.struct, struct, call.frames, call.streams, work, threads)), "run")
 
     def _watched(self, what: str, call: Call, state: State | None, starts, compute, answer):
         """Runs `compute` on the state, which nobody else may be using; looks at the numbers if asked to."""
@@ -393,8 +394,3 @@ class Net:
     def _threads(self) -> int:
         """0 leaves the choice to the planner in C."""
         return 1 if forked else self._wanted
-
-
-def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

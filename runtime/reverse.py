@@ -5,6 +5,7 @@ import numpy as np
 from rnnc.errors import InputError
 from rnnc.runtime import arrays, ragged
 from rnnc.runtime.state import State
+from rnnc.runtime.trial import tried
 from rnnc.runtime.wanted import mapping, truth
 from rnnc.runtime.words import unknown
 
@@ -29,11 +30,11 @@ def vjp(net, cotangents: dict, state, starts, accumulate: bool, inputs: dict) ->
             before.assign(after)
         return {**found, "state": before}
     gradients = _point(net, call, found)
-    code = _locked(net, used, lambda: function(
+    code = _locked(net, used, lambda: tried(net, "vjp", call, lambda threads: function(
         net._pack(), used._pointer, call.struct, net._border.point(call, seeds),
         net.module.ffi.NULL if after is None else after._pointer, call.frames, call.streams,
-        net._workspace(("vjp", call.frames, call.streams)), net._threads(), net._vector(net.gradient), gradients,
-        before._pointer))
+        net._workspace(("vjp", call.frames, call.streams)), threads, net._vector(net.gradient), gradients,
+        before._pointer)))
     net._check(code, "vjp")
     net.draws += 1
     return {**found, "state": before}

@@ -6,15 +6,17 @@ memory of the longest segments that fit, plus a state for each.
 """
 
 from rnnc.errors import InputError
+from rnnc.runtime.trial import tried
 
 
 def backwards(net, function, call, state, loss) -> int:
     """One training call, whole or in segments; the C's code. `function`: P_backprop."""
     length = segment(net, net.memory_limit, call.frames, call.streams)
     if length is None:
-        work = net._workspace(("backprop", call.frames, call.streams))
-        return function(net._pack(), state._pointer, call.struct, net.module.ffi.NULL, call.frames, call.streams, work,
-                        net._threads(), net._vector(net.gradient), loss)
+        work, packed = net._workspace(("backprop", call.frames, call.streams)), net._pack()
+        return tried(net, "backprop", call, lambda threads: function(
+            packed, state._pointer, call.struct, net.module.ffi.NULL, call.frames, call.streams, work, threads,
+            net._vector(net.gradient), loss))
     work = net._workspace(("backprop", call.frames, call.streams, length))
     return net.module.function("backprop_in_segments")(
         net._pack(), state._pointer, call.struct, call.frames, call.streams, length, work, net._threads(),

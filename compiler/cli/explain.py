@@ -52,7 +52,7 @@ def wanted(options):
 
 def explain(options) -> int:
     from rnnc import pipeline
-    from rnnc.runtime.net import cores
+    from rnnc.runtime.trial import cores
     program = find(options.file)
     with patience(f"planning {program.stem}", options.progress):
         text = pipeline.explained(program.source, options.frames, options.streams, options.threads or cores(),
@@ -66,7 +66,7 @@ def explain(options) -> int:
 def bench(options) -> int:
     from rnnc import pipeline
     from rnnc.plan.cost import cost
-    from rnnc.runtime.net import cores
+    from rnnc.runtime.trial import cores
     from rnnc.target.measure import machine as this_machine
     program, chosen, sizes = find(options.file), wanted(options), dict(options.sizes)
     if program.path is None:

@@ -27,7 +27,7 @@ typedef struct elman_outputs {         /* NULL: not wanted */
 
 /* What the planner chooses for a call of a program (0 run, 1 evaluate, 2 backprop, 3 vjp): the crew of each stage (0: all
  * threads), whether its threads take streams, and three guesses of seconds (all together, by streams, crews; 0: no
- * such choice). The number of stages; 0: all threads run everything together. */
+ * such choice). The number of stages; 0: all threads run everything together. Where `crews` is NULL only that. */
 int elman_plan(int program, int frames, int streams, int threads, const elman_tuning *tuning,
     int *crews, int *by_streams, double *seconds);
 /* A state is one flat block of so many bytes: memcpy is a snapshot. At state_since stand the frames since each stream's
@@ -1528,16 +1528,19 @@ int elman_plan(int program, int frames, int streams, int threads, const elman_tu
     rn_plan plan;
     switch (program) {
     case 0:
+        if (!crews) return 3;
         rn_choose(&plan, run_works, run_streams, 3, threads, frames, streams, tuning ? tuning->plan : RN_PLAN_FREE);
         for (int s = 0; s < 3; s++) crews[s] = plan.crew[s], by_streams[s] = plan.streams[s];
         memcpy(seconds, plan.seconds, sizeof plan.seconds);
         return 3;
     case 1:
+        if (!crews) return 6;
         rn_choose(&plan, evaluate_works, evaluate_streams, 6, threads, frames, streams, tuning ? tuning->plan : RN_PLAN_FREE);
         for (int s = 0; s < 6; s++) crews[s] = plan.crew[s], by_streams[s] = plan.streams[s];
         memcpy(seconds, plan.seconds, sizeof plan.seconds);
         return 6;
     case 2:
+        if (!crews) return 12;
         rn_choose(&plan, backprop_works, backprop_streams, 12, threads, frames, streams, tuning ? tuning->plan : RN_PLAN_FREE);
         for (int s = 0; s < 12; s++) crews[s] = plan.crew[s], by_streams[s] = plan.streams[s];
         memcpy(seconds, plan.seconds, sizeof plan.seconds);

@@ -1,0 +1,108 @@
+"""Which way of running a call is fastest: the first calls of a shape try all of them, later ones know.
+
+Every way leaves the same bits: one thread or several, units dealt out, loops by streams, crews that overlap. The
+planner in C orders them by a rough model; only a clock can tell whether two threads meet in 80 nanoseconds or in 400 (a
+virtual machine moves between processors that share a cache and ones that do not) and what else runs. So each way is
+timed, the best is taken, and from time to time all are timed again. A cell of 128 units and one stream: 360 thousand
+frames a second on one thread, 240 on two that meet slowly, 500 on two that meet fast.
+"""
+
+import os
+from collections import deque
+from statistics import median
+from time import perf_counter
+
+PLANS = ("free", "together", "streams", "crews")               # RN_PLAN_* in plan.h; "free": the planner chooses
+PROGRAMS = ("run", "evaluate", "backprop", "vjp")              # as P_plan and P_workspace_size_of number them
+TIMINGS = 3                                    # of each way, whose median counts; one more before them warms it up
+AGAIN = 250                                    # calls after which each is timed once more
+HOPELESS = 1.5                                 # times the best so far: not tried further
+
+
+class Trial:
+    """The ways of one kind of call, and what they took. `ways`: pairs of threads and P_tuning."""
+
+    def __init__(self, ways: list[tuple[int, object]]):
+        self.ways, self.best, self.calls = ways, 0, 0
+        self.taken = [deque(maxlen=TIMINGS) for _ in ways]
+        every = range(len(ways))
+        self.warm = set(every)                 # not run yet: the first run of a way is no measure
+        self.waiting = deque(i for _ in range(TIMINGS + 1) for i in every)
+
+    @property
+    def settled(self) -> bool:
+        return not self.waiting
+
+    def choose(self) -> int:
+        """The way of the next call."""
+        return self.waiting[0] if self.waiting else self.best
+
+    def note(self, way: int, seconds: float) -> None:
+        """What a call took that way."""
+        trying = bool(self.waiting) and self.waiting[0] == way
+        if trying:
+            self.waiting.popleft()
+        if way in self.warm:
+            self.warm.discard(way)
+        else:
+            self.taken[way].append(seconds)
+            if trying and seconds > HOPELESS * min(map(min, filter(None, self.taken))):
+                self.waiting = deque(i for i in self.waiting if i != way)
+        if trying and not self.waiting:
+            self.best = min(range(len(self.ways)), key=lambda i: median(self.taken[i]) if self.taken[i] else 1e9)
+        elif not trying:
+            self.calls += 1
+            if self.calls % AGAIN == 0:
+                self.waiting.extend(range(len(self.ways)))
+
+
+def tried(net, what: str, call, work) -> int:
+    """`work(threads)` makes one call and returns the C's code; its struct is `call.struct`."""
+    trial = trial_of(net, what, call.frames, call.streams)
+    if trial is None:
+        return work(net._threads())
+    way = trial.choose()
+    threads, call.struct.tuning = trial.ways[way]
+    begin = perf_counter()
+    code = work(threads)
+    trial.note(way, (perf_counter() - begin) / call.frames)
+    return code
+
+
+def chosen(net, what: str, frames: int, streams: int) -> tuple[int, object] | None:
+    """The way of calls that are not timed any more; None as long as some are tried."""
+    trial = trial_of(net, what, frames, streams) if what in PROGRAMS else None
+    if trial is None:
+        return net._wanted, net.module.ffi.NULL
+    return trial.ways[trial.best] if trial.settled else None
+
+
+def trial_of(net, what: str, frames: int, streams: int) -> Trial | None:
+    """Calls of nearly as many frames share a trial; None where there is but one way."""
+    if net._border.tuning is not None or net._threads() == 1:
+        return None
+    key = what, frames.bit_length(), streams, net._wanted
+    if key not in net._trials:
+        ways = ways_of(net, what, frames, streams)
+        net._trials[key] = Trial(ways) if len(ways) > 1 else None
+    return net._trials[key]
+
+
+def ways_of(net, what: str, frames: int, streams: int) -> list[tuple[int, object]]:
+    """One way for each plan that differs, at the threads asked for; one thread as well where the choice is ours."""
+    ffi, prefix, plan_of = net.module.ffi, net._border.prefix, net.module.function("plan")
+    threads, found = net._wanted or cores(), {}
+    if plan_of is None:                        # a module of another maker, or from before there were plans
+        return []
+    stages = plan_of(PROGRAMS.index(what), frames, streams, threads, *[ffi.NULL] * 4)
+    crews, by_streams, seconds = ffi.new(f"int[{stages + 1}]"), ffi.new(f"int[{stages + 1}]"), ffi.new("double[3]")
+    for plan in PLANS if threads > 1 else ():
+        tuning = ffi.new(f"{prefix}_tuning *", {"plan": PLANS.index(plan)})
+        plan_of(PROGRAMS.index(what), frames, streams, threads, tuning, crews, by_streams, seconds)
+        found.setdefault((*crews, *by_streams), (net._wanted, tuning))
+    return [*found.values()] if net._wanted else [*found.values(), (1, ffi.NULL)]
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

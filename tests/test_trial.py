@@ -1,0 +1,109 @@
+"""Ways of running a call are timed and the fastest is kept; whatever is tried, the numbers are the same."""
+
+import numpy as np
+import pytest
+
+import rnnc
+from rnnc.runtime import trial
+from rnnc.runtime.trial import AGAIN, TIMINGS, Trial
+
+TEXT = """model m(n = 12) {
+    input x : [3]
+    target y : [24]
+    h = concat(rnn(n)(x), reversed(rnn(n))(x))
+    output h
+    loss mse(h, y)
+}
+"""
+
+
+def play(ways: Trial, seconds, calls: int) -> list[int]:
+    """Which way each call went, if way i takes seconds[i]."""
+    went = []
+    for _ in range(calls):
+        went.append(ways.choose())
+        ways.note(went[-1], seconds[went[-1]])
+    return went
+
+
+def test_the_fastest_way_is_kept():
+    ways = Trial([(0, None), (0, None), (1, None)])
+    went = play(ways, [1.3, 1.2, 1.0], 3 * (TIMINGS + 1) + 50)
+    assert went[:6] == [0, 1, 2, 0, 1, 2] and set(went[3 * (TIMINGS + 1):]) == {2} and ways.settled
+
+
+def test_the_first_run_of_a_way_does_not_count():
+    ways = Trial([(0, None), (1, None)])
+    ways.note(ways.choose(), 99.0)
+    ways.note(ways.choose(), 0.1)
+    play(ways, [1.0, 2.0], 20)
+    assert ways.best == 0
+
+
+def test_a_hopeless_way_is_dropped_at_its_first_timing():
+    ways = Trial([(0, None), (1, None)])
+    assert play(ways, [1.0, 5.0], 40).count(1) == 2
+
+
+def test_ways_are_timed_again_and_the_best_may_change():
+    ways = Trial([(0, None), (1, None)])
+    play(ways, [1.0, 1.4], 2 * (TIMINGS + 1))
+    assert ways.best == 0
+    went = play(ways, [2.0, 1.4], 2 * AGAIN + 10)
+    assert went.count(1) >= 1 and ways.best == 1
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")               # lifts the cap of one core
+
+
+def draw(frames, streams):
+    random = np.random.default_rng(3)
+    return {"x": random.normal(size=(frames, streams, 3)).astype(np.float32),
+            "y": random.normal(size=(frames, streams, 24)).astype(np.float32)}
+
+
+def test_every_way_gives_the_same_bits(threads):
+    net, alone = rnnc.compile(TEXT, threads=2, seed=1), rnnc.compile(TEXT, threads=1, seed=1)
+    data = draw(20, 4)
+    want = alone.backprop(**data), alone.gradient.tobytes(), alone.run(x=data["x"])["h"].tobytes()
+    for _ in range(20):
+        assert (net.backprop(**data), net.gradient.tobytes(), net.run(x=data["x"])["h"].tobytes()) == want
+    tried = net._trials["backprop", (20).bit_length(), 4, 2]
+    assert len(tried.ways) >= 2 and tried.settled and all(tried.taken)
+
+
+def test_one_thread_has_one_way():
+    net = rnnc.compile(TEXT, threads=1)
+    net.backprop(**draw(20, 4))
+    assert not any(net._trials.values())
+
+
+def test_the_choice_of_threads_is_among_the_ways(threads, monkeypatch):
+    monkeypatch.setattr(trial, "cores", lambda: 2)
+    net = rnnc.compile(TEXT)
+    ways = trial.ways_of(net, "backprop", 20, 4)
+    assert [n for n, _ in ways][-1] == 1 and {n for n, _ in ways[:-1]} == {0}
+
+
+def test_lengths_that_differ_share_a_trial(threads):
+    net = rnnc.compile(TEXT, threads=2)
+    for frames in range(33, 64):
+        net.run(x=draw(frames, 1)["x"])
+    assert len(net._trials) == 1 and next(iter(net._trials.values())).settled
+
+
+def test_a_state_is_remembered_once_the_way_is_known(threads):
+    net = rnnc.compile(TEXT.replace("reversed(rnn(n))(x)", "rnn(n)(x)"), threads=2)
+    state, x = net.state(2), draw(8, 2)["x"]
+    want = None
+    for _ in range(20):
+        state.reset()
+        got = net.run(state=state, x=x)["h"].tobytes()
+        want = want or got
+        assert got == want
+    assert "run" in state._like and state._like["run"].threads == 2
+    net.threads = 1
+    state.reset()
+    assert net.run(state=state, x=x)["h"].tobytes() == want and state._like["run"].threads == 1
