@@ -10,6 +10,7 @@ from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.sources import add_program, find
 
 TURNS, SHORTEST = 7, 0.05                      # turns of a median; seconds that one lasts at least
+WARM, PATIENCE = 20, 0.5                       # calls beforehand, and seconds after which they are enough
 
 
 def add(commands) -> None:
@@ -65,6 +66,7 @@ def explain(options) -> int:
 
 def bench(options) -> int:
     from rnnc import pipeline
+    from rnnc.plan.choose import expected
     from rnnc.plan.cost import cost
     from rnnc.runtime.trial import cores
     from rnnc.target.measure import machine as this_machine
@@ -86,8 +88,9 @@ def bench(options) -> int:
             for name, call in calls.items():
                 with patience(f"{name}, {streams} streams, {threads} threads", options.progress):
                     seconds = median(call)
-                told = cost(planned[name], options.frames, streams, threads, machine, net.dtype.itemsize)
-                rows.append(row(name, options.frames, streams, threads, seconds, told, machine, net.dtype.itemsize))
+                shape = planned[name], options.frames, streams, threads, machine, net.dtype.itemsize
+                rows.append(row(name, options.frames, streams, threads, seconds, cost(*shape).total("products"),
+                                expected(*shape), machine, net.dtype.itemsize))
     if options.json:
         print(json.dumps({"program": program.stem, "machine": machine.name, "dtype": chosen.dtype,
                           "weights": chosen.weights, "rows": rows}, indent=2))
@@ -124,9 +127,12 @@ def values(signal, frames: int, streams: int, dtype, numbers):
 
 def median(call) -> float:
     """Seconds of one call: the median of some turns, each of several calls if they are short."""
-    call()
-    start = time.perf_counter()
-    call()
+    begun = time.perf_counter()
+    for _ in range(WARM):                      # ways of running it are tried first
+        start = time.perf_counter()
+        call()
+        if start - begun > PATIENCE:
+            break
     times = max(1, int(SHORTEST / max(1e-9, time.perf_counter() - start)))
     turns = []
     for _ in range(TURNS):
@@ -137,12 +143,11 @@ def median(call) -> float:
     return statistics.median(turns)
 
 
-def row(name, frames, streams, threads, seconds, told, machine, number) -> dict:
-    products = told.total("products")
+def row(name, frames, streams, threads, seconds, products, told, machine, number) -> dict:
     return {"function": name, "frames": frames, "streams": streams, "threads": threads, "seconds": seconds,
             "frames_per_second": frames * streams / seconds, "flops_per_second": products / seconds,
             "share_of_product_peak": products / seconds / (machine.peak * 4 / number * threads),
-            "share_of_prediction": told.seconds / seconds, "predicted_seconds": told.seconds}
+            "share_of_prediction": told / seconds, "predicted_seconds": told}
 
 
 def lines(rows: list[dict]) -> list[str]:

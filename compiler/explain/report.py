@@ -10,12 +10,14 @@ from rnnc.explain.loops import Question, described, members
 from rnnc.explain.words import VERBS, amount, at, count, filled, many, matrix, shown, signal, size, time
 from rnnc.graph.loops import Loop, loops
 from rnnc.graph.nodes import FRAME
+from rnnc.plan.choose import Choice, choose, expected
 from rnnc.plan.cost import Cost, cost, least, nodes_of
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
 from rnnc.plan.storage import is_short
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
+HOW = {"streams": "by streams", "crews": "in crews"}
 
 
 def explain(schedules: Iterable[Schedule], frames: int, streams: int, threads: int, machine: Machine,
@@ -38,7 +40,10 @@ def program(made: Schedule, asked: Question) -> list[str]:
     for i in range(len(made.stages)):
         lines += stage(made, i, found, asked, spent)
     lines += together(made)
-    return [*lines, "", *table(spent), "", *scaling(made, asked), "", *path(made, asked, spent)]
+    way = choose(made, asked.frames, asked.streams, asked.threads, asked.machine, asked.number)
+    seconds = expected(made, asked.frames, asked.streams, asked.threads, asked.machine, asked.number)
+    return [*lines, *chosen(way), "", *table(spent, way, seconds), "", *scaling(made, asked), "",
+            *path(made, asked, seconds)]
 
 
 # ------------------------------------------------------------------------------------------------ stages
@@ -143,9 +148,26 @@ def together(made: Schedule) -> list[str]:
     return lines
 
 
+def chosen(way: Choice) -> list[str]:
+    """Who runs what, where that is not all threads together."""
+    match way.kind:
+        case "crews":
+            crews = max(way.crews)
+            of = lambda crew: shown([str(s + 1) for s, mine in enumerate(way.crews) if mine == crew], 12)
+            parts = [f"stages {of(crew)} by crew {crew}" for crew in range(1, crews + 1)]
+            rest = f"; {of(0)} by all" * bool(of(0))
+            text = f"The threads go in {crews} crews that overlap: {', '.join(parts)}{rest}."
+        case "streams":
+            text = ("The threads take streams, each its own over all of time, without meeting, in "
+                    + shown([f"stage {s + 1}" for s, mine in enumerate(way.streams) if mine], 12) + ".")
+        case _:
+            return []
+    return filled(text, "")
+
+
 # ------------------------------------------------------------------------------------------------ numbers
 
-def table(spent: Cost) -> list[str]:
+def table(spent: Cost, way: Choice, seconds: float) -> list[str]:
     """Where the time goes."""
     head = ("stage", "products", "equations", "signals", "meetings", "time", "share", "limited by")
     total = spent.seconds
@@ -155,12 +177,16 @@ def table(spent: Cost) -> list[str]:
                  size(spent.total("values")), f"{spent.total('meetings'):,}", time(total), "",
                  f"{amount(spent.frames * spent.streams / total)} frames/s, "
                  f"{amount(spent.total('products') / total, 'flop/s')}"))
-    return aligned([head, *rows])
+    lines = aligned([head, *rows])
+    if way.kind != "together":
+        lines.append(f"These are times of all threads together; {HOW[way.kind]} the call takes {time(seconds)}, "
+                     f"{amount(spent.frames * spent.streams / seconds)} frames/s.")
+    return lines
 
 
 def scaling(made: Schedule, asked: Question) -> list[str]:
     """What other numbers of threads would bring."""
-    found = {n: cost(made, asked.frames, asked.streams, n, asked.machine, asked.number).seconds
+    found = {n: expected(made, asked.frames, asked.streams, n, asked.machine, asked.number)
              for n in sorted({*THREADS, asked.threads})}
     best = min(found, key=found.get)
     head = ("threads", "time", "frames/s", "speed-up", "of ideal")
@@ -169,13 +195,13 @@ def scaling(made: Schedule, asked: Question) -> list[str]:
     return [*aligned([head, *rows]), f"Fastest: {count(best, 'thread')}."]
 
 
-def path(made: Schedule, asked: Question, spent: Cost) -> list[str]:
+def path(made: Schedule, asked: Question, seconds: float) -> list[str]:
     shortest = least(made, asked.frames, asked.streams, asked.machine, asked.number)
     serial = sum(s.steps for s, one in zip(shortest.stages, made.stages) if isinstance(one, Sweep))
     text = f"Critical path: {count(serial, 'step')} of loops must follow one another" if serial \
         else "Critical path: no loop, nothing need wait for another frame"
     return filled(f"{text}. With any number of threads that meet for free and hold their matrices in L1 the call takes "
-                  f"{time(shortest.seconds)}, {spent.seconds / shortest.seconds:.1f} times less than here.", "")
+                  f"{time(shortest.seconds)}, {seconds / shortest.seconds:.1f} times less than here.", "")
 
 
 def aligned(rows) -> list[str]:

@@ -1,5 +1,5 @@
-"""Time per frame against units, frames, streams, layers, delay and threads, as pictures: a kink shows where a rule of the
-planner or of the kernels changes badly.
+"""Time per frame against units, frames, streams, layers, delay and threads, as pictures: a kink shows where a rule of
+the planner or of the kernels changes badly.
 
     python tests/bench/curves.py [--threads 1 2] [--out curves.svg]
 
@@ -84,9 +84,9 @@ def draw(record: list[dict], picture: Path, title: str) -> None:
         axes.set(xlabel=what, ylabel="microseconds a frame and stream")
         axes.grid(alpha=0.3, which="both")
     panels[0, 0].legend()
-    panels[1, 2].text(0, 0.5, f"{title}\n\ntraining, float32\nLSTM, 128 inputs, 256 units, 128 frames,\none stream, one "
-                      "layer, but for one;\ndelay: h = tanh(W x + U h[t-d])\n\nmedian of nine, fastest (thin), bound "
-                      "(dotted)")
+    panels[1, 2].text(0, 0.5, f"{title}\n\ntraining, float32\nLSTM, 128 inputs, 256 units, 128 frames,\none stream, "
+                      "one layer, but for one;\ndelay: h = tanh(W x + U h[t-d])\n\nmedian of nine, fastest (thin), "
+                      "bound (dotted)")
     figure.tight_layout()
     figure.savefig(picture, metadata={"Date": None} if picture.suffix == ".svg" else None)
 

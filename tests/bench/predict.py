@@ -16,7 +16,7 @@ from bench.peers.rnnc_peer import PROGRAMS
 from rnnc import pipeline
 from rnnc.cli.explain import jobs
 from rnnc.errors import Source
-from rnnc.plan.cost import cost
+from rnnc.plan.choose import expected
 from rnnc.target.measure import machine as this_machine
 
 # program, inputs, units, layers, frames, streams
@@ -26,6 +26,7 @@ SHAPES = (
     ("gru", 128, 256, 1, 64, 1), ("gru", 128, 256, 1, 32, 16), ("peephole", 128, 192, 1, 32, 4),
     ("tanh", 128, 512, 1, 64, 1), ("tanh", 96, 320, 1, 64, 3),
     ("sru", 256, 256, 1, 128, 1), ("sru", 256, 256, 1, 64, 16), ("indrnn", 128, 512, 2, 128, 1),
+    ("both", 64, 64, 1, 128, 1), ("both", 64, 64, 1, 64, 16), ("both", 96, 128, 1, 128, 4),
 )
 TURNS = 9
 
@@ -52,7 +53,7 @@ def main(threads: int = 1) -> None:
         net = rnnc.compile(path, threads=threads, **sizes)
         planned = pipeline.schedules(Source(str(path), path.read_text()), pipeline.Options(), sizes)
         for name, call in jobs(net, frames, streams).items():
-            told = cost(planned[name], frames, streams, threads, machine).seconds
+            told = expected(planned[name], frames, streams, threads, machine)
             took = seconds(call, clock)
             ratios.append(told / took)
             print(f"| {cell} | {inputs} | {units} | {layers} | {frames} | {streams} | {name} | {told * 1e6:.0f} | "
