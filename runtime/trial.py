@@ -10,6 +10,7 @@ frames a second on one thread, 240 on two that meet slowly, 500 on two that meet
 import os
 from collections import deque
 from statistics import median
+from threading import Lock
 from time import perf_counter
 
 PLANS = ("free", "together", "streams", "crews")               # RN_PLAN_* in plan.h; "free": the planner chooses
@@ -28,6 +29,7 @@ class Trial:
         every = range(len(ways))
         self.warm = set(every)                 # not run yet: the first run of a way is no measure
         self.waiting = deque(i for _ in range(TIMINGS + 1) for i in every)
+        self.lock = Lock()                     # two threads may use two states of one net
 
     @property
     def settled(self) -> bool:
@@ -35,10 +37,15 @@ class Trial:
 
     def choose(self) -> int:
         """The way of the next call."""
-        return self.waiting[0] if self.waiting else self.best
+        with self.lock:
+            return self.waiting[0] if self.waiting else self.best
 
     def note(self, way: int, seconds: float) -> None:
         """What a call took that way."""
+        with self.lock:
+            self._note(way, seconds)
+
+    def _note(self, way: int, seconds: float) -> None:
         trying = bool(self.waiting) and self.waiting[0] == way
         if trying:
             self.waiting.popleft()

@@ -1,5 +1,7 @@
 """Ways of running a call are timed and the fastest is kept; whatever is tried, the numbers are the same."""
 
+from threading import Thread
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,20 @@ def test_every_way_gives_the_same_bits(threads):
         assert (net.backprop(**data), net.gradient.tobytes(), net.run(x=data["x"])["h"].tobytes()) == want
     tried = net._trials["backprop", (20).bit_length(), 4, 2]
     assert len(tried.ways) >= 2 and tried.settled and all(tried.taken)
+
+
+def test_calls_of_several_threads_share_a_trial():
+    ways, faults = Trial([(0, None), (1, None)]), []
+
+    def calls():
+        try:
+            play(ways, [1.0, 1.2], 5000)
+        except Exception as fault:             # a list that another thread has emptied
+            faults.append(fault)
+    running = [Thread(target=calls) for _ in range(8)]
+    [thread.start() for thread in running]
+    [thread.join() for thread in running]
+    assert not faults and ways.best == 0
 
 
 def test_one_thread_has_one_way():
