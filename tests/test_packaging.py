@@ -54,8 +54,8 @@ def test_data_is_found_where_the_package_says():
 
 
 def test_readme_and_ci_run_the_same_tests():
-    assert "python -m pytest" in (ROOT / "README.md").read_text()
-    assert (ROOT / ".ci/run").read_text().rstrip().endswith('python -m pytest "$@"')
+    assert "python -m pytest -n auto" in (ROOT / "README.md").read_text()
+    assert (ROOT / ".ci/run").read_text().rstrip().endswith('python -m pytest -n auto "$@"')
     assert os.access(ROOT / ".ci/run", os.X_OK)
 
 
