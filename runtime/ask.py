@@ -1,6 +1,7 @@
 """What a user may ask of `rnnc.compile`: each argument checked before anything is read or compiled."""
 
 import os
+from difflib import get_close_matches
 from numbers import Real
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def _size(name: str, value):
         return float(value)
     close = ("model", "dtype", "target", "threads", "gradient", "weights", "memory_limit", "check_numbers", "seed",
              "cache", "sizes")
-    if isinstance(value, str):
+    if isinstance(value, str) and get_close_matches(name, close):
         raise unknown("argument of compile", name, close)
     raise InputError(f"{name}: {said(value)}; a size is a number or a list of numbers")
 

@@ -188,3 +188,10 @@ def test_parameters_are_a_mapping():
     assert (p["W"] == before).all()
     p.update(W=np.ones((3, 2)))
     assert (p["W"] == 1).all()
+
+
+def test_text_for_a_size_and_a_misspelt_option_are_told_apart():
+    with pytest.raises(InputError, match="hidden: got 'a'; a size is a number"):
+        rnnc.compile("model m { }\n", hidden="a")
+    with pytest.raises(InputError, match="no argument of compile is called 'dtyp'; did you mean 'dtype'"):
+        rnnc.compile("model m { }\n", dtyp="float64")
