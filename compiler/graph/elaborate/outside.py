@@ -12,12 +12,15 @@ from rnnc.graph.nodes import Graph
 C_KEYWORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split())
-CPP_KEYWORDS = frozenset(
-    "alignas alignof asm bool catch char8_t char16_t char32_t class compl concept consteval constexpr constinit "
-    "const_cast co_await co_return co_yield decltype delete dynamic_cast explicit export false friend mutable "
-    "namespace new noexcept nullptr operator private protected public reinterpret_cast requires static_assert "
-    "static_cast template this thread_local throw true try typeid typename using virtual wchar_t xor".split())
+CPP_KEYWORDS = frozenset(                                   # and of C23, and of C with GNU's extensions
+    "alignas alignof and_eq asm bitand bitor bool catch char8_t char16_t char32_t class compl concept consteval "
+    "constexpr constinit const_cast co_await co_return co_yield decltype delete dynamic_cast explicit export false "
+    "friend mutable namespace new noexcept not_eq nullptr operator or_eq private protected public reinterpret_cast "
+    "requires static_assert static_cast template this thread_local throw true try typeid typename typeof "
+    "typeof_unqual using virtual wchar_t xor xor_eq".split())
 MACROS = frozenset("NULL EOF NAN INFINITY HUGE_VAL errno assert stdin stdout stderr linux unix offsetof".split())
+NUMBERS = frozenset(                                        # macros of math.h; parameters are free to be called so
+    "M_E M_LOG2E M_LOG10E M_LN2 M_LN10 M_PI M_PI_2 M_PI_4 M_1_PI M_2_PI M_2_SQRTPI M_SQRT2 M_SQRT1_2".split())
 CALLS = frozenset("state starts weight out probe accumulate streams frames threads self cotangents".split())
 RESULTS = frozenset("loss frames sequences".split())      # what evaluation reports beside the metrics
 
@@ -35,6 +38,7 @@ def check_names(graph: Graph, metrics: dict[str, Span], model: Span, faults: Fau
             refuse(name, span, CALLS, "an argument of the calls in Python", faults)
     for name, span in outside.items():
         refuse(name, span, C_KEYWORDS | CPP_KEYWORDS | MACROS, "a reserved word of C", faults)
+        refuse(name, span, NUMBERS, "a number of C's math.h", faults)
         refuse(name, span, CALLS, "an argument of the calls in Python", faults)
         refuse(name, span, keyword.kwlist, "a reserved word of Python", faults)
     for name, span in metrics.items():
