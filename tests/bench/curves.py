@@ -65,7 +65,7 @@ def measure(what: str, value: int, threads: int, limits, plans) -> dict:
 def draw(record: list[dict], picture: Path, title: str) -> None:
     import matplotlib
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
     figure, panels = pyplot.subplots(2, 3, figsize=(13, 7.5))
     colours = ("#1f5fa8", "#c0392b", "#2e7d32", "#7b1fa2")
     swept = list(dict.fromkeys(row["what"] for row in record))
@@ -81,6 +81,7 @@ def draw(record: list[dict], picture: Path, title: str) -> None:
             axes.plot(across, [1e6 * row["bound"] for row in rows], ":", color=colour)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        axes.xaxis.set_major_formatter(ticker.ScalarFormatter())
         axes.set(xlabel=what, ylabel="microseconds a frame and stream")
         axes.grid(alpha=0.3, which="both")
     panels[0, 0].legend()
