@@ -48,9 +48,20 @@ model simple(n = 8) {
     loss   mse(h, y)
 }
 """
+MEMORY = """# A matrix that is linear in itself and only asked: products over chunks of frames.
+model memory(n = 32) {
+    input  x : [3]
+    target y : [n]
+    f = sigmoid(dense(1)(x)[0])
+    S = f * S[t-1] + outer(dense(n)(x), dense(n)(x))
+    o = S @ dense(n)(x)
+    output o
+    loss   mse(o, y)
+}
+"""
 CHARLM = (files("rnnc.samples") / "charlm.rnn").read_text(encoding="utf-8")
 TEXTS = {"small_charlm": (CHARLM, {"vocab": 9, "hidden": 8}), "sru": (SRU, {}), "fourth": (FOURTH, {}),
-         "bidirectional": (BIDIRECTIONAL, {})}
+         "bidirectional": (BIDIRECTIONAL, {}), "memory": (MEMORY, {})}
 LSTM = """model net(n = 128) {
     input x : [n]
     target y : [n]

@@ -51,6 +51,8 @@ def test_identities(build, expected):
 
 @pytest.mark.parametrize("build,expected", [
     (lambda s, x: s.op("matmul", s.op("transpose", s.param("W", 4, 2)), x), ["v1 : [2] = matmul(W', x)"]),
+    (lambda s, x: s.op("mul", s.op("outer", x, s.op("exp", x)), s.op("sum", x, axis=None)),
+     ["v1 : [4, 4] = outer(mul(sum(x), x), exp(x))"]),
     (lambda s, x: s.op("matmul", s.param("W", 2, 8), s.op("concat", x, s.op("tanh", x), axis=0)),
      ["v1 : [2] = matmul(W, concat(x, tanh(x), axis=0))"]),              # too small to be worth two products
     (lambda s, x: s.op("matmul", s.param("W", 2, 20), s.op("concat", s.param("b", 16), x, axis=0)),

@@ -59,7 +59,7 @@ def of_kind(graph: Graph, found: Kind) -> str:
         return "Diagonal: no unit depends on another one."
     why = f" ({signal(graph, found.mixer).removesuffix(' @')} mixes them)" if found.mixer is not None else ""
     if found.chunkwise:
-        return "Chunkwise: linear, with a matrix for a state."
+        return f"Linear, with a matrix for a state{why}; it could go in chunks, and goes frame by frame."
     if found.linear:
         return f"Linear in its state, but each unit needs all the others{why}."
     return f"Dense: each unit needs all the others{why}."

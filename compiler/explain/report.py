@@ -11,7 +11,7 @@ from rnnc.explain.words import VERBS, amount, at, count, filled, many, matrix, s
 from rnnc.graph.loops import Loop, loops
 from rnnc.graph.nodes import FRAME
 from rnnc.plan.choose import Choice, choose, expected
-from rnnc.plan.cost import Cost, cost, least, nodes_of
+from rnnc.plan.cost import CHUNKED, Cost, chunk_of, cost, least, nodes_of
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
 from rnnc.plan.storage import is_short
@@ -76,6 +76,12 @@ def stage(made: Schedule, number: int, found, asked: Question, spent: Cost) -> l
         case Spans(nodes=nodes):
             lines = [f"{number + 1}. whole sequences, since every frame counts for each result"]
             lines += filled(shown([spanned(graph, n) for n in nodes]), "   ")
+            if asked_in_chunks := matrices(graph, nodes):
+                each = "each " * (len(asked_in_chunks) > 1)
+                frames = " or ".join(map(str, sorted({chunk_of(graph, n) for n in nodes if graph[n].op in CHUNKED})))
+                lines += filled(f"{shown(asked_in_chunks)}: {each}linear in itself and only asked, so that its loop "
+                                f"has become products of matrices over {frames} frames, and steps from one such chunk "
+                                "to the next.", "   ")
         case Fold(nodes=nodes, per=per):
             lines = [f"{number + 1}. sums over all {per}s"]
             lines += filled(sums(made, nodes), "   ")
@@ -86,14 +92,29 @@ def stage(made: Schedule, number: int, found, asked: Question, spent: Cost) -> l
 
 
 WORDS = {"span_sum": "sum", "span_max": "largest", "span_logsumexp": "logarithm of the sum of exp", "span_last": "last",
-         "span_first": "first", "permute": "new order", "ctc": "ctc", "ctc_slope": "derivative of ctc"}
+         "span_first": "first", "permute": "new order", "ctc": "ctc", "ctc_slope": "derivative of ctc",
+         "attend": "answer", "attended": "last value",
+         "pair": "derivative by the coefficient"}
 
 
 def spanned(graph, n: int) -> str:
     """`pooled (sum of s)`."""
     node = graph[n]
     of = f"{WORDS[node.op]} of {signal(graph, node.args[0].node)}"
+    if node.op == "attend":
+        of = f"{WORDS[node.op]} of {node.attr('of') or 'a matrix'} to {signal(graph, node.args[0].node)}"
+    if node.op == "pair":
+        of = f"{WORDS[node.op]} of {node.attr('of') or 'a matrix'}"
+    if node.op == "attended":
+        return f"{node.name} ({WORDS[node.op]})"
     return f"{node.name} ({of})" if node.name else of
+
+
+def matrices(graph, nodes) -> list[str]:
+    """The matrices that are asked in chunks, by name."""
+    found = [graph[n].name if graph[n].op == "attended" else graph[n].attr("of") or "a matrix"
+             for n in nodes if graph[n].op in CHUNKED]
+    return list(dict.fromkeys(found))
 
 
 def loop_of(graph, sweep: Sweep, found) -> Loop | None:
@@ -197,7 +218,8 @@ def scaling(made: Schedule, asked: Question) -> list[str]:
 
 def path(made: Schedule, asked: Question, seconds: float) -> list[str]:
     shortest = least(made, asked.frames, asked.streams, asked.machine, asked.number)
-    serial = sum(s.steps for s, one in zip(shortest.stages, made.stages) if isinstance(one, Sweep))
+    serial = sum(s.steps for s, one in zip(shortest.stages, made.stages)
+                 if isinstance(one, Sweep) or isinstance(one, Spans) and s.steps > 1)
     text = f"Critical path: {count(serial, 'step')} of loops must follow one another" if serial \
         else "Critical path: no loop, nothing need wait for another frame"
     return filled(f"{text}. With any number of threads that meet for free and hold their matrices in L1 the call takes "

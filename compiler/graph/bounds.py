@@ -170,12 +170,22 @@ def _ctc_slope(node, values, bounds, result, eps):
     return first + spread * (spread * bounds[0]).sum() + eps * (p + share * (len(share) + abs(total)))
 
 
+def _attended(node, values, bounds, result, eps):
+    """Every term through its derivative; products of vectors and a sum over the frames in each."""
+    sizes = [np.abs(real_part(v)) for v in values]
+    moved = evaluate(node, [size + 1j * STEP * bound for size, bound in zip(sizes, bounds)])
+    frames, size = len(values[0]), values[0][0].size
+    inner = {"attend": size, "attended": 1, "pair": size * size}[node.op]
+    return np.imag(moved) / STEP + eps * (2 + np.sqrt(inner) + 2 * np.sqrt(frames)) * np.real(moved)
+
+
 _RULES = {"real": _whole, "pow": _power, "quantize": _quantize, "spike": _exact, "noise": _noise,
           "bfloat16": _bfloat16,
           "matmul": _product, "outer": _product, "fold_outer": _product, "fold_sparse": _product, "sum": _sum,
           "fold_sum": _sum, "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax,
           "logsoftmax": _softmax, "logsumexp": _logsumexp, "span_sum": _sum, "span_max": _span_max,
-          "span_logsumexp": _span_logsumexp, "permute": _permuted, "ctc": _ctc, "ctc_slope": _ctc_slope}
+          "span_logsumexp": _span_logsumexp, "permute": _permuted, "ctc": _ctc, "ctc_slope": _ctc_slope,
+          "attend": _attended, "attended": _attended, "pair": _attended}
 
 
 def kink(node: Node, values: list, bounds: list) -> bool:

@@ -68,6 +68,9 @@ def _leaf(graph: Graph, n: int, node: Node) -> None:
     if node.op == "state_cotangent":
         shapes = {_state_name(graph, s): graph[s].shape for s in graph.state}
         _demand(shapes.get(node.attr("signal")) == node.shape, graph, n, "is the seed of no state signal")
+    if node.op == "carried":
+        depths = {_state_name(graph, s): (graph[s].shape, depth) for s, depth in graph.state.items()}
+        _demand(depths.get(node.attr("signal")) == (node.shape, 1), graph, n, "is carried by no state of one frame")
 
 
 def _state_name(graph: Graph, n: int) -> str | None:

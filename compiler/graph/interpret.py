@@ -258,10 +258,18 @@ class Call:
                 return given(self.cotangents, name) if t == ALL else given(self.cotangents, name)[t]
             case "state_cotangent":
                 return self.state_seed(node, t)
+            case "carried":
+                return self.carried(node, t)
         raise Broken(f"{node.op} has no arguments and is no leaf")
 
     def _zeros(self, node):
         return np.zeros((self.streams, *node.shape))
+
+    def carried(self, node, t: int):
+        """The state's entry, where the call's first frame goes on with a sequence."""
+        entry = None if self.state is None or t else np.asarray(self.state.signals[node.attr("signal")])[-1]
+        goes_on = (self.seq.since[t] > 0).reshape(-1, *[1] * len(node.shape))
+        return self._zeros(node) if entry is None else np.where(goes_on, entry, 0)
 
     def state_seed(self, node, t: int):
         """The wanted change of the outgoing state's entry for frame t, which may lie before the call."""

@@ -42,6 +42,24 @@ def _turns(ta: bool, tb: bool) -> dict:
     return {key: True for key, value in (("ta", ta), ("tb", tb)) if value}
 
 
+def scale_vectors(graph: Graph) -> Graph:
+    """s * outer(a, b) is outer(s * a, b), where nobody else reads the outer product: fewer numbers, and one form."""
+    patch = Patch(graph)
+    for n in range(len(graph)):
+        node = patch.nodes[n]
+        if node.op != "mul" or len(node.args) != 2:
+            continue
+        for scale, read in (node.args, node.args[::-1]):
+            scale, read = patch.read(scale), patch.read(read)
+            inner = patch.at(read)
+            if inner.op == "outer" and patch.nodes[scale.node].shape == () and read.node < len(graph) \
+                    and patch.private(read.node) and len(graph.uses[read.node]) == 1:
+                a, b = map(patch.read, inner.args)
+                patch.become(n, "outer", patch.make("mul", scale, a, span=node.span), b)
+                break
+    return patch.finish()
+
+
 def slice_products(graph: Graph) -> Graph:
     """slice(W @ x) is slice(W) @ x, where every reader of the product takes a slice of its rows."""
     patch = Patch(graph)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from rnnc.graph.blocks import Block, block
+from rnnc.graph.chunkwise import chunkwise
 from rnnc.graph.loops import loops
 from rnnc.graph.nodes import Graph, Read
 from rnnc.plan.advance import advance
@@ -25,7 +26,7 @@ SLOWNESS = {1: 1.25, 2: 1.03, 3: 1.0, 4: 1.0}
 def schedule(graph: Graph, program: str, checked=lambda graph: graph, weights: str = "float32") -> Schedule:
     """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum.
     `checked` is handed the graph after every pass, and hands it on. `weights`: how matrices in loops are stored."""
-    for rewrite in (compact, advance, regroup, lambda g: recompute(g, loops(g))):
+    for rewrite in (compact, chunkwise, advance, regroup, lambda g: recompute(g, loops(g))):
         graph = checked(rewrite(graph))
     if weights == "bfloat16":
         graph = checked(shorten(graph))

@@ -229,7 +229,7 @@ def there_at_the_end(made: Schedule, seen: Seen, n: int) -> None:
     if near is not None and (n not in graph.state or made.steps[near].margin < graph.state[n]):
         raise Broken(f"node {n} ({graph[n].op}) is wanted outside longer than its chunk")
     loop = made.stages[seen.where[n][0]]
-    if ring is not None and (n not in graph.state or ring < graph.state[n] or loop.direction < 0):
+    if ring is not None and (n not in graph.state or ring < graph.state[n] or getattr(loop, "direction", 1) < 0):
         raise Broken(f"node {n} ({graph[n].op}) is wanted outside longer than it is kept")
 
 

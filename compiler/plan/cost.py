@@ -8,6 +8,7 @@ its panel, whichever is longer; equations add their own time; whoever is done wa
 from dataclasses import dataclass, replace
 from math import ceil, inf, log2
 
+from rnnc.graph.chunkwise import CHUNK, FADE_CHUNK
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel, kernels_of
@@ -20,6 +21,8 @@ SLOW = {"div": 6, "sqrt": 6, "mod": 8, "floor": 2, "where": 2, "quantize": 12}
 FREE = frozenset("slice reshape column broadcast identity stop_gradient real".split())
 GROUP = 384 << 10                              # bytes of panels that meet all row blocks before the next ones do
 LOOSE = 0.15                                   # share of a tile's speed that products of a row kernel reach
+CHUNKED = ("attend", "attended", "pair")
+SHORT = 0.6                                    # the share that products of a chunk of frames reach
 ENDLESS = 1 << 20                              # as many threads as could be of any use
 
 
@@ -147,6 +150,7 @@ class Costs:
             case Spans(nodes=nodes):
                 for n in nodes:
                     work.add(self.span(n, rows))
+                    steps = max(steps, ceil(self.frames / chunk_of(self.graph, n)) * (self.graph[n].op in CHUNKED))
             case Once(kernel=kernel):
                 work.add(self.numbers(kernel.body, 1, 1, 0, kernel.stores))
         meet = self.machine.meeting * ceil(log2(self.threads)) if self.threads > 1 else 0.0
@@ -284,6 +288,8 @@ class Costs:
         """All frames of each sequence are read once: threads own sequences, and units of these. CTC takes streams one
         by one, a few functions for each frame and label; its lists are taken to be a quarter as long as a sequence."""
         node, done = self.graph[n], Work()
+        if node.op in CHUNKED:
+            return self.attended(n, rows)
         size = self.graph[node.args[0].node].size
         pieces = self.streams * (1 if node.op.startswith("ctc") else ceil(size / (4 * self.lanes)))
         part = ceil(pieces / self.threads) / pieces
@@ -298,6 +304,20 @@ class Costs:
             done.functions = float(size * rows)
             each += self.machine.function * ceil(size / self.lanes) * self.lanes * self.slow
         done.elementwise = part * (done.values / self.machine.rate(done.values * part, self.used()) + each * rows)
+        return done
+
+    def attended(self, n: int, rows: int) -> Work:
+        """Questions to a matrix in chunks: threads own columns of it. Products of this size go at a part of a tile's
+        speed."""
+        node, done = self.graph[n], Work()
+        u, w = axes(self.graph, n)
+        shared = node.op == "pair" and node.attr("along") is None
+        pieces = self.streams * (1 if shared else ceil(u / (2 * self.lanes)))
+        part = ceil(pieces / self.threads) / pieces
+        done.values = float((2 * w + 2 * u) * rows * self.number)
+        done.products = in_chunks(self.graph, n, self.frames) * rows
+        done.arithmetic = done.products * part / (SHORT * self.machine.tile(2, 8)) * self.slow
+        done.elementwise = part * done.values / self.machine.rate(done.values * part, self.used())
         return done
 
     def fold(self, n: int, rows: int, chunk: int, chunks: int) -> Work:
@@ -326,6 +346,29 @@ class Costs:
             done.equations = float(sizes[0] * rows)
             done.elementwise = part * (done.values / near + sizes[0] * rows * self.machine.plain * self.slow)
         return done
+
+
+def axes(graph: Graph, n: int) -> tuple[int, int]:
+    """Of what is asked in chunks: the units of an answer (of the columns that threads own), and of a question."""
+    reads = graph[n].args[1:3] if graph[n].op == "attend" else graph[n].args[:2]
+    u, w = (graph[read.node].size for read in reads)
+    return (u, w) if graph[n].op == "attend" else (w, u)
+
+
+def chunk_of(graph: Graph, n: int) -> int:
+    return CHUNK if graph[n].attr("along") is None else FADE_CHUNK
+
+
+def in_chunks(graph: Graph, n: int, frames: int) -> float:
+    """Operations of a frame: through the matrix, and with the frames of its chunk."""
+    node, (u, w) = graph[n], axes(graph, n)
+    scalar, chunk = node.attr("along") is None, min(frames, chunk_of(graph, n))
+    through = 2.0 * u * w * (frames > chunk or node.op == "attended")
+    if node.op == "attended":
+        return through
+    if node.op == "pair":
+        return 4 * through + 1.5 * chunk * (u + w) * (1 if scalar else 2)
+    return 2 * through + chunk * (1.5 * w + u) * (1 if scalar else 2)
 
 
 def nodes_of(graph: Graph, stage) -> set[int]:

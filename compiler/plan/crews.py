@@ -5,8 +5,9 @@ In: a placed schedule. Out: one `Work` per stage. The C of runtime/plan.h deals 
 
 from dataclasses import dataclass
 
+from rnnc.graph.chunkwise import CHUNK
 from rnnc.graph.nodes import FRAME
-from rnnc.plan.cost import FREE, FUNCTIONS
+from rnnc.plan.cost import CHUNKED, FREE, FUNCTIONS, in_chunks
 from rnnc.plan.needs import Need
 from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Map, Schedule, Sweep, UnitKernel, kernels_of
@@ -64,6 +65,8 @@ def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, in
         sizes = [graph[read.node].size for read in node.args]
         if node.op == "fold_outer":
             flops += 2.0 * sizes[0] * sizes[1]
+        elif node.op in CHUNKED:
+            flops += in_chunks(graph, n, CHUNK + 1)
         elif node.op in ("matmul", "outer") and not made.role.gates.get(n):
             flops += 2.0 * max(sizes) * node.size ** 0.5
         elif node.op not in FREE and node.domain == FRAME:

@@ -46,7 +46,7 @@ def place(made: Schedule, role: Roles, found) -> Schedule:
         buffers[n] = Buffer(n, graph[n].name or f"v{n}", place_, slot, ring, near.get(n))
     for n, node in enumerate(graph.nodes):
         if role[n] == "leaf":
-            where = "input"
+            where = "state" if node.op == "carried" else "input"
             if _needs_import(graph, role, n):
                 where = "import"
                 slots.append((slot_class(graph, n), node.size, len(made.steps) + 1))
@@ -125,6 +125,8 @@ def _rings(made: Schedule, role: Roles, stored: set[int], found) -> dict[int, in
     outside = _outside(graph, role)
     rings = {}
     for stage in made.stages:
+        if isinstance(stage, Spans):                            # of a matrix asked in chunks, the last value alone
+            rings |= {n: 1 for n in stage.nodes if graph[n].op == "attended"}
         if not isinstance(stage, Sweep):
             continue
         mine = set(stage_nodes(stage))

@@ -19,7 +19,7 @@ from rnnc.graph.ops import OPS
 from rnnc.plan.regroup import is_product, read_once
 from rnnc.plan.schedule import Gate, Term
 
-LEAVES = ("input", "weight", "cotangent", "state_cotangent")
+LEAVES = ("input", "weight", "cotangent", "state_cotangent", "carried")
 
 
 @dataclass(frozen=True)

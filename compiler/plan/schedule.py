@@ -165,8 +165,8 @@ class Step:
 @dataclass(frozen=True)
 class Buffer:
     """Where the value of a node lives: one padded row per frame and stream, or per sequence, in `slot` of the
-    workspace, or in the caller's own array (`place` "input", "output"). There are never more sequences than frames of
-    streams, so a slot has room for either."""
+    workspace, or in the caller's own array (`place` "input", "output", "state"). There are never more sequences than
+    frames of streams, so a slot has room for either."""
 
     node: int
     name: str

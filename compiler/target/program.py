@@ -10,6 +10,7 @@ from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Read
 from rnnc.plan.crews import by_streams, widest
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel
 from rnnc.target.access import Access, Needs, stride
+from rnnc.target.attend import kept_by_pair
 from rnnc.target.crews import Crews
 from rnnc.target.folds import fold
 from rnnc.target.names import member, names
@@ -210,6 +211,10 @@ class Program:
                 text.fields[f"{self.names[n]}_table"] = "real *"
                 bytes_ = f"{columns} * RN_PAD({rows}) * sizeof(real)"
                 text.layout.append(f"c->{self.names[n]}_table = rn_give(&at, {bytes_});")
+        for n, node in enumerate(graph.nodes):                  # a matrix as each chunk of frames begins
+            if node.op == "pair":
+                text.fields[f"{self.names[n]}_kept"] = "real *"
+                text.layout.append(f"c->{self.names[n]}_kept = rn_give(&at, {kept_by_pair(graph, n)} * sizeof(real));")
         if units := scratch(graph):
             text.fields["paths"] = "double *"
             text.layout.append(f"c->paths = rn_give(&at, RN_SPELLERS * rn_ctc_scratch(T, {units}) * sizeof(double));")
@@ -271,6 +276,9 @@ class Program:
                 text.fields["ones"] = "real *"
                 text.prepare += ["for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;",
                                  f"{to} = in->weight ? RN_BORROW(in->weight) : c->ones;"]
+            elif node.op == "carried":
+                entry = self.entries.index(str(node.attr("signal")))
+                text.prepare.append(f"{to} = RN_BORROW(rn_state_entry(state, {entry}, c->B));")
             elif node.op == "cotangent":
                 name = member(str(node.attr("name")))
                 text.prepare += [f"if (cotangent && cotangent->{name})",

@@ -6,6 +6,7 @@ sequences. The frames of a sequence follow one another in a fixed order, so no n
 
 from rnnc.graph.nodes import INT, Graph
 from rnnc.target.access import Access, stride
+from rnnc.target.attend import attend, attended, pair
 
 
 def scratch(graph: Graph) -> int:
@@ -115,7 +116,11 @@ def paths(access: Access, n: int) -> list[str]:
 TITLES = {"span_sum": "the sum over its sequence of {}", "span_max": "the largest in its sequence of {}",
           "span_logsumexp": "the logarithm of the sum over its sequence of exp of {}", "span_last": "the last {}",
           "span_first": "the first {}", "permute": "{} in another order",
-          "ctc": "labels spelled by {}, -log of their probability", "ctc_slope": "its derivative by {}"}
+          "ctc": "labels spelled by {}, -log of their probability", "ctc_slope": "its derivative by {}",
+          "attend": "what a matrix linear in itself answers to {}",
+          "attended": "its last value, linear in itself and in {}",
+          "pair": "the derivative by the coefficient of a matrix linear in itself and in {}"}
 BODIES = {"span_sum": summed, "span_max": summed, "span_logsumexp": logarithm, "span_last": end, "span_first": end,
-          "permute": permuted, "ctc": paths, "ctc_slope": paths}
+          "permute": permuted, "ctc": paths, "ctc_slope": paths, "attend": attend, "attended": attended,
+          "pair": pair}
 

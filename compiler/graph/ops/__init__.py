@@ -4,6 +4,7 @@
 """
 
 from rnnc.graph.ops import (  # noqa: F401  (they fill the table)
+    attend,
     ctc,
     declared,
     elementwise,

@@ -4,9 +4,9 @@ for each).
 
 A leaf's value is found by the interpreter, so the rows have no meaning of their own. Attributes: number(value),
 table(index), param(name), input(name), cotangent(name of an output), state_cotangent(signal: the state signal's
-path); input and cotangent also domain = "sequence". Counters: frame_index, since the start, be it before the call;
-frames_gone and frames_left, before and after this frame in the part of its sequence inside the call; span_frames, all
-of that part.
+path), carried(signal; see attend.py); input and cotangent also domain = "sequence". Counters: frame_index, since the
+start, be it before the call; frames_gone and frames_left, before and after this frame in the part of its sequence
+inside the call; span_frames, all of that part.
 """
 
 import numpy as np
@@ -35,6 +35,7 @@ _leaf("span_frames", SEQUENCE, fixed=((), INT))
 _leaf("weight", FRAME, fixed=((), REAL))
 _leaf("cotangent", None, "name")
 _leaf("state_cotangent", FRAME, "signal")
+_leaf("carried", FRAME, "signal")
 
 
 def _one_hot(args, attrs, shape):
