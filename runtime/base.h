@@ -142,7 +142,9 @@ RN_FUNCTION void rn_count_clear(void) {
 }
 #define RN_COUNT_PRODUCT(stage, rows, columns, inner) rn_count_product(stage, rows, columns, inner)
 #define RN_COUNT_MEETING(stage) ((void)atomic_fetch_add(&rn_count_met[(stage) % RN_COUNT_STAGES], 1))
+#define RN_COUNTING(text) text
 #else
+#define RN_COUNTING(text)
 #define RN_COUNT_PRODUCT(stage, rows, columns, inner) ((void)0)
 #define RN_COUNT_MEETING(stage) ((void)0)
 #endif

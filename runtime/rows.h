@@ -119,6 +119,9 @@ RN_INLINE void rn_turn(real *to, const real *from, long rows, long columns) {
     for (long i = 0; i < rows; i++)
         for (long j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
 }
+/* The sums of a product that counts in no row of a block: zero. The compiler does not see them, or it might fuse other
+ * additions behind. */
+RN_FUNCTION void rn_leave_out(real *sums, long n) { rn_zero(sums, n); }
 /* [n0][n1][n2] numbers, each axis taken in its own step (0: repeated). */
 RN_INLINE void rn_broadcast(real *to, const real *from, long n0, long n1, long n2, long s0, long s1, long s2) {
     for (long i = 0; i < n0; i++)

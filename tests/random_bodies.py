@@ -124,6 +124,7 @@ class Body(Expressions):
         forms = [self.squashed, self.squashed, self.squashed, self.gated, self.leaky, self.held, self.peak]
         if len(shape) == 1:
             forms += [self.softened, self.recurrent, self.recurrent, self.recurrent, self.chained, self.turning]
+            forms += [self.clocked, self.clocked]
         if len(shape) == 2:
             forms = [self.decaying, self.decaying, self.delta, self.gated, self.squashed]
         form = self.chance.choice(forms)
@@ -158,6 +159,29 @@ class Body(Expressions):
         condition = self.condition((), 1)
         self.still -= 1
         return Value(f"where({condition.text}, 0.9 * {old.text}, {new.text})", shape)
+
+    def clocked(self, shape, new, old):
+        """A slow module: what it makes counts in some frames only, with products that a clock can leave out."""
+        clock = self.chance.choice(["mod(t, 2) == 0", "mod(t, 3) == 1", "mod(t, 4) != 2", "condition", "condition"])
+        if clock == "condition":
+            self.still += 1
+            clock = self.condition((), 1).text
+            self.still -= 1
+        square = shape + shape
+        inner = self.chance.choice(["plain", "deep", "gated", "normed"])
+        self.note(f"clocked {inner}")
+        made = f"{self.param(square)} @ {old.text}"
+        if inner == "deep":
+            made = f"{self.param(square)} @ tanh({made})"
+        if inner == "gated":
+            made = f"{self.param(square)} @ (sigmoid({made}) * {old.text})"
+        if inner == "normed":
+            made = f"{made} / (1 + norm({made} + 0.1))"
+        made = self.squashed(shape, new, Value(made, shape, LIMIT)).text
+        if self.maybe(0.3):
+            made = f"where({self.condition((), 0).text}, {made}, 0.5 * {made})"
+        kept = self.chance.choice([old.text, f"0.9 * {old.text}", "0"])
+        return Value(f"where({clock}, {made}, {kept})" if self.maybe(0.7) else f"where({clock}, {kept}, {made})", shape)
 
     def peak(self, shape, new, old):
         return Value(f"max(0.9 * {old.text}, {new.operand} + 0.031)", shape)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from math import ceil
 
+import numpy as np
 import pytest
 from compare import compare, draw_data, force, net_of, set_params
 
@@ -83,8 +84,8 @@ class Log:
 
 
 def kernels_of(sweep: Sweep) -> list[tuple]:
-    """The kernels of a loop with their products: panels that add into the same gates are one."""
-    return [(k, {p.gates for p in k.panels}) for phase in sweep.phases for k, _ in phase.kernels
+    """The kernels of a loop with their products: panels that add into the same gates are one, with the same guards."""
+    return [(k, {(p.gates, p.guards) for p in k.panels}) for phase in sweep.phases for k, _ in phase.kernels
             if getattr(k, "panels", ())]
 
 
@@ -95,8 +96,10 @@ class Counted:
         self.schedules = {name: pipeline.planned_and_checked(program, name) for name, program
                           in pipeline.programs(pipeline.forward(graph), "parameters").items()}
 
-    def log(self, program: str, threads: int, frames: int = T, streams: int = B, plan: str = "together") -> Log:
+    def log(self, program: str, threads: int, frames: int = T, streams: int = B, plan: str = "together",
+            **inputs) -> Log:
         net, data = self.net, draw_data(self.graph, 1, "float32", frames, streams)
+        data.inputs |= inputs
         set_params(net, data)
         net.threads = threads
         force(net, plan)
@@ -135,6 +138,7 @@ LAYERS = {
     "both": "concat(lstm(n)(x), reversed(lstm(n))(x))",
     "late": "lstm(n)(lstm(n)(x)[t-3])",
     "wide": "lstm(100)(x)",
+    "clockwork": "clockwork(32)(x)",
 }
 FOURTH = """
 model counted(n = 20) {
@@ -147,6 +151,19 @@ model counted(n = 20) {
     loss   mse(h, y)
 }
 """
+CLOCKED = """
+model counted(n = 20) {
+    input  x : [6]
+    input  clock
+    target y : [20]
+    param  W : [n, 6]
+    param  U : [n, n]
+    h = where(clock > 0, tanh(W @ x + U @ h[t-1]), h[t-1])
+    output h
+    loss   mse(h, y)
+}
+"""
+OWN = {"fourth": FOURTH, "clocked": CLOCKED}
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +196,7 @@ def counted(nets, setting, monkeypatch):
 
     def get(name: str) -> Counted:
         if (name, setting[1]) not in nets:
-            nets[name, setting[1]] = Counted(FOURTH if name == "fourth" else MODEL.format(layer=LAYERS[name]))
+            nets[name, setting[1]] = Counted(OWN[name] if name in OWN else MODEL.format(layer=LAYERS[name]))
         return nets[name, setting[1]]
 
     return get
@@ -304,6 +321,46 @@ def test_a_delay_between_loops(counted, threads):
     assert total(log.outside(), inner=20) == T * B * (80 + 6)
     assert total(log.outside(), inner=6) == T * B * 80
     assert [log.meetings[loop] for loop in (first, second)] == [T, T]
+
+
+# ------------------------------------------------------------------------------------------------ clocks
+
+def test_slow_modules_of_a_clockwork(counted, threads):
+    """Groups of 8 units with periods 1, 2, 4, 8; each sees itself and the slower ones. The first frame moves them all.
+    Backwards the product of a group makes what it sees, in the frame before it moved."""
+    frames, periods = 21, (1, 2, 4, 8)
+    moves = [ceil(frames / period) for period in periods]
+    for program in ("run", "backprop"):
+        log = counted("clockwork").log(program, threads, frames)
+        forward, *backward = log.kind(Sweep)
+        for group, moved in enumerate(moves):
+            sees = 32 - 8 * group
+            assert sum(p.area for p in log.of(forward) if p.inner == sees) == moved * B * 8
+        assert sum(p.volume for p in log.of(forward)) == B * sum(m * 8 * (32 - 8 * g) for g, m in enumerate(moves))
+        for loop in backward:                                   # the first group's product, of a frame that follows
+            volume = sum(m * 8 * (32 - 8 * g) for g, m in enumerate(moves))
+            assert sum(p.volume for p in log.of(loop)) == B * volume
+            summed = sum(m * 8 * (32 - 8 * g + 6) for g, m in enumerate(moves))
+            dense = frames * 6 * 32                             # which is not slow
+            assert sum(p.volume for p in log.of(*log.kind(Fold))) == B * (summed + dense)
+
+
+def test_streams_that_move_at_their_own_times(counted, threads):
+    """13 streams, blocks of rows 7 and 6 of them: a product of a block is left out where no stream of it moves."""
+    clock = np.zeros((6, 13), np.float32)
+    clock[1] = 1                               # all
+    clock[3, 2], clock[4, 12] = 1, 1           # one of the first block, one of the second
+    clock[5, [0, 11]] = 1                      # one of each
+    blocks = 13 + 6 + 7 + 13
+    log = counted("clocked").log("run", threads, 6, 13, clock=clock)
+    loop, = log.kind(Sweep)
+    assert total(log.of(loop)) == blocks * 20 and log.meetings[loop] == 6
+    log = counted("clocked").log("backprop", threads, 6, 13, clock=clock)
+    forward, backward = log.kind(Sweep)
+    assert total(log.of(forward)) == blocks * 20
+    assert total(log.of(backward)) == blocks * 20
+    assert sum(p.volume for p in log.of(*log.kind(Fold))) == int(clock.sum()) * 20 * (20 + 6)
+    assert total(counted("clocked").log("run", threads, 6, 13, clock=0 * clock).of(loop)) == 0
 
 
 # ------------------------------------------------------------------------------------------------ other plans

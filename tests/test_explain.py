@@ -59,9 +59,22 @@ model memory(n = 32) {
     loss   mse(o, y)
 }
 """
+CLOCKS = """# Two clocks: a number of the frame, and an input.
+model clocks(n = 8) {
+    input  x : [3]
+    input  moves : flag
+    target y : [n]
+    param W : [n, 3]
+    param U, V : [n, n]
+    s = where(mod(t, 4) == 0, tanh(W @ x + U @ s[t-1]), s[t-1])
+    h = where(moves, tanh(s + V @ h[t-1]), 0.9 * h[t-1])
+    output h
+    loss   mse(h, y)
+}
+"""
 CHARLM = (files("rnnc.samples") / "charlm.rnn").read_text(encoding="utf-8")
 TEXTS = {"small_charlm": (CHARLM, {"vocab": 9, "hidden": 8}), "sru": (SRU, {}), "fourth": (FOURTH, {}),
-         "bidirectional": (BIDIRECTIONAL, {}), "memory": (MEMORY, {})}
+         "bidirectional": (BIDIRECTIONAL, {}), "memory": (MEMORY, {}), "clocks": (CLOCKS, {})}
 LSTM = """model net(n = 128) {
     input x : [n]
     target y : [n]

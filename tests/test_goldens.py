@@ -51,6 +51,21 @@ model simple(n = 8) {
     loss   mse(h, y)
 }
 """
+CLOCKS = """# Two clocks: a number of the frame, and an input.
+model clocks(n = 8) {
+    input  x : [3]
+    input  moves : flag
+    target y : [n]
+    param W : [n, 3]
+    param U, V : [n, n]
+
+    s = where(mod(t, 4) == 0, tanh(W @ x + U @ s[t-1]), s[t-1])
+    h = where(moves, tanh(s + V @ h[t-1]), 0.9 * h[t-1])
+
+    output h
+    loss   mse(h, y)
+}
+"""
 
 
 def sample(name: str) -> str:
@@ -63,6 +78,7 @@ PROGRAMS = {
     "tagger": (sample("tagger"), {"words": 20, "tags": 3, "hidden": 8}),
     "fourth": (FOURTH, {}),
     "sru": (SRU, {}),
+    "clocks": (CLOCKS, {}),
 }
 STAGES = [stage for stage in pipeline.STAGES if stage != "c"]
 

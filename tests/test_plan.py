@@ -17,6 +17,7 @@ from rnnc.graph.simplify import simplify
 from rnnc.plan.advance import advance
 from rnnc.plan.build import spread_of
 from rnnc.plan.check import check
+from rnnc.plan.guards import masked
 from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.schedule import Map, Phase, RowKernel, Schedule, Step, Sweep, UnitKernel
 
@@ -193,7 +194,7 @@ def values(graph, data):
 
 @pytest.mark.parametrize("first", range(0, 40, 10))
 def test_rewrites_keep_every_value(first):
-    """`advance` and `regroup` may change rounding only."""
+    """`masked`, `advance` and `regroup` may change rounding only."""
     for seed in range(first, first + 10):
         program = draw(seed)
         graph = pipeline.elaborated(Source("random.rnn", program.text), None, program.sizes)
@@ -202,7 +203,7 @@ def test_rewrites_keep_every_value(first):
         joint = compact(simplify(replace(gradient(graph), losses={}, metrics={})))
         for data in (draw_data(graph, seed, "float64", streams=2), draw_data(graph, seed, "float64", 1, 1)):
             before, frames = values(joint, data), data.frames
-            for name, change in (("advance", advance), ("regroup", regroup)):
+            for name, change in (("masked", masked), ("advance", advance), ("regroup", regroup)):
                 after = check_graph(change(joint))
                 for key, value in values(after, data).items():
                     wanted = before[key]

@@ -25,6 +25,16 @@ DECAY = """model m {
     output h, g
 }
 """
+CLOCKED = """model m {
+    input x : [17]
+    input clock
+    param U : [19, 19]
+    param V : [19, 19]
+    g = clockwork(32)(x)
+    h = where(clock > 0, tanh(dense(19)(x) + V @ (0.3 * tanh(U @ h[t-1]) + 0.7 * h[t-1])), 0.9 * h[t-1])
+    output g, h
+}
+"""
 
 
 def values(net, frames, streams, seed):
@@ -54,8 +64,8 @@ def agree(net, streams, seed, frames=5):
 
 @pytest.mark.parametrize("streams", [1, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("text", [LSTM.format(n=32, m=32), LSTM.format(n=7, m=3), DELAYS, DECAY],
-                         ids=["32", "7", "delays", "decay"])
+@pytest.mark.parametrize("text", [LSTM.format(n=32, m=32), LSTM.format(n=7, m=3), DELAYS, DECAY, CLOCKED],
+                         ids=["32", "7", "delays", "decay", "clocked"])
 def test_step_is_run(text, dtype, streams):
     agree(rnnc.compile(text, dtype=dtype, gradient=None, threads=1), streams, 1)
 

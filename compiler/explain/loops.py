@@ -12,8 +12,10 @@ from rnnc.graph.kinds import Kind, kind
 from rnnc.graph.loops import Cycle, Loop
 from rnnc.graph.nodes import Graph
 from rnnc.plan.cost import cost
+from rnnc.plan.guards import share
 from rnnc.plan.machine import Machine
-from rnnc.plan.schedule import Schedule, Sweep
+from rnnc.plan.schedule import Schedule, Sweep, kernels_of
+from rnnc.plan.show import guarded
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,18 @@ def described(made: Schedule, number: int, loop: Loop, asked: Question) -> list[
                  if phases == 1 else
                  f"A step has {phases} phases, since a product needs what another one of the same step makes; "
                  f"threads meet after each.")
-    return lines + freed(made, number, loop, wanted, asked)
+    return lines + left_out(made, stage) + freed(made, number, loop, wanted, asked)
+
+
+def left_out(made: Schedule, stage: Sweep) -> list[str]:
+    """What a clock saves."""
+    guards = list(dict.fromkeys(panel.guards for kernel in kernels_of(stage) for panel in getattr(kernel, "panels", ())
+                                if panel.guards))
+    if not guards:
+        return []
+    taken = [f"{guarded(made.graph, g)} in {100 * share(made.graph, g):.3g} %" for g in guards]
+    return [f"A product with a condition is left out in frames where that holds in no stream; taken to hold: "
+            f"{shown(taken)} of the frames."]
 
 
 def members(graph: Graph, loop: Loop) -> str:

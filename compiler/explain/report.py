@@ -14,6 +14,7 @@ from rnnc.plan.choose import Choice, choose, expected
 from rnnc.plan.cost import CHUNKED, Cost, chunk_of, cost, least, nodes_of
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
+from rnnc.plan.show import guarded
 from rnnc.plan.storage import is_short
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
@@ -131,7 +132,8 @@ def products(graph, kernel) -> list[str]:
         names = [matrix(graph, m) + ("'" if turned else "") for m, turned in panel.matrices]
         lines += filled(f"{shown(names)} @ {signal(graph, panel.operand.node)}{at(panel.operand.delay)}: "
                         f"{len(panel.gates)} x {kernel.width} by {panel.inner}"
-                        f"{', stored as bfloat16' * is_short(graph, panel)}", "   ")
+                        f"{', stored as bfloat16' * is_short(graph, panel)}"
+                        f"{f', only where {guarded(graph, panel.guards)}' if panel.guards else ''}", "   ")
     return lines
 
 
@@ -157,7 +159,10 @@ def sums(made: Schedule, nodes) -> str:
     if outer:
         text += (f". {count(outer, 'of them is' if outer == 1 else 'of them are').removesuffix('s')} a product with "
                  "all frames for inner size: weight gradients have left the loop")
-    return text + "."
+    held = [guarded(graph, found) for found in dict.fromkeys(made.role.guards.of(n, product=True) for n in nodes)
+            if found]
+    return f"{text}. Frames are passed over in which they add zero: they count where {', or '.join(held)}." if held \
+        else f"{text}."
 
 
 def together(made: Schedule) -> list[str]:

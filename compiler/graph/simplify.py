@@ -163,12 +163,24 @@ def graph_uses(patch: Patch, n: int):
     return patch.graph.uses[n] if n < len(patch.graph) else ()
 
 
+def _holds_always(patch: Patch, read: Read) -> bool:
+    """`mod(t, 1) == 0`: the clock of a module that is not slow."""
+    node = patch.at(read)
+    if node.op != "eq":
+        return False
+    count, zero = (patch.at(patch.read(r)) for r in node.args)
+    return count.op == "mod" and count.kind == INT and zero.op == "number" and zero.attr("value") == 0 \
+        and patch.at(patch.read(count.args[1])).attr("value") == 1
+
+
 def _where(patch, n, node):
     yes, no, value = patch.arg(n, 1), patch.arg(n, 2), _number(patch, n, 0)
+    if _holds_always(patch, patch.arg(n)):
+        value = 1
     if yes == no:
         patch.replace_by(n, yes)
-    elif value is not None:
-        patch.replace_by(n, yes if value != 0 else no)
+    elif value is not None and not patch.replace_by(n, yes if value != 0 else no):
+        patch.become(n, "identity", yes if value != 0 else no)
 
 
 def _identity(patch, n, node):

@@ -5,8 +5,9 @@ from dataclasses import replace
 from rnnc.graph.blocks import Block, block
 from rnnc.graph.chunkwise import chunkwise
 from rnnc.graph.loops import loops
-from rnnc.graph.nodes import Graph, Read
+from rnnc.graph.nodes import Graph
 from rnnc.plan.advance import advance
+from rnnc.plan.guards import masked
 from rnnc.plan.phases import Conflict, Slot, in_time_order, needs_meeting, slots
 from rnnc.plan.place import place, stage_nodes
 from rnnc.plan.recompute import recompute
@@ -26,7 +27,7 @@ SLOWNESS = {1: 1.25, 2: 1.03, 3: 1.0, 4: 1.0}
 def schedule(graph: Graph, program: str, checked=lambda graph: graph, weights: str = "float32") -> Schedule:
     """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum.
     `checked` is handed the graph after every pass, and hands it on. `weights`: how matrices in loops are stored."""
-    for rewrite in (compact, chunkwise, advance, regroup, lambda g: recompute(g, loops(g))):
+    for rewrite in (compact, chunkwise, masked, advance, regroup, lambda g: recompute(g, loops(g))):
         graph = checked(rewrite(graph))
     if weights == "bfloat16":
         graph = checked(shorten(graph))
@@ -123,17 +124,17 @@ class Kernels:
         return UnitKernel(self.number(), width, gates, panels, spread, body, stores, placed[nodes[0]] in self.ordered)
 
     def panels(self, gates) -> tuple[Panel, ...]:
-        """Products with a common operand side by side, in groups of at most four."""
-        by_operand: dict[Read, list[tuple[int, object]]] = {}
+        """Products with a common operand and common guards side by side, in groups of at most four."""
+        by_operand: dict[tuple, list[tuple[int, object]]] = {}
         made: list[Panel] = []
         for position, gate in enumerate(gates):
             for term in gate.terms:
                 if term.pattern is not None:   # has places of its own
                     made.append(Panel(term.operand, term.inner, (position,), ((term.matrix, term.transposed),),
-                                      term.pattern))
+                                      term.pattern, term.guards))
                 else:
-                    by_operand.setdefault(term.operand, []).append((position, term))
-        for operand, pairs in by_operand.items():
+                    by_operand.setdefault((term.operand, term.guards), []).append((position, term))
+        for (operand, guards), pairs in by_operand.items():
             while pairs:                                        # a gate may use one operand twice: next round
                 now, later, seen = [], [], set()
                 for position, term in pairs:
@@ -143,7 +144,7 @@ class Kernels:
                 for g in range(groups):
                     part = now[len(now) * g // groups: len(now) * (g + 1) // groups]
                     made.append(Panel(operand, part[0][1].inner, tuple(p for p, _ in part),
-                                      tuple((t.matrix, t.transposed) for _, t in part)))
+                                      tuple((t.matrix, t.transposed) for _, t in part), None, guards))
                 pairs = later
         return tuple(made)
 

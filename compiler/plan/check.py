@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, FRAME, SEQUENCE, Read
 from rnnc.graph.ops import OPS, SPAN
+from rnnc.plan.check_guards import guards_hold
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
 
 FRAMES = 9                                     # frames of the imagined call; more than any block and offset in tests
@@ -52,6 +53,7 @@ def check(made: Schedule) -> None:
     for step in made.steps:
         chunks_hold(made, where, step)
     slots_hold(made, where, outside)
+    guards_hold(made)
 
 
 def rows_hold(made: Schedule) -> None:
@@ -126,8 +128,7 @@ def positions(made: Schedule) -> dict[int, tuple]:
 def real_reads(made: Schedule, n: int) -> list[tuple[Read, bool]]:
     """What n takes from computed values; True if units change hands on the way."""
     graph, role = made.graph, made.role
-    gate = role.gates.get(n)
-    stack = [(r, gate is not None) for r in ([t.operand for t in gate.terms] if gate else graph[n].args)]
+    stack = [(read, n in role.gates) for read in role.reads(graph, n)]
     found = []
     while stack:
         read, moved = stack.pop()

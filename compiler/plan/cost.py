@@ -10,6 +10,7 @@ from math import ceil, inf, log2
 
 from rnnc.graph.chunkwise import CHUNK, FADE_CHUNK
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
+from rnnc.plan.guards import share
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel, kernels_of
 from rnnc.plan.storage import is_short
@@ -215,18 +216,19 @@ class Costs:
         for panel in kernel.panels:
             vectors = len(panel.gates) * kernel.spread
             size = self.panel(panel) * kernel.spread
+            part = share(self.graph, panel.guards)              # streams are taken to be in phase
             operations = 2.0 * panel.inner * vectors * self.lanes * per_block
             compute = operations / self.machine.tile(vectors, per_block) * self.slow
             first = size / self.machine.rate(resident, self.used())
             again = size / self.machine.rate(min(resident, max(size, GROUP)), self.used())
             for seconds, times in ((first, my_panels), (again, my_panels * (my_blocks - 1))):
                 if seconds > compute:
-                    done.reading += times * seconds
+                    done.reading += part * times * seconds
                 else:
-                    done.arithmetic += times * compute
+                    done.arithmetic += part * times * compute
             done.waiting += self.machine.begin * my_panels * my_blocks
-            done.products += 2.0 * panel.inner * len(panel.gates) * kernel.width * rows
-            done.weights += size * blocks * panels
+            done.products += part * 2.0 * panel.inner * len(panel.gates) * kernel.width * rows
+            done.weights += part * size * blocks * panels
         pointers = len(kernel.stores) + len(kernel.panels) + 2
         largest = max((self.panel(p) * kernel.spread for p in kernel.panels), default=GROUP)
         groups = ceil(my_panels / max(1, GROUP // largest))     # rows are found anew for each group of panels
@@ -323,6 +325,7 @@ class Costs:
     def fold(self, n: int, rows: int, chunk: int, chunks: int) -> Work:
         """A sum over frames: threads own pieces of the result."""
         graph, node, done = self.graph, self.graph[n], Work()
+        rows *= share(graph, self.made.role.guards.of(n, product=True))
         sizes = [graph[r.node].size for r in node.args]
         done.values = float(sum(sizes) * rows * self.number)
         near = self.machine.rate(min(rows, chunk) * sum(sizes) * self.number, self.used())

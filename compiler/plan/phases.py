@@ -27,7 +27,7 @@ def sources(graph: Graph, role: Roles, number: int) -> list[Source]:
     """The computed values that `number` reads, views and integers looked through."""
     found: list[Source] = []
     gate = role.gates.get(number)
-    stack = [(r, gate is not None) for r in ([t.operand for t in gate.terms] if gate else graph[number].args)]
+    stack = [(r, gate is not None) for r in (gate.reads() if gate else graph[number].args)]
     while stack:
         read, moved = stack.pop()
         what = role[read.node]

@@ -81,8 +81,7 @@ def touched(graph: Graph, role: Roles, number: int) -> set[int]:
     stack = [number]
     while stack:
         n = stack.pop()
-        gate = role.gates.get(n)
-        for read in ([t.operand for t in gate.terms] if gate else graph[n].args):
+        for read in role.reads(graph, n):
             for m in (read.node, *graph.before(read)):
                 if role[m] in ("unit", "row", "gate", "span", "leaf"):
                     found.add(m)

@@ -7,8 +7,7 @@ from rnnc.plan.roles import Roles
 def behind(graph: Graph, role: Roles, number: int) -> list[Read]:
     """The computed values that a node reads, at their delays, views and integers looked through; also what it sees in
     their place before a start."""
-    gate = role.gates.get(number)
-    stack = [t.operand for t in gate.terms] if gate else list(graph[number].args)
+    stack = role.reads(graph, number)
     found = []
     while stack:
         read = stack.pop()

@@ -12,10 +12,11 @@ In: a graph (regrouped). Out: `Roles`: one word per node, and the gates (sums of
 Values of a sequence have the same roles as those of a frame; they are computed for one sequence after another.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rnnc.graph.nodes import CONSTANT, INT, Graph
+from rnnc.graph.nodes import CONSTANT, INT, Graph, Read
 from rnnc.graph.ops import OPS
+from rnnc.plan.guards import Guards, guards
 from rnnc.plan.regroup import is_product, read_once
 from rnnc.plan.schedule import Gate, Term
 
@@ -26,9 +27,16 @@ LEAVES = ("input", "weight", "cotangent", "state_cotangent", "carried")
 class Roles:
     role: tuple[str, ...]
     gates: dict[int, Gate]
+    guards: Guards                             # of the nodes of loops
 
     def __getitem__(self, node: int) -> str:
         return self.role[node]
+
+    def reads(self, graph: Graph, node: int) -> list[Read]:
+        """What has to be there before a node is made: a gate's operands, a node's arguments, the conditions of both."""
+        if node in self.gates:
+            return self.gates[node].reads()
+        return [*graph[node].args, *(guard.condition for guard in self.guards.of(node, product=True))]
 
 
 def needs_own_memory(graph: Graph, number: int, roots: frozenset[int], before: frozenset[int]) -> bool:
@@ -117,7 +125,16 @@ def roles(graph: Graph, found) -> Roles:
         for n in gate.absorbed:
             role[n] = "inner"
             gates.pop(n, None)
-    return Roles(tuple(role), gates)
+    held = guards(graph, found)
+    return Roles(tuple(role), {n: _guarded(graph, gate, held) for n, gate in gates.items()}, held)
+
+
+def _guarded(graph: Graph, gate: Gate, held: Guards) -> Gate:
+    """A product counts where its gate does, and where what it multiplies is not zero."""
+    needed = held.needed.get(gate.node, frozenset())
+    terms = (replace(t, guards=tuple(sorted(needed | held.where_zero(graph, t.operand)))) for t in gate.terms)
+    return replace(gate, terms=tuple(terms))
+
 
 
 def _is_view(graph: Graph, number: int, role: list[str]) -> bool:

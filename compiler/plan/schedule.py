@@ -20,15 +20,28 @@ if TYPE_CHECKING:                              # roles.py reads this file
 
 # ------------------------------------------------------------------------------------------------ products
 
+@dataclass(frozen=True, order=True)
+class Guard:
+    """What it guards counts only in rows where `condition` is not zero (`holds` False: where it is zero)."""
+
+    condition: Read
+    holds: bool = True
+
+
 @dataclass(frozen=True)
 class Term:
-    """One product of a gate: `matrix` (a constant node, possibly used transposed) times a row of `operand`."""
+    """One product of a gate: `matrix` (a constant node, possibly used transposed) times a row of `operand`. `guards`:
+    in rows where not all of them hold it may be taken as zero."""
 
     matrix: int
     transposed: bool
     operand: Read
     inner: int                                 # how many numbers are summed
     pattern: Pattern | None = None             # of a sparse matrix: only what it stores is multiplied
+    guards: tuple[Guard, ...] = ()
+
+    def reads(self) -> list[Read]:
+        return [self.operand, *(guard.condition for guard in self.guards)]
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,10 @@ class Gate:
     node: int
     terms: tuple[Term, ...]
     absorbed: tuple[int, ...] = ()
+
+    def reads(self) -> list[Read]:
+        """What has to be there before it."""
+        return list(dict.fromkeys(read for term in self.terms for read in term.reads()))
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,7 @@ class Panel:
     gates: tuple[int, ...]                     # positions in UnitKernel.gates
     matrices: tuple[tuple[int, bool], ...]     # (constant node, transposed), one per gate
     pattern: Pattern | None = None             # of a sparse matrix, which has a panel of its own
+    guards: tuple[Guard, ...] = ()             # those of its terms
 
 
 # ------------------------------------------------------------------------------------------------ kernels

@@ -1,7 +1,7 @@
 """A schedule as text: one paragraph per stage, one line per kernel; memory as a table."""
 
-from rnnc.graph.nodes import SEQUENCE, Graph
-from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Spans, Sweep
+from rnnc.graph.nodes import SEQUENCE, Graph, Read
+from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Spans, Sweep, kernels_of
 from rnnc.plan.storage import is_short
 
 
@@ -23,8 +23,46 @@ def kernel_line(graph: Graph, kernel) -> list[str]:
         delay = f"[t{-panel.operand.delay:+d}]" if panel.operand.delay else ""
         matrices = ", ".join(matrix(graph, m) + ("'" if t else "") for m, t in panel.matrices)
         lines.append(f"        {matrices} @ {label(graph, panel.operand.node)}{delay}: "
-                     f"{len(panel.gates)} x {kernel.width} by {panel.inner}" + ", bfloat16" * is_short(graph, panel))
+                     f"{len(panel.gates)} x {kernel.width} by {panel.inner}" + ", bfloat16" * is_short(graph, panel)
+                     + (f", where {guarded(graph, panel.guards)}" if panel.guards else ""))
     return lines + [f"        writes {listed(graph, kernel.stores) or 'nothing'}"]
+
+
+def left_out(made: Schedule, number: int) -> list[str]:
+    """The values of a loop that count only where some conditions hold, or sums to which only such frames add."""
+    graph, stage, groups = made.graph, made.stages[number], {}
+    sums = isinstance(stage, Fold)
+    for n in stage.nodes if sums else (n for k in kernels_of(stage) for n in (
+            *(g.node for g in getattr(k, "gates", ())), *k.body)):
+        if found := made.role.guards.of(n, product=sums):
+            groups.setdefault(found, []).append(n)
+    return [f"  only where {guarded(graph, found)}: {listed(graph, nodes)}" for found, nodes in groups.items()]
+
+
+SIGNS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "and": "and", "or": "or", "add": "+",
+         "sub": "-", "mul": "*", "div": "/"}
+
+
+def guarded(graph: Graph, guards) -> str:
+    """What must hold where a product counts: `mod(t, 4) == 0 and not slow[t+1]`."""
+    return " and ".join(("" if guard.holds else "not ") + condition(graph, guard.condition, guard.holds)
+                        for guard in guards)
+
+
+def condition(graph: Graph, read: Read, whole: bool = False, deep: int = 4) -> str:
+    """A number of each frame as it was written, as far as that is short. `whole`: without brackets round it."""
+    node, delay = graph[read.node], f"[t{-read.delay:+d}]" if read.delay else ""
+    if node.op == "number":
+        return f"{node.attr('value'):g}"
+    if node.name or not node.args:
+        return {"frame_index": "t"}.get(node.op, str(node.name or node.attr("name") or node.op)) + delay
+    if deep == 0:
+        return "…"
+    parts = [condition(graph, arg, deep=deep - 1) for arg in node.args]
+    if node.op in SIGNS:
+        text = f"{parts[0]} {SIGNS[node.op]} {parts[1]}"
+        return text if whole and not delay else f"({text}){delay}"
+    return parts[0] if node.op in ("real", "reshape") and not delay else f"{node.op}({', '.join(parts)}){delay}"
 
 
 def matrix(graph: Graph, n: int) -> str:
@@ -62,10 +100,12 @@ def show(made: Schedule) -> str:
                         lines += kernel_line(graph, kernel)
                         if offset:
                             lines.append(f"        {offset} frames behind")
+                lines += left_out(made, number)
             case Spans(nodes=nodes):
                 lines.append(f"stage {number}: whole sequences: {listed(graph, nodes)}")
             case Fold(nodes=nodes, per=per):
                 lines.append(f"stage {number}: sums over {per}s: {listed(graph, nodes)}")
+                lines += left_out(made, number)
             case Once(kernel=kernel):
                 lines.append(f"stage {number}: once: {listed(graph, kernel.body)}")
     for step in made.steps:

@@ -62,10 +62,8 @@ class Clusters:
         return not (len(sizes) == 1 and all(self.role[n] == "unit" for n in loop.nodes))
 
     def reads(self, number: int) -> list[Read]:
-        """What has to be there before `number`: a gate's operands; a node's arguments, and what these are before a
-        start."""
-        gate = self.role.gates.get(number)
-        found = [term.operand for term in gate.terms] if gate else list(self.graph[number].args)
+        """What has to be there before `number`, and what that is before a start."""
+        found = self.role.reads(self.graph, number)
         return found + [Read(m) for read in found for m in self.graph.before(read)]
 
     def ready(self, number: int) -> int:

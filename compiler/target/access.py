@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, SEQUENCE, Graph, Read
-from rnnc.plan.schedule import Schedule
+from rnnc.plan.schedule import Guard, Schedule
 from rnnc.target.expressions import COMPARE, integer
 from rnnc.target.pool import Pool
 
@@ -107,6 +107,10 @@ class Access:
         if read.delay == 0:
             return self.at(n, r)
         return f"{self.function(n, read.delay)}(c, {r})"
+
+    def holds(self, guards: tuple[Guard, ...], r: str = "r") -> str:
+        """Whether all guards hold at row r, as C."""
+        return " && ".join(f"*({self.row(g.condition, r)}) {'!=' if g.holds else '=='} 0" for g in guards)
 
     def constant(self, n: int) -> str:
         if self.role[n] == "early":

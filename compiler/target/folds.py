@@ -5,7 +5,7 @@ fixed size, in a fixed order, so that the sum never depends on the number of thr
 """
 
 from rnnc.errors import Broken
-from rnnc.graph.nodes import SEQUENCE
+from rnnc.graph.nodes import SEQUENCE, Read
 from rnnc.target.access import Access
 
 
@@ -25,32 +25,18 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
         body = [f"const rn_share2 mine = rn_fold_share({rows}, {columns}, thread, team->threads);",
                 f"real *const to = {to};",
                 "const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];",
-                "RN_COUNT_PRODUCT({stage}, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);",
-                "for (long first = begin; first < end; first += RN_FOLD_MOST) {",
-                "    const long rows = RN_MIN(RN_FOLD_MOST, end - first);",
-                "    for (long i = 0; i < rows; i++) {",
-                "        const long r = first + i;",
-                f"        a_rows[i] = {access.row(reads[0])};",
-                f"        x_rows[i] = {access.row(reads[1])};",
-                "    }",
-                f"    rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, first > begin || !({first}));",
-                "}"]
+                *blocks(access, n, {"a_rows": reads[0], "x_rows": reads[1]}, first,
+                        f"rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, more);"),
+                "RN_COUNT_PRODUCT({stage}, mine.m1 - mine.m0, mine.k1 - mine.k0, taken);"]
     elif node.op == "fold_sparse":
         pattern = node.attr("pattern")
         rows, kept = pattern.stored
         body = [f"real *const to = {to};", "const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];", "long b0, b1;",
                 f"rn_share({pattern.blocks}, thread, team->threads, &b0, &b1);",
-                f"RN_COUNT_PRODUCT({{stage}}, RN_MIN({rows}, b1 * RN_BLOCK) - b0 * RN_BLOCK, {kept}, end - begin);",
-                "for (long first = begin; first < end; first += RN_FOLD_MOST) {",
-                "    const long rows = RN_MIN(RN_FOLD_MOST, end - first);",
-                "    for (long i = 0; i < rows; i++) {",
-                "        const long r = first + i;",
-                f"        a_rows[i] = {access.row(reads[0])};",
-                f"        x_rows[i] = {access.row(reads[1])};",
-                "    }",
-                f"    rn_fold_sparse(to, {rows}, {kept}, {access.pool.columns(pattern)}, a_rows, x_rows, rows, b0, b1,",
-                f"                   first > begin || !({first}));",
-                "}"]
+                *blocks(access, n, {"a_rows": reads[0], "x_rows": reads[1]}, first,
+                        f"rn_fold_sparse(to, {rows}, {kept}, {access.pool.columns(pattern)}, a_rows, x_rows, rows, b0, "
+                        "b1, more);"),
+                f"RN_COUNT_PRODUCT({{stage}}, RN_MIN({rows}, b1 * RN_BLOCK) - b0 * RN_BLOCK, {kept}, taken);"]
     elif node.op == "fold_column":
         rows, columns = node.shape
         body = ["long m0, m1;", f"real *const to = {to}, *const table = {to}_table;",
@@ -58,6 +44,7 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
                 f"m0 = RN_MIN(m0 * RN_VL, {rows}), m1 = RN_MIN(m1 * RN_VL, {rows});",
                 f"for (long k = 0; {first} && k < {columns}; k++) rn_zero(table + k * RN_PAD({rows}) + m0, m1 - m0);",
                 "for (long r = begin; r < end; r++)",
+                *(f"    if ({access.holds(guards)})" for guards in [access.role.guards.of(n, product=True)] if guards),
                 f"    rn_scatter_add(table + m0, {access.row(reads[0])} + m0, RN_PAD({rows}), m1 - m0, {columns},",
                 f"                   (long){access.integer(reads[1])});",
                 f"if ({last})",
@@ -65,20 +52,32 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
                 "                     m1 - m0, 0);"]
     elif node.op == "fold_sum":
         size = node.size
-        body = [f"real *const to = {to};", "long u0, u1;", "const real *rows[RN_FOLD_MOST];",
+        body = [f"real *const to = {to};", "long u0, u1;", "const real *a_rows[RN_FOLD_MOST];",
                 f"rn_share({size}, thread, team->threads, &u0, &u1);",
-                "for (long first = begin; first < end; first += RN_FOLD_MOST) {",
-                "    const long count = RN_MIN(RN_FOLD_MOST, end - first);",
-                "    for (long i = 0; i < count; i++) {",
-                "        const long r = first + i;",
-                f"        rows[i] = {access.row(reads[0])};",
-                "    }",
-                "    const rn_rows of = {NULL, 0, rows, u0};",
-                f"    rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !({first}));",
-                "}"]
+                "const rn_rows of = {NULL, 0, a_rows, u0};",
+                *blocks(access, n, {"a_rows": reads[0]}, first, "rn_fold_sum(to + u0, u1 - u0, &of, rows, more);")]
     else:
         raise Broken(f"no C for the fold {node.op}")
     return "\n".join([*head, *(f"    {line}" for line in body), "}"])
+
+
+def blocks(access: Access, n: int, pointers: dict[str, Read], first: str, call: str) -> list[str]:
+    """Statements that find the rows of each block, by name, and add them up: `call`, given `rows` of them, and `more`
+    if there was a block before. Rows in which a clock makes zero what would be added are passed over. The counting
+    build is told in `taken` how many of a product there are."""
+    guards, product = access.role.guards.of(n, product=True), len(pointers) > 1
+    lines = [f"int more = !({first});", *["RN_COUNTING(long taken = 0;)"] * product,
+             "for (long r = begin; r < end;) {",
+             "    long rows = 0;",
+             "    for (; r < end && rows < RN_FOLD_MOST; r++) {",
+             *(f"        if (!({access.holds(each)})) continue;" for each in [guards] if each),
+             *(f"        {name}[rows] = {access.row(read)};" for name, read in pointers.items()),
+             "        rows++;",
+             "    }",
+             *["    if (rows == 0 && more) break;"] * bool(guards),
+             f"    {call}",
+             "    more = 1;", *["    RN_COUNTING(taken += rows;)"] * product]
+    return [*lines, "}"]
 
 
 def describe(access: Access, n: int) -> str:

@@ -9,6 +9,8 @@ from importlib.resources import files
 
 from rnnc.graph.nodes import Graph, Read
 from rnnc.graph.ops.random import RANDOM
+from rnnc.plan.guards import Guards
+from rnnc.plan.roles import Roles
 from rnnc.plan.schedule import RowKernel, Schedule
 from rnnc.target import api
 from rnnc.target.expressions import integer
@@ -103,7 +105,7 @@ class PackAccess:
         self.pool = pool
         self.graph = pool.graph()
         self.names = {n: f"c{n}" for n in range(len(self.graph))}
-        self.role = ["early"] * len(self.graph)
+        self.role = Roles(("early",) * len(self.graph), {}, Guards({}, {}))
         self.made = None
 
     def alone(self, n: int) -> bool:

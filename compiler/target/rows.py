@@ -12,10 +12,11 @@ from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, INT, Read
 from rnnc.graph.ops import OPS
 from rnnc.graph.ops.random import RANDOM
-from rnnc.plan.schedule import RowKernel
+from rnnc.plan.cost import FUNCTIONS
+from rnnc.plan.schedule import Guard, RowKernel
 from rnnc.target.access import Access
 from rnnc.target.expressions import COMPARE, bare, number, random, vector
-from rnnc.target.view import RowView
+from rnnc.target.view import GuardView, ProductView, RowView
 
 
 def elementwise(node) -> bool:
@@ -30,6 +31,7 @@ class RowWriter:
         self.stores = set(kernel.stores)
         self.constants: dict[str, str] = {}
         self.scalars: dict[Read, str] = {}
+        self.guards: dict[tuple[Guard, ...], GuardView] = {}
         self.lines: list[str] = []
 
     def view(self, name: str, title: str, lines: str, stage: int = 0) -> RowView:
@@ -42,13 +44,30 @@ class RowWriter:
         used = lambda line: not (m := re.match(r"const real (\w+_at)\[1\]", line)) or \
             len(re.findall(rf"\b{m[1]}\b", text)) > 1        # a scalar's address, if anything asked for it
         return RowView(name, title, lines, tuple(self.constants.values()), tuple(filter(used, self.lines)), stage,
-                       tuple(self.product(n) for n in self.kernel.body if self.graph[n].op == "matmul"))
+                       tuple(self.product(n) for n in self.kernel.body if self.graph[n].op == "matmul"),
+                       tuple(self.guards.values()))
 
-    def product(self, n: int) -> tuple[int, int]:
-        """Columns and inner size of a product made row by row, for the counting build."""
+    def product(self, n: int) -> ProductView:
+        """A product made row by row, for the counting build."""
         left = self.graph[self.graph[n].args[0].node]
         inner = left.size if len(left.shape) == 1 else left.shape[0 if self.graph[n].attr("ta") else 1]
-        return self.graph[n].size, inner
+        return ProductView(self.graph[n].size, inner, self.on(n))
+
+    # -------------------------------------------------------------------------------------------- guards
+
+    def held(self, n: int) -> tuple[Guard, ...]:
+        """Without which a value is left out, that is, zero. Plain equations cost less than to ask."""
+        node = self.graph[n]
+        if node.kind == INT or elementwise(node) and node.op not in FUNCTIONS:
+            return ()
+        return self.access.role.guards.of(n, node.op in ("matmul", "outer"))
+
+    def on(self, n: int) -> str:
+        """The variable that says whether a value counts in this row; empty where it does in all."""
+        guards = self.held(n)
+        if guards and guards not in self.guards:
+            self.guards[guards] = GuardView(f"on_{len(self.guards)}", self.access.holds(guards))
+        return self.guards[guards].name if guards else ""
 
     # -------------------------------------------------------------------------------------------- order
 
@@ -57,6 +76,7 @@ class RowWriter:
         waiting = {n: {s for s in self.inside(n)} for n in self.kernel.body}
         made: set[int] = set()
         out: list[list[int]] = []
+        guards = self.looped()
         while waiting:
             ready = [n for n, needs in waiting.items() if needs <= made]
             if not ready:
@@ -74,6 +94,7 @@ class RowWriter:
                     for n in list(waiting):
                         node = self.graph[n]
                         if n not in inside and elementwise(node) and node.shape and node.size == size \
+                                and guards[n] == guards[vectors[0]] \
                                 and waiting[n] <= made | inside and self.direct(n, inside):
                             group.append(n)
                             inside.add(n)
@@ -83,6 +104,12 @@ class RowWriter:
                 del waiting[n]
             out.append(group)
         return out
+
+    def looped(self) -> dict[int, tuple[Guard, ...]]:
+        """Of each vector the guards of the loop over units that it stands in: none, if nothing there is worth it."""
+        held = self.access.role.guards
+        costly = {self.held(n) for n in self.kernel.body if elementwise(self.graph[n])}
+        return {n: held.of(n) if held.of(n) in costly else () for n in self.kernel.body}
 
     def direct(self, n: int, inside: set[int]) -> bool:
         """A loop's values reach its other equations in registers only: not through a view."""
@@ -141,7 +168,16 @@ class RowWriter:
             if n in kept:
                 body.append(f"    rn_store({self.names[n]} + u, v_{self.names[n]});")
         size = self.graph[group[0]].size
-        self.lines += [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{", *body, "}"]
+        on = next((self.on(n) for n in group if self.held(n)), "")
+        blank = [f"rn_zero({self.names[n]}, RN_PAD({size}));" for n in kept]
+        self.lines += self.guarded(on, [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{", *body, "}"], blank)
+
+    def guarded(self, on: str, lines: list[str], blank: list[str]) -> list[str]:
+        """Statements that run where something counts; elsewhere what they make is zero."""
+        if not on:
+            return lines
+        inner = lambda block: [f"    {line}" for line in block]
+        return [f"if ({on}) {{", *inner(lines), "} else {", *inner(blank), "}"]
 
     def vector(self, n: int, unit: str, inside: set[int] = frozenset()) -> str:
         """The value of an elementwise node, from `unit` on."""
@@ -163,14 +199,20 @@ class RowWriter:
             if n in self.stores:
                 self.lines.append(f"*({self.target(n)}) = (int32_t){name};")
             return
+        on = self.on(n)
         if not node.shape:
-            self.lines.append(f"const rn_v {name} = {bare(self.scalar(n))};{self.remark(n)}")
+            value = bare(self.scalar(n))
+            if on:
+                self.lines += [f"rn_v {name} = {{0}};", f"if ({on}) {name} = {value};{self.remark(n)}",
+                               f"RN_PIN({name});"]
+            else:
+                self.lines.append(f"const rn_v {name} = {value};{self.remark(n)}")
             if n in self.stores:
                 self.lines.append(f"*({self.target(n)}) = {name}[0];")
             self.lines.append(f"const real {name}_at[1] = {{{name}[0]}};")
             return
         self.declare(n)
-        self.lines.append(f"{self.call(n)}{self.remark(n)}")
+        self.lines += self.guarded(on, [f"{self.call(n)}{self.remark(n)}"], [f"rn_zero({name}, {node.size});"])
 
     def integer_value(self, n: int) -> str:
         return self.access.counted(n, "r", self.integer, self.truth)

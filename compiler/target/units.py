@@ -8,12 +8,13 @@ import re
 
 from rnnc.graph.nodes import CONSTANT, Read
 from rnnc.graph.ops.random import RANDOM
-from rnnc.plan.schedule import UnitKernel
+from rnnc.plan.cost import FUNCTIONS
+from rnnc.plan.schedule import Guard, UnitKernel
 from rnnc.plan.storage import is_short
 from rnnc.target.access import Access
 from rnnc.target.expressions import bare, number, random, vector
 from rnnc.target.pool import words
-from rnnc.target.view import PanelView, RowPointer, UnitView
+from rnnc.target.view import GuardView, PanelView, ProductView, RowPointer, UnitView
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
 
@@ -34,6 +35,7 @@ class UnitWriter:
         self.scalars: dict[Read, str] = {}
         self.scalar_lines: list[str] = []
         self.operands: dict[Read, RowPointer] = {}
+        self.guards: dict[tuple[Guard, ...], GuardView] = {}
 
     def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
         """`cuts`: its number of row blocks as C, if not as many as its own tiles ask for."""
@@ -41,18 +43,8 @@ class UnitWriter:
         panels, sums = self.panels()
         gates = [self.gate(gate, panels) for gate in range(len(kernel.gates))]
         stores = [gate.node for gate in kernel.gates if gate.node in kernel.stores]
-        values = []
-        for n in kernel.body:
-            text = self.value(n)
-            if n not in kernel.stores and self.graph[n].name is None and self.readers(n) == 1 and len(text) < 60:
-                self.local[n] = text                            # read once: written where it is read
-            elif text in self.made:
-                self.local[n] = self.made[text]                 # the same value stands there already
-            else:
-                self.local[n] = self.made[text] = self.names[n]
-                values.append(f"const rn_v {self.names[n]} = {bare(text)};{self.remark(n)}")
-            if n in kernel.stores:
-                stores.append(n)
+        stores += [n for n in kernel.body if n in kernel.stores]
+        values = [line for guards, nodes in self.blocks() for line in self.block(guards, nodes)]
         statements = [*gates, *self.loads.values(), *values, *map(self.store, stores)]
         widest = max((p.vectors for p in panels), default=1)
         bytes_ = max(sum(p.size for p in panels), 1)
@@ -62,7 +54,8 @@ class UnitWriter:
         return UnitView(name, title, lines, self.width, widest, kernel.spread, cuts, max(1, CACHE // bytes_),
                         self.backwards, tuple(panels), tuple(self.operands.values()), tuple(self.pointers.values()),
                         tuple(self.targets.values()), by_number, sums, tuple(self.constants.values()),
-                        tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels))
+                        tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels),
+                        tuple(self.guards.values()))
 
     # -------------------------------------------------------------------------------------------- products
 
@@ -83,7 +76,7 @@ class UnitWriter:
             call = self.dense(panel, vectors) if panel.pattern is None else self.sparse(panel)
             size = panel.inner * vectors * (32 if is_short(self.graph, panel) else 64)
             made.append(PanelView(call, size, panel.inner, vectors, self.operands[panel.operand].name,
-                                  buffers[panel.gates], add))
+                                  buffers[panel.gates], add, self.on(panel.guards)))
         self.buffers = buffers
         return made, tuple(sizes)
 
@@ -103,10 +96,21 @@ class UnitWriter:
             return f"rn_sparse_turned(c->packed + {at}, {tables}, p * RN_VL, {self.width}, {rows}"
         return f"rn_sparse(c->packed + {at} + p * ({kept} * RN_VL), {tables} + p * RN_VL / RN_BLOCK * {kept}, {kept}"
 
-    def products(self, panels) -> tuple[tuple[int, int], ...]:
+    def on(self, guards: tuple[Guard, ...]) -> str:
+        """The variable that says whether a guarded product counts; empty for one without guards."""
+        if guards and guards not in self.guards:
+            self.guards[guards] = GuardView(f"on_{len(self.guards)}", self.access.holds(guards))
+        return self.guards[guards].name if guards else ""
+
+    def products(self, panels) -> tuple[ProductView, ...]:
         """What the counting build logs: panels that add into one buffer are one product, of a longer inner index."""
-        return tuple((len(gates) * self.width, sum(p.inner for p in panels if p.sums == buffer))
-                     for gates, buffer in self.buffers.items())
+        found: dict[tuple[int, str, str], int] = {}
+        for gates, buffer in self.buffers.items():
+            for panel in panels:
+                if panel.sums == buffer:
+                    key = len(gates) * self.width, buffer, panel.on
+                    found[key] = found.get(key, 0) + panel.inner
+        return tuple(ProductView(columns, inner, on) for (columns, _, on), inner in found.items())
 
     def gate(self, position: int, panels) -> str:
         """A gate's products: its vector of each buffer that holds a part of it."""
@@ -121,6 +125,46 @@ class UnitWriter:
         return f"const rn_v {self.names[n]} = {' + '.join(parts)};{self.remark(n)}"
 
     # -------------------------------------------------------------------------------------------- values
+
+    def blocks(self) -> list[tuple[tuple[Guard, ...], list[int]]]:
+        """The equations in an order that can be computed, those with the same guards as long as possible together."""
+        held = self.access.role.guards
+        costly = {held.of(n) for n in self.kernel.body if self.graph[n].op in FUNCTIONS}
+        key = {n: held.of(n) if held.of(n) in costly else () for n in self.kernel.body}
+        waiting, found = dict.fromkeys(self.kernel.body), []
+        while waiting:
+            ready = lambda n: all(r.delay or r.node not in waiting for r in self.graph[n].args)
+            guards = min((key[n] for n in waiting if ready(n)), key=len)
+            found.append((guards, []))
+            while more := [n for n in waiting if key[n] == guards and ready(n)]:
+                found[-1][1].append(more[0])
+                del waiting[more[0]]
+        return found
+
+    def block(self, guards: tuple[Guard, ...], nodes: list[int]) -> list[str]:
+        """Statements of equations with the same guards: if nothing counts in these rows, their values are zero. The
+        compiler sees no more of these than that, or it might fuse an addition behind with a multiplication here where
+        it does not elsewhere."""
+        lines: list[str] = []
+        made = dict(self.made) if guards else self.made
+        outside = lambda n: n in self.kernel.stores or self.readers(n, set(nodes)) < self.readers(n)
+        shown = [n for n in nodes if guards and outside(n)]
+        for n in nodes:
+            text = self.value(n)
+            if n not in self.kernel.stores and n not in shown and self.graph[n].name is None and self.readers(n) == 1 \
+                    and len(text) < 60:
+                self.local[n] = text                            # read once: written where it is read
+            elif text in made and n not in shown:
+                self.local[n] = made[text]                      # the same value stands there already
+            else:
+                self.local[n] = made[text] = self.names[n]
+                kind = "" if n in shown else "const rn_v "
+                lines.append(f"{kind}{self.names[n]} = {bare(text)};{self.remark(n)}")
+        if not guards:
+            return lines
+        names = [self.names[n] for n in shown]
+        return [*(f"rn_v {name} = {{0}};" for name in names), f"if ({self.on(guards)}) {{",
+                *(f"    {line}" for line in lines), "}", *(f"RN_PIN({name});" for name in names)]
 
     def value(self, n: int) -> str:
         node = self.graph[n]
@@ -170,9 +214,9 @@ class UnitWriter:
         self.loads.setdefault(name, f"const rn_v {name} = rn_load({address});")
         return name
 
-    def readers(self, n: int) -> int:
-        """How often the equations of this kernel read a value."""
-        mine = set(self.kernel.body)
+    def readers(self, n: int, mine: set[int] | None = None) -> int:
+        """How often the equations of this kernel, or some of them, read a value."""
+        mine = set(self.kernel.body) if mine is None else mine
         return sum(reader in mine for reader, _ in self.graph.uses[n])
 
     def suffix(self, read: Read) -> str:

@@ -14,6 +14,7 @@ class PanelView:
     rows: str                                  # the array of row pointers
     sums: str
     add: int                                   # 1: add to what `sums` holds
+    on: str = ""                               # of a guarded one: whether it counts in any row of a block
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,23 @@ class RowPointer:
     name: str
     kind: str                                  # "real" | "int32_t"
     address: str
+
+
+@dataclass(frozen=True)
+class GuardView:
+    """A guard of a kernel: a variable that says whether row r counts, or any row of a block."""
+
+    name: str
+    holds: str                                 # the answer for row r, as C
+
+
+@dataclass(frozen=True)
+class ProductView:
+    """What the counting build logs of a kernel: one product, its columns and inner size."""
+
+    columns: int
+    inner: int
+    on: str = ""                               # of a guarded one: its guard
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,8 @@ class UnitView:
     scalars: tuple[str, ...]                   # statements of a row
     statements: tuple[str, ...]                # statements of a vector of units
     stage: int
-    products: tuple[tuple[int, int], ...] = ()     # for the counting build: columns, inner size
+    products: tuple[ProductView, ...] = ()     # for the counting build
+    guards: tuple[GuardView, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +76,8 @@ class RowView:
     constants: tuple[str, ...]
     statements: tuple[str, ...]
     stage: int = 0
-    products: tuple[tuple[int, int], ...] = ()     # likewise
+    products: tuple[ProductView, ...] = ()     # likewise
+    guards: tuple[GuardView, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -596,16 +596,18 @@ static void evaluate_4_value_part_10(const rn_call *c, const rn_team *team, int 
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_10;
     long u0, u1;
-    const real *rows[RN_FOLD_MOST];
+    const real *a_rows[RN_FOLD_MOST];
     rn_share(1, thread, team->threads, &u0, &u1);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long count = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < count; i++) {
-            const long r = first + i;
-            rows[i] = c->weights_of_frames + r;
+    const rn_rows of = {NULL, 0, a_rows, u0};
+    int more = !(t0 == 0);
+    for (long r = begin; r < end;) {
+        long rows = 0;
+        for (; r < end && rows < RN_FOLD_MOST; r++) {
+            a_rows[rows] = c->weights_of_frames + r;
+            rows++;
         }
-        const rn_rows of = {NULL, 0, rows, u0};
-        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t0 == 0));
+        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        more = 1;
     }
 }
 /* value_part_2: the sum over all frames of value_part_3 */
@@ -614,16 +616,18 @@ static void evaluate_4_value_part_2(const rn_call *c, const rn_team *team, int t
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_2;
     long u0, u1;
-    const real *rows[RN_FOLD_MOST];
+    const real *a_rows[RN_FOLD_MOST];
     rn_share(1, thread, team->threads, &u0, &u1);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long count = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < count; i++) {
-            const long r = first + i;
-            rows[i] = c->value_part_3 + rn_ring(r, c->near_0 * c->B);
+    const rn_rows of = {NULL, 0, a_rows, u0};
+    int more = !(t0 == 0);
+    for (long r = begin; r < end;) {
+        long rows = 0;
+        for (; r < end && rows < RN_FOLD_MOST; r++) {
+            a_rows[rows] = c->value_part_3 + rn_ring(r, c->near_0 * c->B);
+            rows++;
         }
-        const rn_rows of = {NULL, 0, rows, u0};
-        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t0 == 0));
+        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        more = 1;
     }
 }
 /* unnamed values
@@ -941,16 +945,18 @@ static void backprop_4_value_part_18(const rn_call *c, const rn_team *team, int 
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_18;
     long u0, u1;
-    const real *rows[RN_FOLD_MOST];
+    const real *a_rows[RN_FOLD_MOST];
     rn_share(1, thread, team->threads, &u0, &u1);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long count = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < count; i++) {
-            const long r = first + i;
-            rows[i] = c->weights_of_frames + r;
+    const rn_rows of = {NULL, 0, a_rows, u0};
+    int more = !(t0 == 0);
+    for (long r = begin; r < end;) {
+        long rows = 0;
+        for (; r < end && rows < RN_FOLD_MOST; r++) {
+            a_rows[rows] = c->weights_of_frames + r;
+            rows++;
         }
-        const rn_rows of = {NULL, 0, rows, u0};
-        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t0 == 0));
+        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        more = 1;
     }
 }
 /* value_part_10: the sum over all frames of value_part_11 */
@@ -959,16 +965,18 @@ static void backprop_4_value_part_10(const rn_call *c, const rn_team *team, int 
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_10;
     long u0, u1;
-    const real *rows[RN_FOLD_MOST];
+    const real *a_rows[RN_FOLD_MOST];
     rn_share(1, thread, team->threads, &u0, &u1);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long count = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < count; i++) {
-            const long r = first + i;
-            rows[i] = c->value_part_11 + rn_ring(r, c->near_0 * c->B);
+    const rn_rows of = {NULL, 0, a_rows, u0};
+    int more = !(t0 == 0);
+    for (long r = begin; r < end;) {
+        long rows = 0;
+        for (; r < end && rows < RN_FOLD_MOST; r++) {
+            a_rows[rows] = c->value_part_11 + rn_ring(r, c->near_0 * c->B);
+            rows++;
         }
-        const rn_rows of = {NULL, 0, rows, u0};
-        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t0 == 0));
+        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        more = 1;
     }
 }
 /* unnamed values */
@@ -1011,16 +1019,18 @@ static void backprop_7_value_part_8(const rn_call *c, const rn_team *team, int t
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_8;
     long u0, u1;
-    const real *rows[RN_FOLD_MOST];
+    const real *a_rows[RN_FOLD_MOST];
     rn_share(2, thread, team->threads, &u0, &u1);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long count = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < count; i++) {
-            const long r = first + i;
-            rows[i] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
+    const rn_rows of = {NULL, 0, a_rows, u0};
+    int more = !(t1 == c->T);
+    for (long r = begin; r < end;) {
+        long rows = 0;
+        for (; r < end && rows < RN_FOLD_MOST; r++) {
+            a_rows[rows] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
+            rows++;
         }
-        const rn_rows of = {NULL, 0, rows, u0};
-        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t1 == c->T));
+        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        more = 1;
     }
 }
 /* value_part_7: the sum over all frames of d_z times h transposed */
@@ -1030,16 +1040,20 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
     const rn_share2 mine = rn_fold_share(2, 4, thread, team->threads);
     real *const to = c->value_part_7;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
-    RN_COUNT_PRODUCT(7, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long rows = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < rows; i++) {
-            const long r = first + i;
-            a_rows[i] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
-            x_rows[i] = c->h + r * RN_PAD(4);
+    int more = !(t1 == c->T);
+    RN_COUNTING(long taken = 0;)
+    for (long r = begin; r < end;) {
+        long rows = 0;
+        for (; r < end && rows < RN_FOLD_MOST; r++) {
+            a_rows[rows] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
+            x_rows[rows] = c->h + r * RN_PAD(4);
+            rows++;
         }
-        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, first > begin || !(t1 == c->T));
+        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, more);
+        more = 1;
+        RN_COUNTING(taken += rows;)
     }
+    RN_COUNT_PRODUCT(7, mine.m1 - mine.m0, mine.k1 - mine.k0, taken);
 }
 /* unnamed values
  * dense.rnn:11 */
@@ -1121,16 +1135,20 @@ static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int 
     const rn_share2 mine = rn_fold_share(4, 4, thread, team->threads);
     real *const to = c->value_part_3;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
-    RN_COUNT_PRODUCT(10, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long rows = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < rows; i++) {
-            const long r = first + i;
-            a_rows[i] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
-            x_rows[i] = backprop_h_before_1(c, r);
+    int more = !(t1 == c->T);
+    RN_COUNTING(long taken = 0;)
+    for (long r = begin; r < end;) {
+        long rows = 0;
+        for (; r < end && rows < RN_FOLD_MOST; r++) {
+            a_rows[rows] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+            x_rows[rows] = backprop_h_before_1(c, r);
+            rows++;
         }
-        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, first > begin || !(t1 == c->T));
+        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, more);
+        more = 1;
+        RN_COUNTING(taken += rows;)
     }
+    RN_COUNT_PRODUCT(10, mine.m1 - mine.m0, mine.k1 - mine.k0, taken);
 }
 /* value_part_2: the sum over all frames of value_part_4 times x transposed */
 static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
@@ -1139,16 +1157,20 @@ static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int 
     const rn_share2 mine = rn_fold_share(4, 3, thread, team->threads);
     real *const to = c->value_part_2;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
-    RN_COUNT_PRODUCT(10, mine.m1 - mine.m0, mine.k1 - mine.k0, end - begin);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long rows = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < rows; i++) {
-            const long r = first + i;
-            a_rows[i] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
-            x_rows[i] = c->x + r * 3;
+    int more = !(t1 == c->T);
+    RN_COUNTING(long taken = 0;)
+    for (long r = begin; r < end;) {
+        long rows = 0;
+        for (; r < end && rows < RN_FOLD_MOST; r++) {
+            a_rows[rows] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+            x_rows[rows] = c->x + r * 3;
+            rows++;
         }
-        rn_fold_rows(to, 3, a_rows, x_rows, rows, mine, first > begin || !(t1 == c->T));
+        rn_fold_rows(to, 3, a_rows, x_rows, rows, mine, more);
+        more = 1;
+        RN_COUNTING(taken += rows;)
     }
+    RN_COUNT_PRODUCT(10, mine.m1 - mine.m0, mine.k1 - mine.k0, taken);
 }
 /* value_part: the sum over all frames of value_part_4 */
 static void backprop_10_value_part(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
@@ -1156,16 +1178,18 @@ static void backprop_10_value_part(const rn_call *c, const rn_team *team, int th
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part;
     long u0, u1;
-    const real *rows[RN_FOLD_MOST];
+    const real *a_rows[RN_FOLD_MOST];
     rn_share(4, thread, team->threads, &u0, &u1);
-    for (long first = begin; first < end; first += RN_FOLD_MOST) {
-        const long count = RN_MIN(RN_FOLD_MOST, end - first);
-        for (long i = 0; i < count; i++) {
-            const long r = first + i;
-            rows[i] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+    const rn_rows of = {NULL, 0, a_rows, u0};
+    int more = !(t1 == c->T);
+    for (long r = begin; r < end;) {
+        long rows = 0;
+        for (; r < end && rows < RN_FOLD_MOST; r++) {
+            a_rows[rows] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+            rows++;
         }
-        const rn_rows of = {NULL, 0, rows, u0};
-        rn_fold_sum(to + u0, u1 - u0, &of, count, first > begin || !(t1 == c->T));
+        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        more = 1;
     }
 }
 /* unnamed values
