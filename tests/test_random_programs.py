@@ -8,6 +8,7 @@ from random_programs import draw, spoil
 
 from rnnc import pipeline
 from rnnc.errors import CompileError, Source
+from rnnc.graph import chunkwise as chunks
 from rnnc.graph.blocks import block
 from rnnc.graph.elaborate import load
 from rnnc.graph.elaborate.bodies import INITIALISERS
@@ -16,6 +17,7 @@ from rnnc.graph.elaborate.library import standard_names
 from rnnc.graph.kinds import kind
 from rnnc.graph.loops import loops
 from rnnc.graph.ops import OPS
+from rnnc.plan.regroup import compact
 from rnnc.plan.storage import shorten
 
 
@@ -48,8 +50,9 @@ def test_all_that_a_loop_can_be_occurs():
     assert {"dense", "diagonal", "diagonal linear", "linear"} <= kinds
 
 
-def test_nothing_of_the_language_is_without_a_place():
+def test_nothing_of_the_language_is_without_a_place(monkeypatch):
     """Every operator of graphs, gradients and plans, every function, initialiser and standard cell occurs soon."""
+    monkeypatch.setattr(chunks, "LEAST", 1)    # drawn matrices are small
     missing = {*OPS, *(f"{name}()" for name in {*TABLE, *standard_names(), *INITIALISERS} - {"value"})}
     for seed in range(600):
         program = draw(seed)
@@ -57,6 +60,9 @@ def test_nothing_of_the_language_is_without_a_place():
         missing -= {f"{word}()" for word in re.findall(r"\w+", program.text)}
         graphs = [graph, *pipeline.programs(graph, "all").values()]
         graphs.append(shorten(pipeline.forward(graph)))
+        if any(node.op == "outer" for node in graph.nodes):
+            plain = pipeline.programs(pipeline.forward(graph), "all")
+            graphs += [chunks.chunkwise(compact(made)) for made in plain.values()]
         missing -= {node.op for made in graphs for node in made.nodes}
         if not missing:
             return
