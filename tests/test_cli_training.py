@@ -30,6 +30,7 @@ def test_generate(trained):
     assert rnnc(*ask, "--seed", 1).stdout == rnnc(*ask, "--seed", 1).stdout
     assert rnnc("generate", trained, "--length", 0).stdout == "\n"
     assert "'Q'" in rnnc("generate", trained, "--prompt", "Q", code=1).stderr
+    assert "-1 is less than 0" in rnnc("generate", trained, "--length", -1, code=2).stderr
 
 
 def test_run_answers_every_frame(trained):
@@ -84,6 +85,15 @@ def test_the_same_command_changes_nothing_and_more_epochs_go_on(trained, lesson,
     assert "epoch 7/7" in more and "epoch 6/" not in more
     refused = rnnc("train", "charlm", "--checkpoint", moved, "-D", "hidden=9", code=1).stderr
     assert "hidden (24 before, now 9)" in refused and "--checkpoint" in refused
+
+
+def test_a_run_that_was_refused_settles_nothing(lesson, tmp_path):
+    """Its folder held settings that the next command went on with: a window of 3, or a learning rate far too high."""
+    same = ("train", "charlm", "--text", lesson, "-D", "hidden=8", "-D", "layers=1", "--epochs", 1, "--checkpoint", "r")
+    assert "do not fit in a window" in rnnc(*same, "--window", 3, "--step", 5, cwd=tmp_path, code=1).stderr
+    assert "held out:" in rnnc(*same, cwd=tmp_path).stdout
+    changed = rnnc(*same, "--streams", 2, cwd=tmp_path, code=1).stderr
+    assert "now 2)" in changed and "how it is cut" in changed
 
 
 def test_ctrl_c_leaves_a_checkpoint_that_goes_on_to_the_same_numbers(lesson, tmp_path):

@@ -92,8 +92,9 @@ class Job:
             found += [f"{key} ({_short(mine.get(key))} before, now {_short(yours.get(key))})"
                       for key in dict.fromkeys([*mine, *yours]) if mine.get(key) != yours.get(key) and key not in leave]
         if self.source["digest"] != other.source["digest"]:
-            found.append(f"the data ({self.source.get('name', 'files')} before, now "
-                         f"{other.source.get('name', 'others')})")
+            names = [source.get("name", "files") for source in (self.source, other.source)]
+            found.append("what the data holds or how it is cut" if names[0] == names[1]
+                         else f"the data ({names[0]} before, now {names[1]})")
         return found
 
 

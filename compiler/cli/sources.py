@@ -114,20 +114,20 @@ def add_progress(command: argparse.ArgumentParser) -> None:
                          help="show progress (default: on a terminal)")
 
 
-def positive(text: str) -> int:
+def positive(text: str, least: int = 1) -> int:
     """An argument type: a whole number of at least 1."""
     try:
         value = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value} is less than {least}")
     return value
 
 
 def nonnegative(text: str) -> int:
     """An argument type: a whole number of at least 0."""
-    return 0 if text.strip() == "0" else positive(text)
+    return positive(text, least=0)
 
 
 def real(text: str) -> float:

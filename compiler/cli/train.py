@@ -87,7 +87,7 @@ def train(options) -> int:
     folder = options.checkpoint or Path(f"{program.stem}-run")
     if folder.exists() and not folder.is_dir():
         raise Usage(f"{folder} is a file, not a folder")
-    stored = Job.read(folder) if (folder / JOB).exists() else None
+    stored = Job.read(folder) if (folder / JOB).exists() and began(folder) else None
     job, data, corpus, sources = prepare(options, program, stored)
     if stored is not None and (changed := stored.differences(job)):
         raise Refusal(f"{folder} holds a run with different settings, which cannot go on like this: "
@@ -103,6 +103,13 @@ def train(options) -> int:
 
 
 # ------------------------------------------------------------------------------------------------ what is asked
+
+def began(folder: Path) -> bool:
+    """Whether there is anything to go on from: a run that was refused, or stopped before its first checkpoint, has
+    settled nothing."""
+    from rnnc.runtime.checkpoint import exists
+    return exists(folder)
+
 
 def prepare(options, program, stored: Job | None):
     """The job that flags, stored run and defaults make, its data, its corpus if that is a text, the program's files."""
