@@ -22,6 +22,13 @@ def test_a_checkpoint_needs_nothing_else(trained, lesson, tmp_path):
     assert "loss: " in rnnc("eval", moved, "--text", lesson).stdout
 
 
+def test_a_warning_is_a_message_too(trained, tmp_path):
+    """The place of modules that is a file came with a line of our own source."""
+    (tmp_path / "file").write_text("")
+    words = rnnc("eval", trained, cwd=tmp_path, RNNC_CACHE="file").stderr
+    assert words.startswith("rnnc: the cache ") and ".py" not in words
+
+
 def test_generate(trained):
     ask = ("generate", trained, "--prompt", "the ", "--length", 40)
     first = rnnc(*ask, "--temperature", 0).stdout

@@ -6,6 +6,7 @@
 import argparse
 import os
 import sys
+import warnings
 
 import rnnc
 from rnnc.cli import bring, build, evaluate, explain, generate, program, stream, train
@@ -33,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = parser().parse_args(arguments)
-        code = options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *place: say(str(message))       # not a line of our own source
+            code = options.run(options)
         sys.stdout.flush()
         return code or OK
     except SystemExit as stop:                   # argparse: --help is 0, a wrong flag is 2
