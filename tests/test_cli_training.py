@@ -145,6 +145,17 @@ def test_train_on_arrays_and_run_numbers(tmp_path):
     assert np.allclose(np.frombuffer(raw, np.float32).reshape(5, 3), numbers, atol=1e-6)
     assert "line 2" in rnnc("run", "m-run", cwd=tmp_path, input="1 2 3\n1 2\n", code=1).stderr
     assert "text" in rnnc("generate", "m-run", cwd=tmp_path, code=1).stderr
+    assert "line 1: not an object" in rnnc("run", "m-run", "--format", "json", cwd=tmp_path, code=1,
+                                           input='{"x": [1, null, 2]}\n').stderr
+
+
+def test_what_a_model_refuses_is_told_with_its_line(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.arange(60) % 3, y=np.zeros(60))
+    (tmp_path / "m.rnn").write_text("model m {\n input x : class(3)\n target y\n param w : [3]\n h = take(w, x)\n"
+                                    " output h\n loss mse(h, y)\n}\n")
+    rnnc("train", "m.rnn", "--data", "d.npz", "--epochs", 1, cwd=tmp_path)
+    words = rnnc("run", "m-run", cwd=tmp_path, input="1\n2\n3\n", code=1).stderr
+    assert words.startswith("rnnc: stdin line 3: x: label 3 ")
 
 
 def test_train_on_sounds(tmp_path):

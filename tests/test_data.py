@@ -122,9 +122,10 @@ def test_wav(tmp_path, width, scale):
             file.writeframes(raw)
     data = rnnc.data.load({"x": tmp_path / "dry.wav", "y": tmp_path / "wet.wav"}, frames=2)
     assert data.signals["x"].shape == (5, 1, 1) and np.allclose(data.signals["x"].ravel(), values / scale)
-    with pytest.raises(InputError, match="not a PCM"):
-        (tmp_path / "bad.wav").write_bytes(b"RIFFxxxx")
-        rnnc.data.wav({"x": tmp_path / "bad.wav"})
+    for start, reason in ((b"RIFFxxxx", ""), (b"RIFF", " .it ends in its header.")):
+        (tmp_path / "bad.wav").write_bytes(start)
+        with pytest.raises(InputError, match=f"not a PCM .wav file{reason}"):
+            rnnc.data.wav({"x": tmp_path / "bad.wav"})
 
 
 @pytest.mark.parametrize("act,message", [
@@ -134,6 +135,7 @@ def test_wav(tmp_path, width, scale):
     (lambda: rnnc.data.text(3), "text: got 3, wanted a path"),
     (lambda: rnnc.data.text(TEXT, held_out=1), "held_out: 1 is not between 0 and 1"),
     (lambda: rnnc.data.arrays({"x": np.zeros(3), "y": np.zeros(4)}), "differ in frames"),
+    (lambda: rnnc.data.arrays({"x": np.zeros(40), "y": np.zeros(39)}, held_out=0.1), "'x': 40, 'y': 39"),
     (lambda: rnnc.data.arrays({"x": np.zeros(3)}, streams=4), "3 frames are too few for 4 streams"),
     (lambda: rnnc.data.arrays({}), "no signals"),
     (lambda: rnnc.data.arrays({"x": ["a"]}), "x: an array of numbers"),

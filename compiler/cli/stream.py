@@ -14,6 +14,7 @@ from rnnc.cli.console import Refusal, Usage, patience
 from rnnc.cli.generate import labels
 from rnnc.cli.record import Job
 from rnnc.cli.sources import add_progress
+from rnnc.errors import InputError
 
 FORMATS = ("numbers", "json", "raw", "label")
 
@@ -41,8 +42,11 @@ def run(options) -> int:
             raise Refusal(f"the model takes lists of labels ({name}), which have no frames: use Python")
     state = net.state(streams=1)
     write = {"numbers": numbers, "json": as_json, "raw": raw, "label": likeliest}[options.format]
-    for frame in frames(net, job, options.format):
-        out = net.step(state, **frame)
+    for place, frame in frames(net, job, options.format):
+        try:
+            out = net.step(state, **frame)
+        except InputError as fault:
+            raise Refusal(f"{place}: {fault}") from None
         write({name: out[name][0] for name in wanted}, job.vocabulary)
         sys.stdout.flush()
     return 0
@@ -51,18 +55,20 @@ def run(options) -> int:
 # ------------------------------------------------------------------------------------------------ reading
 
 def frames(net, job: Job, form: str):
-    """One dictionary of arrays [1, ...] per frame."""
+    """Where each frame stands, and a dictionary of arrays [1, ...]."""
     if job.vocabulary is not None and form != "raw":
         (name,) = net.inputs
-        for character in characters():
-            yield {name: labels(character, job.vocabulary)}
+        for number, character in enumerate(characters(), 1):
+            yield f"stdin character {number}", {name: labels(character, job.vocabulary)}
     elif form == "raw":
-        yield from raw_frames(net, job.dtype)
+        for number, frame in enumerate(raw_frames(net, job.dtype), 1):
+            yield f"stdin frame {number}", frame
     else:
+        read = json_frame if form == "json" else number_frame
         for number, data in enumerate(sys.stdin.buffer, 1):
-            line = data.decode("utf-8", "replace")
+            line, place = data.decode("utf-8", "replace"), f"stdin line {number}"
             if line.strip():
-                yield json_frame(net, line, number) if form == "json" else number_frame(net, line, number)
+                yield place, read(net, line, place)
 
 
 def characters():
@@ -81,15 +87,15 @@ def width(signal) -> int:
     return int(np.prod(signal.shape, dtype=np.int64))
 
 
-def number_frame(net, line: str, number: int) -> dict:
+def number_frame(net, line: str, place: str) -> dict:
     import numpy as np
     try:
         values = [float(word) for word in line.replace(",", " ").split()]
     except ValueError:
-        raise Refusal(f"stdin line {number}: not a line of numbers") from None
+        raise Refusal(f"{place}: not a line of numbers") from None
     wanted = sum(width(s) for s in net.inputs.values())
     if len(values) != wanted:
-        raise Refusal(f"stdin line {number}: {len(values)} numbers, where a frame has {wanted}")
+        raise Refusal(f"{place}: {len(values)} numbers, where a frame has {wanted}")
     frame, at = {}, 0
     for name, signal in net.inputs.items():
         part = np.array(values[at: at + width(signal)])
@@ -98,15 +104,18 @@ def number_frame(net, line: str, number: int) -> dict:
     return frame
 
 
-def json_frame(net, line: str, number: int) -> dict:
+def json_frame(net, line: str, place: str) -> dict:
     import numpy as np
     try:
-        data = json.loads(line)
-        return {name: shaped(np.array(data[name], dtype=np.float64), s) for name, s in net.inputs.items()}
+        found = json.loads(line)
+        data = {name: np.array(found[name]) for name in net.inputs}
+        if any(values.dtype.kind not in "fiub" for values in data.values()):       # null would become NaN
+            raise TypeError
+        return {name: shaped(data[name].astype(np.float64), s) for name, s in net.inputs.items()}
     except KeyError as fault:
-        raise Refusal(f"stdin line {number}: the input {fault.args[0]} is missing") from None
+        raise Refusal(f"{place}: the input {fault.args[0]} is missing") from None
     except (ValueError, TypeError):
-        raise Refusal(f"stdin line {number}: not an object with one entry per input of the right shape") from None
+        raise Refusal(f"{place}: not an object with one entry per input of the right shape") from None
 
 
 def raw_frames(net, dtype: str):
@@ -130,7 +139,7 @@ def shaped(values, signal):
     """An array [1, ...] for one frame of one stream."""
     import numpy as np
     values = values.reshape((1, *signal.shape))
-    return values.astype(np.int32) if signal.kind == "class" and np.all(values == np.floor(values)) else values
+    return values.astype(np.int64) if signal.kind == "class" and np.all(values == np.floor(values)) else values
 
 
 # ------------------------------------------------------------------------------------------------ writing

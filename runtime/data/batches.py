@@ -170,15 +170,20 @@ def digest(pairs, *numbers) -> str:
     return sink.hexdigest()[:32]
 
 
-def cut(signals: dict[str, np.ndarray], streams: int) -> dict[str, np.ndarray]:
-    """One recording [N, ...] to contiguous parts side by side, [N // streams, streams, ...]; the rest is left out."""
-    streams = whole("streams", streams, 1)
+def shared_length(signals: dict[str, np.ndarray]) -> int:
+    """How many frames all of these recordings have."""
     lengths = {name: len(a) for name, a in signals.items()}
     if len(set(lengths.values())) != 1:
         raise InputError(f"signals differ in frames: {lengths}")
-    length = next(iter(lengths.values())) // streams
+    return next(iter(lengths.values()))
+
+
+def cut(signals: dict[str, np.ndarray], streams: int) -> dict[str, np.ndarray]:
+    """One recording [N, ...] to contiguous parts side by side, [N // streams, streams, ...]; the rest is left out."""
+    streams = whole("streams", streams, 1)
+    length = shared_length(signals) // streams
     if not length:
-        raise InputError(f"{next(iter(lengths.values()))} frames are too few for {streams} streams")
+        raise InputError(f"{shared_length(signals)} frames are too few for {streams} streams")
     return {name: np.ascontiguousarray(np.swapaxes(a[:length * streams].reshape(streams, length, *a.shape[1:]), 0, 1))
             for name, a in signals.items()}
 

@@ -7,7 +7,7 @@ import wave
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.data.batches import Sequences, Streams, cut, fraction
+from rnnc.runtime.data.batches import Sequences, Streams, cut, fraction, shared_length
 from rnnc.runtime.wanted import asked, mapping
 from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed
@@ -38,7 +38,7 @@ def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, he
         given[BEGINS] = begins
     if each:
         given[NUMBER] = number
-    length = min(len(a) for a in given.values())
+    length = shared_length(given)
     split = length - int(length * fraction(held_out))
     held = None
     if held_out:
@@ -207,7 +207,7 @@ def read_wav(path) -> tuple[np.ndarray, int]:
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None
     except (wave.Error, EOFError) as fault:
-        raise InputError(f"{path}: not a PCM .wav file ({fault})") from None
+        raise InputError(f"{path}: not a PCM .wav file ({str(fault) or 'it ends in its header'})") from None
     match width:
         case 1:
             samples = (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128
