@@ -95,7 +95,7 @@ def _permute_time(expr: tree.Call, at: At) -> Ref:
     refuse_static(expr, at)
     (inner, order), _ = split(expr, 2, 2)
     places = np.asarray(constants.numbers(static(order, at), order.span), dtype=np.float64)
-    if places.ndim != 1 or not np.array_equal(np.sort(places), np.arange(len(places))):
+    if places.ndim != 1 or not places.size or not np.array_equal(np.sort(places), np.arange(len(places))):
         raise Stop("E0507", "a new order of n frames holds each of 0 to n - 1 once", order.span)
     return each_frame(expr, at, lambda now: make(now, "permute_time", [lift(operand(inner, now), now, inner.span)],
                                                  expr.span, kept, order=places))
