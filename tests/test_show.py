@@ -1,5 +1,6 @@
 """The text of a graph, in full, for a small network and its gradient."""
 
+from commands import rnnc
 from graphs import Sketch, past
 
 from rnnc.graph.gradient import gradient
@@ -55,3 +56,10 @@ gradient h.start = v10
 gradient h.W = v11
 gradient h.U = v8
 """
+
+
+def test_a_long_delay_is_no_long_program():
+    """Every depth before the start had a line of its own in the C, and a tuple of its own in the compiler."""
+    text = "model m {\n input x\n init x[t-5] = 2\n output y = x[t-300000] + x[t-1]\n}\n"
+    shown = rnnc("show", "-", "--after", "c", "--inference", input=text).stdout
+    assert "if (since == 299995) return" in shown and len(shown.splitlines()) < 10000

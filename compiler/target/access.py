@@ -11,7 +11,7 @@ from copy import copy
 from dataclasses import dataclass
 
 from rnnc.errors import Broken
-from rnnc.graph.nodes import CONSTANT, FRAME, INT, SEQUENCE, Graph, Read
+from rnnc.graph.nodes import CONSTANT, FRAME, INT, SEQUENCE, Graph, Initial, Read
 from rnnc.plan.schedule import Guard, Schedule
 from rnnc.target.expressions import COMPARE, integer
 from rnnc.target.pool import Pool
@@ -188,15 +188,18 @@ class Access:
             self.functions[name] = self._before(name, n, delay) if delay > 0 else self._after(name, n, -delay)
         return name
 
-    def _initial(self, n: int, offsets: list[tuple[str, int]]) -> list[str]:
-        """Statements returning the initial value; `offsets`: (condition, offset), the last one unconditional."""
+    def _initial(self, n: int, counter: str, reach: int, side: int) -> list[str]:
+        """Statements returning the initial value of a read `reach` frames away on one side (-1 back, 1 ahead), which
+        lies `reach - counter` frames beyond the end: one test for each depth with a value of its own, however long the
+        delay."""
         none = "&rn_no_label" if self.graph[n].kind == INT else "c->zeros"
-        initial = self.graph.initials.get(n)
-        values = [(test, none if initial is None or initial.node(offset) is None else
-                   self._initial_value(n, initial.node(offset))) for test, offset in offsets]
-        if all(value == values[0][1] for _, value in values):
-            return [f"return {values[0][1]};"]
-        return [f"if ({test}) return {value};" for test, value in values[:-1]] + [f"return {values[-1][1]};"]
+        initial = self.graph.initials.get(n, Initial())
+        row = lambda value: none if value is None else self._initial_value(n, value)
+        own = {abs(offset): row(value) for offset, value in initial.at if 0 < side * offset <= reach}
+        others = row(initial.every) if len(own) < reach else own[1]
+        tests = [f"if ({counter} == {reach - depth}) return {value};"
+                 for depth, value in sorted(own.items(), reverse=True) if value != others]
+        return [*tests, f"return {others};"]
 
     def _initial_value(self, n: int, value: int) -> str:
         if self.graph[n].kind == INT and self.graph[value].domain == CONSTANT:
@@ -205,7 +208,7 @@ class Access:
 
     def _before(self, name: str, n: int, delay: int) -> str:
         kind = "int32_t" if self.graph[n].kind == INT else "real"
-        initial = self._initial(n, [(f"since == {delay - j}", -j) for j in range(delay, 0, -1)])
+        initial = self._initial(n, "since", delay, -1)
         lines = [f"/* {self._label(n)}[t-{delay}]: its initial value across a start, the state before the call */",
                  f"RN_INLINE const {kind} *{name}(const rn_call *c, long r)", "{"]
         if len(initial) > 1:
@@ -230,7 +233,7 @@ class Access:
     def _after(self, name: str, n: int, ahead: int) -> str:
         self.needs.ahead = True
         kind = "int32_t" if self.graph[n].kind == INT else "real"
-        initial = self._initial(n, [(f"left == {ahead - j}", j) for j in range(ahead, 0, -1)])
+        initial = self._initial(n, "left", ahead, 1)
         lines = [f"/* {self._label(n)}[t+{ahead}]: its initial value after the last frame */",
                  f"RN_INLINE const {kind} *{name}(const rn_call *c, long r)", "{"]
         if len(initial) > 1:
