@@ -33,7 +33,7 @@ def options(*, dtype, target, threads, gradient, weights, memory_limit, check_nu
         raise InputError(f"memory_limit: {said(memory_limit)}; a number of bytes that a training call may work in, or "
                          "None for no limit")
     if not is_whole(seed) or not 0 <= seed < 2**63:
-        raise InputError(f"seed: {said(seed)}; a whole number, 0 or more")
+        raise InputError(f"seed: {said(seed)}; a whole number from 0, below 2^63")
     return {"dtype": name, "target": target, "threads": None if threads is None else int(threads),
             "gradient": gradient, "weights": weights, "seed": int(seed),
             "memory_limit": None if memory_limit is None else int(memory_limit),
@@ -44,7 +44,7 @@ def source(given) -> str:
     """A path that is there, or program text."""
     if isinstance(given, os.PathLike):
         given = os.fspath(given)
-    if not isinstance(given, str):
+    if not isinstance(given, str) or not given:                    # the path "" would mean this folder
         raise InputError(f"source: {said(given)}; a path or program text is wanted")
     if "\n" in given:
         return given

@@ -84,6 +84,7 @@ def test_an_unknown_file_is_answered_with_near_ones(tmp_path):
     ("build", "charlm", "-o", "x", "--prefix", "3a"), ("check", "charlm", "-D", "hidden"),
     ("check", "charlm", "-D", "hidden=many"), ("train", "charlm", "--epochs", "0"), ("train", "charlm", "--lr", "-1"),
     ("train", "charlm", "--text", "missing.txt"), ("train", "moving_average"), ("train", "charlm", "--set", "x"),
+    ("train", "moving_average", "--set", "x=a.npy", "--set", "x=b.npy"),
     ("generate", "nowhere"), ("eval", "nowhere"), ("run", "nowhere"), ("new", "1st"),
     ("new", ""), ("new", "int"), ("new", "model"), ("train", "charlm", "--plot", "curve.txt"),
     ("generate", "nowhere", "--temperature", "nan"), ("generate", "nowhere", "--temperature", "-1"),

@@ -261,7 +261,8 @@ def test_weights_are_packed_by_threads_to_the_same_bytes():
 
 
 def test_sources():
-    for source, message in [("none.rnn", "no such file: none.rnn"), (3, "a path or program text"), ("/", "is a folder"),
+    for source, message in [("none.rnn", "no such file: none.rnn"), (3, "a path or program text"),
+                            ("", "got ''; a path or program text"), ("/", "is a folder"),
                             ("model m { output p = 1 }", "at least one newline")]:
         with pytest.raises(InputError, match=message):
             rnnc.compile(source)

@@ -36,6 +36,10 @@ def place(options, program_sizes: set[str], stored: dict | None) -> Place | None
     if options.data:
         return Place(ARRAYS, absolute(options.data))
     if options.set:
+        names = [name for name, _ in options.set]
+        for name in names:
+            if names.count(name) > 1:
+                raise Usage(f"--set gives {name} twice")
         return Place(SETS, None, tuple(sorted((name, absolute(path)) for name, path in options.set)))
     if stored:
         return Place(stored["kind"], stored.get("path"), tuple(sorted(stored.get("paths", {}).items())))
