@@ -15,6 +15,7 @@ from rnnc.graph.nodes import CONSTANT, FRAME, INT, SEQUENCE, Graph, Initial, Rea
 from rnnc.plan.schedule import Guard, Schedule
 from rnnc.target.expressions import COMPARE, integer
 from rnnc.target.pool import Pool
+from rnnc.target.view import GuardView
 
 
 def stride(graph: Graph, n: int, padded: bool = True) -> str:
@@ -206,16 +207,21 @@ class Access:
             return self.pool.integer_row(int(self.graph[value].attr("value")))
         return self.row(Read(value))
 
+    def _begin(self, name: str, n: int, what: str, count: str, delay: int) -> list[str]:
+        """How such a function begins: with the initial value, where too few frames lie on that side. `count`: since
+        the first one, or left to the last one."""
+        side, reach = (-1 if delay > 0 else 1), abs(delay)
+        initial = self._initial(n, count, reach, side)
+        lines = [f"/* {self.graph[n].name or self.names[n]}[t{-delay:+d}]: {what} */",
+                 f"RN_INLINE const {self._kind(n)} *{name}(const rn_call *c, long r)", "{"]
+        if len(initial) == 1:
+            return [*lines, f"    if (c->{count}[r] < {reach}) {initial[0]}"]
+        return [*lines, f"    const int64_t {count} = c->{count}[r];", f"    if ({count} < {reach}) {{",
+                *(f"        {line}" for line in initial), "    }"]
+
     def _before(self, name: str, n: int, delay: int) -> str:
-        kind = "int32_t" if self.graph[n].kind == INT else "real"
-        initial = self._initial(n, "since", delay, -1)
-        lines = [f"/* {self._label(n)}[t-{delay}]: its initial value across a start, the state before the call */",
-                 f"RN_INLINE const {kind} *{name}(const rn_call *c, long r)", "{"]
-        if len(initial) > 1:
-            lines += ["    const int64_t since = c->since[r];", f"    if (since < {delay}) {{"]
-            lines += [f"        {line}" for line in initial] + ["    }"]
-        else:
-            lines += [f"    if (c->since[r] < {delay}) {initial[0]}"]
+        what = "its initial value across a start, the state before the call"
+        lines = self._begin(name, n, what, "since", delay)
         shift = times(delay, "c->B")
         if n in self.state_entry:
             depth = self.graph.state[n]
@@ -225,25 +231,34 @@ class Access:
             old = f"c->old_{self.names[n]} + {place}" + ("" if step == "1" else f" * {step}")
             lines.append(f"    if (r < {shift}) return {old};")
         else:
-            zero = "&rn_no_label" if kind == "int32_t" else "c->zeros"
+            zero = "&rn_no_label" if self._kind(n) == "int32_t" else "c->zeros"
             lines.append(f"    if (r < {shift}) return {zero};")
         lines += [f"    return {self.at(n, f'r - {shift}')};", "}"]
         return "\n".join(lines)
 
     def _after(self, name: str, n: int, ahead: int) -> str:
         self.needs.ahead = True
-        kind = "int32_t" if self.graph[n].kind == INT else "real"
-        initial = self._initial(n, "left", ahead, 1)
-        lines = [f"/* {self._label(n)}[t+{ahead}]: its initial value after the last frame */",
-                 f"RN_INLINE const {kind} *{name}(const rn_call *c, long r)", "{"]
-        if len(initial) > 1:
-            lines += ["    const int64_t left = c->left[r];", f"    if (left < {ahead}) {{"]
-            lines += [f"        {line}" for line in initial] + ["    }"]
-        else:
-            lines += [f"    if (c->left[r] < {ahead}) {initial[0]}"]
+        lines = self._begin(name, n, "its initial value after the last frame", "left", -ahead)
         place = f"r + {times(ahead, 'c->B')}"
         lines += [f"    return {self.at(n, place)};", "}"]
         return "\n".join(lines)
 
-    def _label(self, n: int) -> str:
-        return self.graph[n].name or self.names[n]
+    def _kind(self, n: int) -> str:
+        return "int32_t" if self.graph[n].kind == INT else "real"
+
+
+class Guarded:
+    """The guards of one kernel, as variables of its C: one for each set of guards, made when it is first asked for."""
+
+    def __init__(self, access: Access):
+        self.access = access
+        self.found: dict[tuple[Guard, ...], GuardView] = {}
+
+    def on(self, guards: tuple[Guard, ...]) -> str:
+        """The variable that says whether what has these guards counts; empty for what has none."""
+        if guards and guards not in self.found:
+            self.found[guards] = GuardView(f"on_{len(self.found)}", self.access.holds(guards))
+        return self.found[guards].name if guards else ""
+
+    def views(self) -> tuple[GuardView, ...]:
+        return tuple(self.found.values())

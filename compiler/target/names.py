@@ -2,7 +2,7 @@
 
 import re
 
-from rnnc.graph.nodes import Graph
+from rnnc.graph.nodes import Graph, Node, Read
 
 C_WORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long
 register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main errno
@@ -38,6 +38,16 @@ def made_of(name: str, others: set[str]) -> bool:
         if name in others:
             return True
     return False
+
+
+def suffix(read: Read) -> str:
+    """What the name of an earlier or later value has behind it: see MADE."""
+    return "" if read.delay == 0 else f"_past{read.delay}" if read.delay > 0 else f"_next{-read.delay}"
+
+
+def remark(node: Node, name: str) -> str:
+    """Behind a statement, the signal whose variable has another name than itself."""
+    return f"    /* {node.name} */" if node.name and node.name != name else ""
 
 
 def names(graph: Graph) -> dict[int, str]:

@@ -14,9 +14,10 @@ from rnnc.graph.ops import OPS
 from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.cost import FUNCTIONS
 from rnnc.plan.schedule import Guard, RowKernel
-from rnnc.target.access import Access
+from rnnc.target.access import Access, Guarded
 from rnnc.target.expressions import COMPARE, bare, number, random, vector
-from rnnc.target.view import GuardView, ProductView, RowView
+from rnnc.target.names import remark, suffix
+from rnnc.target.view import ProductView, RowView
 
 
 def elementwise(node) -> bool:
@@ -31,7 +32,7 @@ class RowWriter:
         self.stores = set(kernel.stores)
         self.constants: dict[str, str] = {}
         self.scalars: dict[Read, str] = {}
-        self.guards: dict[tuple[Guard, ...], GuardView] = {}
+        self.guards = Guarded(access)
         self.lines: list[str] = []
 
     def view(self, name: str, title: str, lines: str, stage: int = 0) -> RowView:
@@ -45,7 +46,7 @@ class RowWriter:
             len(re.findall(rf"\b{m[1]}\b", text)) > 1        # a scalar's address, if anything asked for it
         return RowView(name, title, lines, tuple(self.constants.values()), tuple(filter(used, self.lines)), stage,
                        tuple(self.product(n) for n in self.kernel.body if self.graph[n].op == "matmul"),
-                       tuple(self.guards.values()))
+                       self.guards.views())
 
     def product(self, n: int) -> ProductView:
         """A product made row by row, for the counting build."""
@@ -64,10 +65,7 @@ class RowWriter:
 
     def on(self, n: int) -> str:
         """The variable that says whether a value counts in this row; empty where it does in all."""
-        guards = self.held(n)
-        if guards and guards not in self.guards:
-            self.guards[guards] = GuardView(f"on_{len(self.guards)}", self.access.holds(guards))
-        return self.guards[guards].name if guards else ""
+        return self.guards.on(self.held(n))
 
     # -------------------------------------------------------------------------------------------- order
 
@@ -151,10 +149,6 @@ class RowWriter:
         else:
             self.lines.append(f"RN_ALIGNED real {name}[RN_PAD({node.size}) + RN_VL];")
 
-    def remark(self, n: int) -> str:
-        node = self.graph[n]
-        return f"    /* {node.name} */" if node.name and node.name != self.names[n] else ""
-
     def loop(self, group: list[int]) -> None:
         """One pass over the units for elementwise equations of one size."""
         inside = set(group)
@@ -164,7 +158,7 @@ class RowWriter:
         body = []
         for n in group:
             value = self.vector(n, "u", inside)
-            body.append(f"    const rn_v v_{self.names[n]} = {bare(value)};{self.remark(n)}")
+            body.append(f"    const rn_v v_{self.names[n]} = {bare(value)};{remark(self.graph[n], self.names[n])}")
             if n in kept:
                 body.append(f"    rn_store({self.names[n]} + u, v_{self.names[n]});")
         size = self.graph[group[0]].size
@@ -192,10 +186,11 @@ class RowWriter:
 
     def single(self, n: int) -> None:
         node, name = self.graph[n], self.names[n]
+        said = remark(node, name)
         if node.kind == INT:
             value = (f"rn_row_argmax({self.pointer(node.args[0])}, {self.graph[node.args[0].node].size})"
                      if node.op == "argmax" and not node.shape else self.integer_value(n))
-            self.lines.append(f"const int64_t {name} = {value};{self.remark(n)}")
+            self.lines.append(f"const int64_t {name} = {value};{said}")
             if n in self.stores:
                 self.lines.append(f"*({self.target(n)}) = (int32_t){name};")
             return
@@ -203,16 +198,15 @@ class RowWriter:
         if not node.shape:
             value = bare(self.scalar(n))
             if on:
-                self.lines += [f"rn_v {name} = {{0}};", f"if ({on}) {name} = {value};{self.remark(n)}",
-                               f"RN_PIN({name});"]
+                self.lines += [f"rn_v {name} = {{0}};", f"if ({on}) {name} = {value};{said}", f"RN_PIN({name});"]
             else:
-                self.lines.append(f"const rn_v {name} = {value};{self.remark(n)}")
+                self.lines.append(f"const rn_v {name} = {value};{said}")
             if n in self.stores:
                 self.lines.append(f"*({self.target(n)}) = {name}[0];")
             self.lines.append(f"const real {name}_at[1] = {{{name}[0]}};")
             return
         self.declare(n)
-        self.lines += self.guarded(on, [f"{self.call(n)}{self.remark(n)}"], [f"rn_zero({name}, {node.size});"])
+        self.lines += self.guarded(on, [f"{self.call(n)}{said}"], [f"rn_zero({name}, {node.size});"])
 
     def integer_value(self, n: int) -> str:
         return self.access.counted(n, "r", self.integer, self.truth)
@@ -243,36 +237,25 @@ class RowWriter:
             if n in self.local and read.delay == 0:
                 return self.names[n]
             if read not in self.scalars:
-                side = "" if not read.delay else f"_past{read.delay}" if read.delay > 0 else f"_next{-read.delay}"
-                self.scalars[read] = name = f"at_{self.names[n]}{side}"
-                where = self.constants if node.domain == CONSTANT else None
+                self.scalars[read] = name = f"at_{self.names[n]}{suffix(read)}"
                 text = f"const rn_v {name} = rn_all(*({self.pointer(read)}));"
-                if where is not None:
-                    where[name] = text
+                if node.domain == CONSTANT:
+                    self.constants[name] = text
                 else:
-                    self.before_loop(text)
+                    self.lines.append(text)
             return self.scalars[read]
         return f"rn_load({self.pointer(read)} + u)"
-
-    def before_loop(self, text: str) -> None:
-        self.lines.append(text)
 
     def pointer(self, read: Read) -> str:
         """The address of a value at this row."""
         n = read.node
         if n in self.local and read.delay == 0:
             return self.names[n] if self.graph[n].shape else f"{self.names[n]}_at"
-        if self.access.role[n] == "view" and self.graph[n].op != "column" and self.inside_view(read):
+        if self.access.role[n] == "view" and self.graph[n].op != "column":
             base, start = self.access.made.views[n]
             inner = self.pointer(Read(base.node, base.delay + read.delay))
             return inner if start == 0 else f"({inner} + {start})"
-        if self.access.role[n] == "view" and self.graph[n].op == "column":
-            return self.access.row(read)
         return self.access.row(read)
-
-    def inside_view(self, read: Read) -> bool:
-        base, _ = self.access.made.views[read.node]
-        return True
 
     # -------------------------------------------------------------------------------------------- operators
 

@@ -11,10 +11,11 @@ from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.cost import FUNCTIONS
 from rnnc.plan.schedule import Guard, UnitKernel
 from rnnc.plan.storage import is_short
-from rnnc.target.access import Access
+from rnnc.target.access import Access, Guarded
 from rnnc.target.expressions import bare, number, random, vector
+from rnnc.target.names import remark, suffix
 from rnnc.target.pool import words
-from rnnc.target.view import GuardView, PanelView, ProductView, RowPointer, UnitView
+from rnnc.target.view import PanelView, ProductView, RowPointer, UnitView
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
 
@@ -35,7 +36,7 @@ class UnitWriter:
         self.scalars: dict[Read, str] = {}
         self.scalar_lines: list[str] = []
         self.operands: dict[Read, RowPointer] = {}
-        self.guards: dict[tuple[Guard, ...], GuardView] = {}
+        self.guards = Guarded(access)
 
     def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
         """`cuts`: its number of row blocks as C, if not as many as its own tiles ask for."""
@@ -55,7 +56,7 @@ class UnitWriter:
                         self.backwards, tuple(panels), tuple(self.operands.values()), tuple(self.pointers.values()),
                         tuple(self.targets.values()), by_number, sums, tuple(self.constants.values()),
                         tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels),
-                        tuple(self.guards.values()))
+                        self.guards.views())
 
     # -------------------------------------------------------------------------------------------- products
 
@@ -76,7 +77,7 @@ class UnitWriter:
             call = self.dense(panel, vectors) if panel.pattern is None else self.sparse(panel)
             size = panel.inner * vectors * (32 if is_short(self.graph, panel) else 64)
             made.append(PanelView(call, size, panel.inner, vectors, self.operands[panel.operand].name,
-                                  buffers[panel.gates], add, self.on(panel.guards)))
+                                  buffers[panel.gates], add, self.guards.on(panel.guards)))
         self.buffers = buffers
         return made, tuple(sizes)
 
@@ -95,12 +96,6 @@ class UnitWriter:
         if transposed:
             return f"rn_sparse_turned(c->packed + {at}, {tables}, p * RN_VL, {self.width}, {rows}"
         return f"rn_sparse(c->packed + {at} + p * ({kept} * RN_VL), {tables} + p * RN_VL / RN_BLOCK * {kept}, {kept}"
-
-    def on(self, guards: tuple[Guard, ...]) -> str:
-        """The variable that says whether a guarded product counts; empty for one without guards."""
-        if guards and guards not in self.guards:
-            self.guards[guards] = GuardView(f"on_{len(self.guards)}", self.access.holds(guards))
-        return self.guards[guards].name if guards else ""
 
     def products(self, panels) -> tuple[ProductView, ...]:
         """What the counting build logs: panels that add into one buffer are one product, of a longer inner index."""
@@ -122,7 +117,7 @@ class UnitWriter:
                 inside = f"q * {len(gates)} + {place}" if self.kernel.spread > 1 else str(place)
                 parts.append(f"rn_load({buffer} + (j * {vectors} + {inside}) * RN_VL)")
         n = self.kernel.gates[position].node
-        return f"const rn_v {self.names[n]} = {' + '.join(parts)};{self.remark(n)}"
+        return f"const rn_v {self.names[n]} = {' + '.join(parts)};{remark(self.graph[n], self.names[n])}"
 
     # -------------------------------------------------------------------------------------------- values
 
@@ -130,6 +125,8 @@ class UnitWriter:
         """The equations in an order that can be computed, those with the same guards as long as possible together."""
         held = self.access.role.guards
         costly = {held.of(n) for n in self.kernel.body if self.graph[n].op in FUNCTIONS}
+        if not any(costly):                    # as in most kernels; the body is in such an order already
+            return [((), list(self.kernel.body))]
         key = {n: held.of(n) if held.of(n) in costly else () for n in self.kernel.body}
         waiting, found = dict.fromkeys(self.kernel.body), []
         while waiting:
@@ -159,11 +156,11 @@ class UnitWriter:
             else:
                 self.local[n] = made[text] = self.names[n]
                 kind = "" if n in shown else "const rn_v "
-                lines.append(f"{kind}{self.names[n]} = {bare(text)};{self.remark(n)}")
+                lines.append(f"{kind}{self.names[n]} = {bare(text)};{remark(self.graph[n], self.names[n])}")
         if not guards:
             return lines
         names = [self.names[n] for n in shown]
-        return [*(f"rn_v {name} = {{0}};" for name in names), f"if ({self.on(guards)}) {{",
+        return [*(f"rn_v {name} = {{0}};" for name in names), f"if ({self.guards.on(guards)}) {{",
                 *(f"    {line}" for line in lines), "}", *(f"RN_PIN({name});" for name in names)]
 
     def value(self, n: int) -> str:
@@ -175,7 +172,7 @@ class UnitWriter:
     def key(self, n: int) -> str:
         """The key of the row's random numbers, looked up once."""
         node = self.graph[n]
-        name = f"{node.attr('per')}_key{self.suffix(Read(n, node.attr('ago')))}"
+        name = f"{node.attr('per')}_key{suffix(Read(n, node.attr('ago')))}"
         line = f"const uint64_t {name} = {self.access.row_key(n)};"
         if line not in self.scalar_lines:
             self.scalar_lines.append(line)
@@ -196,13 +193,13 @@ class UnitWriter:
             return name
         if not node.shape or self.access.alone(n):
             if read not in self.scalars:
-                self.scalars[read] = name = f"at_{self.names[n]}{self.suffix(read)}"
+                self.scalars[read] = name = f"at_{self.names[n]}{suffix(read)}"
                 self.scalar_lines.append(f"const rn_v {name} = rn_all(*({self.access.row(read)}));")
             return self.scalars[read]
         if read.delay == 0 and self.access.role[n] != "view" and not self.kept(n):
             return self.load(f"{self.names[n]}_u", f"{self.access.at(n, 'r')} + u")
         if read not in self.pointers:
-            name = f"{self.names[n]}{self.suffix(read)}"
+            name = f"{self.names[n]}{suffix(read)}"
             if read.delay == 0:
                 name = f"{name}_row"
             self.pointers[read] = RowPointer(name, "real", self.access.row(read))
@@ -219,9 +216,6 @@ class UnitWriter:
         mine = set(self.kernel.body) if mine is None else mine
         return sum(reader in mine for reader, _ in self.graph.uses[n])
 
-    def suffix(self, read: Read) -> str:
-        return "" if read.delay == 0 else f"_past{read.delay}" if read.delay > 0 else f"_next{-read.delay}"
-
     def store(self, n: int) -> str:
         if not self.kept(n):
             return f"rn_store({self.access.at(n, 'r')} + u, {self.local[n]});"
@@ -233,7 +227,3 @@ class UnitWriter:
         """Whether only the last frames are in memory: then a row is looked for once, not for every vector of it."""
         buffer = self.access.made.buffers.get(n)
         return buffer is not None and (buffer.ring is not None or buffer.near is not None)
-
-    def remark(self, n: int) -> str:
-        node = self.graph[n]
-        return f"    /* {node.name} */" if node.name and node.name != self.names[n] else ""
