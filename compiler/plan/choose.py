@@ -8,7 +8,7 @@ a usual machine only, so it orders the ways; what the chosen one takes is told b
 from dataclasses import dataclass
 
 from rnnc.plan.cost import cost
-from rnnc.plan.crews import Work, by_streams, widest, works
+from rnnc.plan.crews import Work, by_streams, several, widest, works
 from rnnc.plan.machine import Machine
 from rnnc.plan.needs import needs
 from rnnc.plan.schedule import Schedule, Sweep, kernels_of
@@ -23,22 +23,24 @@ MOST = 8                                       # crews (RN_CREWS)
 class Choice:
     """`crews`: of each stage, counted from 1; 0: everybody's. `streams`: stages whose threads take streams."""
 
-    kind: str                                  # "together", "streams" or "crews"
     crews: tuple[int, ...]
     streams: tuple[bool, ...]
     seconds: tuple[float, float, float]        # guesses: together, by streams, crews; 0: no such way
+
+    @property
+    def kind(self) -> str:
+        return "crews" if any(self.crews) else "streams" if any(self.streams) else "together"
 
 
 def choose(made: Schedule, frames: int, streams: int, threads: int, machine: Machine, number: int = 4) -> Choice:
     """`number`: bytes of a number."""
     count = len(made.stages)
-    loops = [isinstance(stage, Sweep) for stage in made.stages]
-    plain = Choice("together", (0,) * count, (False,) * count, (0.0, 0.0, 0.0))
-    if threads < 2 or not (sum(loops) > 1 or any(map(by_streams, made.stages))):
-        return plain
+    nobody, units = (0,) * count, (False,) * count
+    if threads < 2 or not several(made.stages):
+        return Choice(nobody, units, (0.0, 0.0, 0.0))
     asked = Asked(works(made, needs(made), number), frames, streams, threads, max(1, machine.lanes * 4 // number))
     whole = [asked.seconds(w, threads) for w in asked.works]
-    least, mine = list(whole), [False] * count
+    least, mine = list(whole), list(units)
     for s, stage in enumerate(made.stages):
         blocks = even_cuts(streams, rows_of(stage, machine)) if by_streams(stage) else 0
         if blocks >= threads:
@@ -46,16 +48,14 @@ def choose(made: Schedule, frames: int, streams: int, threads: int, machine: Mac
             if alone < whole[s]:
                 least[s], mine[s] = alone, True
     together, split = sum(whole), sum(least) if any(mine) else 0.0
-    best = Choice("streams", plain.crews, tuple(mine), (together, split, 0.0)) if any(mine) else \
-        Choice("together", plain.crews, plain.streams, (together, 0.0, 0.0))
-    if sum(loops) < 2:
-        return best
+    if sum(isinstance(stage, Sweep) for stage in made.stages) < 2:
+        return Choice(nobody, tuple(mine), (together, split, 0.0))
     alone = [asked.seconds(w, 1) for w in asked.works]
     crews, dealt = deal(asked.works, whole, alone, threads, frames)
     seconds = (together, split, dealt)
     if dealt < GAIN * min(together, sum(least)):
-        return Choice("crews", crews, plain.streams, seconds)
-    return Choice(best.kind, best.crews, best.streams, seconds)
+        return Choice(crews, units, seconds)
+    return Choice(nobody, tuple(mine), seconds)
 
 
 def expected(made: Schedule, frames: int, streams: int, threads: int, machine: Machine, number: int = 4) -> float:

@@ -56,6 +56,11 @@ def by_streams(stage) -> bool:
         and any(getattr(kernel, "panels", ()) for kernel in kernels_of(stage))
 
 
+def several(stages) -> bool:
+    """Whether there is anything to choose: loops that could overlap, or one whose threads could take streams."""
+    return sum(isinstance(stage, Sweep) for stage in stages) > 1 or any(map(by_streams, stages))
+
+
 def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, int, int, int]:
     graph = made.graph
     flops = numbers = matrices = 0.0

@@ -4,9 +4,9 @@ In: a placed schedule. Out: the views of its steps, and the tables of runtime/cr
 one loop or none is run by all threads together, and needs no tables.
 """
 
-from rnnc.plan.crews import Work, by_streams, widest, works
+from rnnc.plan.crews import Work, by_streams, several, widest, works
 from rnnc.plan.needs import needs
-from rnnc.plan.schedule import Fold, Schedule, Sweep
+from rnnc.plan.schedule import Fold, Schedule, kernels_of
 from rnnc.target.view import StepView, Turn
 
 KINDS = {"chunk": "RN_CHUNK", "room": "RN_ROOM", "whole": "RN_WHOLE"}
@@ -16,8 +16,7 @@ class Crews:
     def __init__(self, made: Schedule, number: int):
         """`number`: bytes of a number."""
         self.made = made
-        loops = [stage for stage in made.stages if isinstance(stage, Sweep)]
-        self.several = len(loops) > 1 or any(map(by_streams, loops))   # anything that could overlap, or go by streams
+        self.several = several(made.stages)
         self.needs = needs(made)
         self.works: tuple[Work, ...] = works(made, self.needs, number)
 
@@ -56,4 +55,4 @@ class Crews:
         """The most streams of a block in a loop that may go by streams; 0: it may not."""
         if not by_streams(stage):
             return "0"
-        return f"RN_ROWS({widest([kernel for phase in stage.phases for kernel, _ in phase.kernels])})"
+        return f"RN_ROWS({widest(kernels_of(stage))})"
