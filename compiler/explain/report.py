@@ -11,8 +11,9 @@ from rnnc.explain.words import VERBS, amount, at, count, filled, many, matrix, s
 from rnnc.graph.loops import Loop, loops
 from rnnc.graph.nodes import FRAME
 from rnnc.plan.choose import Choice, choose, expected
-from rnnc.plan.cost import CHUNKED, Cost, chunk_of, cost, least, nodes_of
+from rnnc.plan.cost import CHUNKED, Cost, chunk_of, cost, least
 from rnnc.plan.machine import Machine
+from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
 from rnnc.plan.show import guarded
 from rnnc.plan.storage import is_short
@@ -119,8 +120,7 @@ def matrices(graph, nodes) -> list[str]:
 
 
 def loop_of(graph, sweep: Sweep, found) -> Loop | None:
-    mine = nodes_of(graph, sweep)
-    return next((loop for loop in found if loop.members & mine), None)
+    return next((loop for loop in found if loop.members & set(stage_nodes(sweep))), None)
 
 
 def products(graph, kernel) -> list[str]:

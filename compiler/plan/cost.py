@@ -372,13 +372,3 @@ def in_chunks(graph: Graph, n: int, frames: int) -> float:
     if node.op == "pair":
         return 4 * through + 1.5 * chunk * (u + w) * (1 if scalar else 2)
     return 2 * through + chunk * (1.5 * w + u) * (1 if scalar else 2)
-
-
-def nodes_of(graph: Graph, stage) -> set[int]:
-    """What a stage computes, products and what they absorbed included."""
-    found = set(stage.nodes) if isinstance(stage, (Fold, Spans)) else set()
-    for kernel in kernels_of(stage):
-        found |= set(kernel.body)
-        for gate in getattr(kernel, "gates", ()):
-            found |= {gate.node, *gate.absorbed}
-    return found

@@ -26,8 +26,7 @@ class Source:
 def sources(graph: Graph, role: Roles, number: int) -> list[Source]:
     """The computed values that `number` reads, views and integers looked through."""
     found: list[Source] = []
-    gate = role.gates.get(number)
-    stack = [(r, gate is not None) for r in (gate.reads() if gate else graph[number].args)]
+    stack = [(read, number in role.gates) for read in role.reads(graph, number)]
     while stack:
         read, moved = stack.pop()
         what = role[read.node]

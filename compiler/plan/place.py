@@ -10,7 +10,7 @@ from rnnc.graph.nodes import CONSTANT, INT, Graph
 from rnnc.graph.ops import OPS
 from rnnc.plan.reads import behind
 from rnnc.plan.roles import Roles
-from rnnc.plan.schedule import Buffer, Fold, Schedule, Spans, Stage, Sweep, kernels_of
+from rnnc.plan.schedule import Buffer, Fold, Schedule, Spans, Stage, Sweep, kernels_of, nodes_of
 
 LANES = 16                                     # widest vector a target has, in numbers: what padding is judged by
 
@@ -93,7 +93,7 @@ def touched(graph: Graph, role: Roles, number: int) -> set[int]:
 def stage_nodes(stage: Stage) -> list[int]:
     if isinstance(stage, (Fold, Spans)):
         return list(stage.nodes)
-    return [n for k in kernels_of(stage) for n in (*[g.node for g in getattr(k, "gates", ())], *k.body)]
+    return [n for kernel in kernels_of(stage) for n in nodes_of(kernel)]
 
 
 def _lifetimes(made: Schedule, role: Roles, stored: set[int]) -> tuple[dict[int, int], dict[int, int]]:
@@ -129,9 +129,7 @@ def _rings(made: Schedule, role: Roles, stored: set[int], found) -> dict[int, in
         if not isinstance(stage, Sweep):
             continue
         mine = set(stage_nodes(stage))
-        offsets = {n: r for phase in stage.phases for k, r in phase.kernels
-                   for n in (*[g.node for g in getattr(k, "gates", ())], *k.body)}
-        spread = max(offsets.values(), default=0)
+        spread = max((offset for phase in stage.phases for _, offset in phase.kernels), default=0)
         for n in mine & stored - outside:
             if stage.direction < 0 and n in graph.state:        # the state wants the call's last frames, made first
                 continue

@@ -164,6 +164,11 @@ def kernels_of(stage: Stage) -> list[Kernel]:
     return []
 
 
+def nodes_of(kernel: Kernel) -> list[int]:
+    """What a kernel computes, in order."""
+    return [*(gate.node for gate in getattr(kernel, "gates", ())), *kernel.body]
+
+
 @dataclass(frozen=True)
 class Step:
     """One entry of the plan: `stages` go through the call together in `direction`, in chunks of about `rows` rows and a

@@ -1,7 +1,8 @@
 """A schedule as text: one paragraph per stage, one line per kernel; memory as a table."""
 
 from rnnc.graph.nodes import SEQUENCE, Graph, Read
-from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Spans, Sweep, kernels_of
+from rnnc.plan.place import stage_nodes
+from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Spans, Sweep, nodes_of
 from rnnc.plan.storage import is_short
 
 
@@ -18,7 +19,7 @@ def kernel_line(graph: Graph, kernel) -> list[str]:
         return [f"  rows  k{kernel.number}: {listed(graph, kernel.body)}",
                 f"        writes {listed(graph, kernel.stores) or 'nothing'}"]
     lines = [f"  units k{kernel.number}: {kernel.width} units, {len(kernel.gates)} gates: "
-             f"{listed(graph, [*(g.node for g in kernel.gates), *kernel.body])}"]
+             f"{listed(graph, nodes_of(kernel))}"]
     for panel in kernel.panels:
         delay = f"[t{-panel.operand.delay:+d}]" if panel.operand.delay else ""
         matrices = ", ".join(matrix(graph, m) + ("'" if t else "") for m, t in panel.matrices)
@@ -32,8 +33,7 @@ def left_out(made: Schedule, number: int) -> list[str]:
     """The values of a loop that count only where some conditions hold, or sums to which only such frames add."""
     graph, stage, groups = made.graph, made.stages[number], {}
     sums = isinstance(stage, Fold)
-    for n in stage.nodes if sums else (n for k in kernels_of(stage) for n in (
-            *(g.node for g in getattr(k, "gates", ())), *k.body)):
+    for n in stage_nodes(stage):
         if found := made.role.guards.of(n, product=sums):
             groups.setdefault(found, []).append(n)
     return [f"  only where {guarded(graph, found)}: {listed(graph, nodes)}" for found, nodes in groups.items()]

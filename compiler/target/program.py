@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Read
 from rnnc.plan.crews import by_streams, widest
-from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel
+from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel, nodes_of
 from rnnc.target.access import Access, Needs, stride
 from rnnc.target.attend import kept_by_pair
 from rnnc.target.crews import Crews
@@ -115,19 +115,16 @@ class Program:
             return why[0].upper() + why[1:] + "."
         way = "forwards" if stage.direction > 0 else "backwards"
         frames = "one frame" if stage.frames == 1 else f"{stage.frames} frames"
-        signals = [self.graph[n].name for phase in phases for k, _ in phase for n in self.members(k)
+        signals = [self.graph[n].name for phase in phases for k, _ in phase for n in nodes_of(k)
                    if self.graph[n].name]
         shown = ", ".join(signals[:8]) + (", …" if len(signals) > 8 else "")
         return f"A loop {way} through time, {frames} a step: {why}.\n * {shown}"
-
-    def members(self, kernel: Kernel) -> list[int]:
-        return [*(g.node for g in getattr(kernel, "gates", ())), *kernel.body]
 
     def work(self, kernel: Kernel, cuts: str) -> tuple[str, str]:
         """Row blocks and panels of a kernel as C."""
         if isinstance(kernel, RowKernel):
             return "rows", "1"
-        width = self.graph[self.members(kernel)[0]].size
+        width = self.graph[nodes_of(kernel)[0]].size
         if not kernel.panels:
             return "rows", f"RN_PANELS({width}, 1)"
         vectors = max(len(p.gates) for p in kernel.panels) * kernel.spread
@@ -138,7 +135,7 @@ class Program:
     def kernel(self, kernel: Kernel, name: str, stage: int, backwards: bool, sequences: bool = False,
                cuts: str = "") -> str:
         access = self.access.of_sequences() if sequences else self.access
-        signals = [self.graph[n].name for n in self.members(kernel) if self.graph[n].name]
+        signals = [self.graph[n].name for n in nodes_of(kernel) if self.graph[n].name]
         title = ", ".join(dict.fromkeys(signals)) or "unnamed values"
         title = title if len(title) < 100 else title[:title.rindex(",", 0, 100)] + ", …"
         if isinstance(kernel, UnitKernel):
@@ -151,7 +148,7 @@ class Program:
     def lines(self, kernel: Kernel) -> str:
         """Which lines of which files a kernel computes: `charlm.rnn:7-9, lstm.rnn:14`."""
         found: dict[str, set[int]] = {}
-        for n in self.members(kernel):
+        for n in nodes_of(kernel):
             span = self.graph[n].span
             if span is not None:
                 found.setdefault(span.source.name.rsplit("/", 1)[-1], set()).add(span.line)

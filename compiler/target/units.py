@@ -9,7 +9,7 @@ import re
 from rnnc.graph.nodes import CONSTANT, Read
 from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.cost import FUNCTIONS
-from rnnc.plan.schedule import Guard, UnitKernel
+from rnnc.plan.schedule import Guard, UnitKernel, nodes_of
 from rnnc.plan.storage import is_short
 from rnnc.target.access import Access, Guarded
 from rnnc.target.expressions import bare, number, random, vector
@@ -26,7 +26,7 @@ class UnitWriter:
     def __init__(self, access: Access, kernel: UnitKernel, stage: int, backwards: bool):
         self.access, self.kernel, self.graph = access, kernel, access.graph
         self.names, self.stage, self.backwards = access.names, stage, backwards
-        self.width = self.graph[(*(g.node for g in kernel.gates), *kernel.body)[0]].size
+        self.width = self.graph[nodes_of(kernel)[0]].size
         self.local = {g.node: self.names[g.node] for g in kernel.gates}      # node -> its value here, as C
         self.made: dict[str, str] = {}                          # expression -> the vector that holds it
         self.loads: dict[str, str] = {}                         # vector read from memory -> its declaration
