@@ -66,6 +66,25 @@ RN_INLINE void rn_chunk_product(real *c, long ldc, long m, long wide, const real
     }
 }
 
+/* p[s][t] = a[s] . b[t] for t >= s or so, of n numbers each, which stay turned in room->w and room->q. */
+RN_INLINE void rn_chunk_dots(real *p, const rn_chunk_room *room, const real *const *a, const real *const *b,
+                             long frames, long n) {
+    rn_chunk_turn(room->w, a, frames, n);
+    rn_chunk_turn(room->q, b, frames, n);
+    for (long s = 0; s < frames; s += RN_FOLD_WIDE)
+        for (long t = s; t < frames; t += RN_FOLD_WIDE)
+            rn_chunk_product(p + s * RN_CHUNK + t, RN_CHUNK, RN_MIN(RN_FOLD_WIDE, frames - s), RN_FOLD_WIDE,
+                             room->w + s * n, RN_FOLD_WIDE, room->q + t * n, n, 0);
+}
+
+/* Asks Z, `wide` columns: to[t] = Z' q[t], from row to row `step`; q is turned, of n numbers. */
+RN_INLINE void rn_chunk_ask(real *to, long step, const real *turned, const real *z, long frames, long n, long wide) {
+    for (long j = 0; j < wide; j += RN_FOLD_WIDE)
+        for (long t = 0; t < frames; t += RN_FOLD_WIDE)
+            rn_chunk_product(to + t * step + j, step, RN_MIN(RN_FOLD_WIDE, frames - t), RN_MIN(RN_FOLD_WIDE, wide - j),
+                             turned + t * n, RN_FOLD_WIDE, z + j * n, n, 0);
+}
+
 /* p[s][t] *= D[s][t] for s <= t (p NULL: no matter); to_end[s] = D[s][last], since[t] = E[t]. */
 RN_INLINE void rn_chunk_fade(const rn_chunk_rows *x, real *restrict p, real *restrict to_end, real *restrict since) {
     const long last = x->frames - 1;
@@ -109,12 +128,7 @@ RN_FUNCTION void rn_attend(const rn_chunk_rows *x, const rn_chunk_room *room, lo
     RN_ALIGNED real since[RN_CHUNK], to_end[RN_CHUNK];
     const long frames = x->frames, step = frames > 1 ? x->o[1] - x->o[0] : 0;
     real *const p = room->p;
-    rn_chunk_turn(room->q, x->q, frames, n);
-    rn_chunk_turn(room->w, x->w, frames, n);
-    for (long s = 0; s < frames; s += RN_FOLD_WIDE)                            /* p[s][t] = w[s] . q[t], t >= s or so */
-        for (long t = s; t < frames; t += RN_FOLD_WIDE)
-            rn_chunk_product(p + s * RN_CHUNK + t, RN_CHUNK, RN_MIN(RN_FOLD_WIDE, frames - s), RN_FOLD_WIDE,
-                             room->w + s * n, RN_FOLD_WIDE, room->q + t * n, n, 0);
+    rn_chunk_dots(p, room, x->w, x->q, frames, n);
     if (x->fades) {
         rn_chunk_fade(x, p, to_end, since);
         for (long t = 0; !fresh && t < frames; t += RN_VL) {
@@ -124,15 +138,11 @@ RN_FUNCTION void rn_attend(const rn_chunk_rows *x, const rn_chunk_room *room, lo
         }
     }
     rn_chunk_pack(x, room, j0, wide);
-    for (long j = 0; j < wide; j += RN_FOLD_WIDE) {
-        const long columns = RN_MIN(RN_FOLD_WIDE, wide - j);
-        for (long t = 0; !fresh && t < frames; t += RN_FOLD_WIDE)
-            rn_chunk_product(x->o[0] + t * step + j0 + j, step, RN_MIN(RN_FOLD_WIDE, frames - t), columns,
-                             room->q + t * n, RN_FOLD_WIDE, room->z + j * n, n, 0);
+    if (!fresh) rn_chunk_ask(x->o[0] + j0, step, room->q, room->z, frames, n, wide);
+    for (long j = 0; j < wide; j += RN_FOLD_WIDE)
         for (long t = RN_VL; t < frames; t += RN_VL)                           /* what is earlier than RN_VL frames */
-            rn_chunk_product(x->o[0] + t * step + j0 + j, step, RN_MIN(RN_VL, frames - t), columns, p + t, RN_CHUNK,
-                             room->u + j * frames, t, !fresh);
-    }
+            rn_chunk_product(x->o[0] + t * step + j0 + j, step, RN_MIN(RN_VL, frames - t),
+                             RN_MIN(RN_FOLD_WIDE, wide - j), p + t, RN_CHUNK, room->u + j * frames, t, !fresh);
     for (long t = 0; t < frames; t++)                                          /* and those */
         for (long j = 0; j < wide; j += RN_FOLD_WIDE) {
             const real *u = room->u + j * frames + t / RN_VL * RN_VL * RN_FOLD_WIDE;

@@ -80,10 +80,7 @@ RN_FUNCTION void rn_fade_attend(const rn_chunk_rows *x, const rn_chunk_room *roo
     }
     if (!fresh && !S) {
         rn_chunk_turn(room->q, asked, frames, n);
-        for (long j = 0; j < wide; j += RN_FOLD_WIDE)
-            for (long t = 0; t < frames; t += RN_FOLD_WIDE)
-                rn_chunk_product(x->o[0] + t * step + j0 + j, step, RN_MIN(RN_FOLD_WIDE, frames - t),
-                                 RN_MIN(RN_FOLD_WIDE, wide - j), room->q + t * n, RN_FOLD_WIDE, room->z + j * n, n, 0);
+        rn_chunk_ask(x->o[0] + j0, step, room->q, room->z, frames, n, wide);
     }
     for (long t = 0; t < frames; t++)
         for (long j = 0; j < wide; j += RN_VL) {
@@ -122,16 +119,6 @@ RN_FUNCTION void rn_faded_few(const rn_chunk_rows *x, real *S, const real *befor
     }
 }
 
-/* to[t][j] = row[t] . Z[..][j], Z [n][wide]; `row` as they are. */
-RN_INLINE void rn_fade_rows(real *to, const rn_chunk_room *room, const real *const *row, const real *z, long frames,
-                            long n, long wide) {
-    rn_chunk_turn(room->q, row, frames, n);
-    for (long j = 0; j < wide; j += RN_FOLD_WIDE)
-        for (long t = 0; t < frames; t += RN_FOLD_WIDE)
-            rn_chunk_product(to + t * RN_CHUNK_PAD(wide) + j, RN_CHUNK_PAD(wide), RN_MIN(RN_FOLD_WIDE, frames - t),
-                             RN_FOLD_WIDE, room->q + t * n, RN_FOLD_WIDE, z + j * n, n, 0);
-}
-
 /* As rn_pair, columns [j0, j0 + wide) of f, which is a vector over the columns of Z: f[t][j] = sum over the rows of
  * S[t-1] * R[t]. `s` in the order of S, its u on the columns; `r` in that of R, so the other way round. */
 RN_FUNCTION void rn_fade_pair(const rn_chunk_rows *s, const rn_chunk_rows *r, const rn_chunk_room *room, const real *z,
@@ -151,8 +138,10 @@ RN_FUNCTION void rn_fade_pair(const rn_chunk_rows *s, const rn_chunk_rows *r, co
             for (long k = 0; k < n; k += RN_VL) sum += rn_load(ws[t] + k) * rn_load(xs[frames - 1 - i] + k);
             dots[t * RN_FADE_CHUNK + i] = rn_lanes_sum(sum);
         }
-    rn_fade_rows(near, room, s->w, room->z, frames, n, wide);
-    rn_fade_rows(far, room, r->w, z, frames, n, wide);                          /* in the order of R */
+    rn_chunk_turn(room->q, s->w, frames, n);
+    rn_chunk_ask(near, step, room->q, room->z, frames, n, step);
+    rn_chunk_turn(room->q, r->w, frames, n);
+    rn_chunk_ask(far, step, room->q, z, frames, n, step);                       /* in the order of R */
     for (long j = 0; j < wide; j += RN_VL) {
         const real *const a = z + j / RN_FOLD_WIDE * RN_FOLD_WIDE * n + j % RN_FOLD_WIDE;
         const real *const b = room->z + (a - z);

@@ -9,25 +9,11 @@
  *
  * S goes forwards first and is kept as each chunk begins; then R comes back. Rows and panels are those of attend.h. */
 
-/* p[s][r] = a[s] . b[r] for r >= s or so, of n numbers each, which stay turned in room->w and room->q. */
-RN_INLINE void rn_pair_dots(real *p, const rn_chunk_room *room, const real *const *a, const real *const *b, long frames,
-                            long n) {
-    rn_chunk_turn(room->w, a, frames, n);
-    rn_chunk_turn(room->q, b, frames, n);
-    for (long s = 0; s < frames; s += RN_FOLD_WIDE)
-        for (long r = s; r < frames; r += RN_FOLD_WIDE)
-            rn_chunk_product(p + s * RN_CHUNK + r, RN_CHUNK, RN_MIN(RN_FOLD_WIDE, frames - s), RN_FOLD_WIDE,
-                             room->w + s * n, RN_FOLD_WIDE, room->q + r * n, n, 0);
-}
-
 /* to[t] = a[t] . (Z' b[t]), b turned, Z [n][m]. */
 RN_INLINE void rn_pair_ask(real *to, const rn_chunk_room *room, const real *const *a, const real *turned, const real *z,
                            long frames, long n, long m) {
     const long wide = RN_CHUNK_PAD(m);
-    for (long j = 0; j < wide; j += RN_FOLD_WIDE)
-        for (long t = 0; t < frames; t += RN_FOLD_WIDE)
-            rn_chunk_product(room->u + t * wide + j, wide, RN_MIN(RN_FOLD_WIDE, frames - t), RN_FOLD_WIDE,
-                             turned + t * n, RN_FOLD_WIDE, z + j * n, n, 0);
+    rn_chunk_ask(room->u, wide, turned, z, frames, n, wide);
     for (long t = 0; t < frames; t++) {
         rn_v sum = {0};
         for (long j = 0; j < m; j += RN_VL) sum += rn_load(room->u + t * wide + j) * rn_load_part(a[t] + j, m - j);
@@ -44,12 +30,12 @@ RN_FUNCTION void rn_pair(const rn_chunk_rows *s, const rn_chunk_rows *r, const r
     const long frames = s->frames;
     real *const p = room->p, all, behind = 1;                                  /* sums of S before with R behind */
     rn_v whole = {0};
-    rn_pair_dots(p, room, s->w, r->w, frames, n);
+    rn_chunk_dots(p, room, s->w, r->w, frames, n);
     rn_pair_ask(far, room, r->u, room->q, z, frames, n, m);
     rn_pair_ask(near, room, s->u, room->w, room->z, frames, n, m);
     for (long i = 0; i < n * RN_CHUNK_PAD(m); i += RN_VL) whole += rn_load(z + i) * rn_load(room->z + i);
     all = rn_lanes_sum(whole);
-    rn_pair_dots(other, room, s->u, r->u, frames, m);
+    rn_chunk_dots(other, room, s->u, r->u, frames, m);
     for (long t = 0; t < frames; t++)
         for (long i = t / RN_FOLD_WIDE * RN_FOLD_WIDE; i < frames; i += RN_VL)
             rn_store(p + t * RN_CHUNK + i, rn_load(p + t * RN_CHUNK + i) * rn_load(other + t * RN_CHUNK + i));
