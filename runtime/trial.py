@@ -97,17 +97,25 @@ def trial_of(net, what: str, frames: int, streams: int) -> Trial | None:
 
 def ways_of(net, what: str, frames: int, streams: int) -> list[tuple[int, object]]:
     """One way for each plan that differs, at the threads asked for; one thread as well where the choice is ours."""
-    ffi, prefix, plan_of = net.module.ffi, net._border.prefix, net.module.function("plan")
+    ffi, prefix = net.module.ffi, net._border.prefix
     threads, found = net._wanted or cores(), {}
-    if plan_of is None:                        # a module of another maker, or from before there were plans
+    if net.module.function("plan") is None:    # a module of another maker, or from before there were plans
         return []
-    stages = plan_of(PROGRAMS.index(what), frames, streams, threads, *[ffi.NULL] * 4)
-    crews, by_streams, seconds = ffi.new(f"int[{stages + 1}]"), ffi.new(f"int[{stages + 1}]"), ffi.new("double[3]")
     for plan in PLANS if threads > 1 else ():
         tuning = ffi.new(f"{prefix}_tuning *", {"plan": PLANS.index(plan)})
-        plan_of(PROGRAMS.index(what), frames, streams, threads, tuning, crews, by_streams, seconds)
-        found.setdefault((*crews, *by_streams), (net._wanted, tuning))
+        crews, by_streams, _ = planned(net, what, frames, streams, threads, tuning)
+        found.setdefault((crews, by_streams), (net._wanted, tuning))
     return [*found.values()] if net._wanted else [*found.values(), (1, ffi.NULL)]
+
+
+def planned(net, what: str, frames: int, streams: int, threads: int, tuning=None) -> tuple[tuple, tuple, tuple]:
+    """What the planner in C chooses: of each stage its crew, and whether its threads take streams; its guesses of the
+    seconds of each way. A program with nothing to choose has no stages here."""
+    ffi, plan, number = net.module.ffi, net.module.function("plan"), PROGRAMS.index(what)
+    stages = plan(number, frames, streams, threads, *[ffi.NULL] * 4)
+    crews, by_streams, seconds = ffi.new(f"int[{stages + 1}]"), ffi.new(f"int[{stages + 1}]"), ffi.new("double[3]")
+    plan(number, frames, streams, threads, tuning or ffi.NULL, crews, by_streams, seconds)
+    return tuple(crews[0:stages]), tuple(map(bool, by_streams[0:stages])), tuple(seconds)
 
 
 def cores() -> int:

@@ -9,7 +9,7 @@ from rnnc import pipeline
 from rnnc.errors import Source
 from rnnc.plan.choose import choose
 from rnnc.plan.machine import Machine
-from rnnc.runtime.trial import PROGRAMS
+from rnnc.runtime.trial import planned
 from rnnc.target.measure import machine
 
 BOTH = """model m(n = 64) {
@@ -30,15 +30,6 @@ STACKED = """model m(n = 48, layers = 3) {
 """
 
 
-def of_c(net, program: str, frames: int, streams: int, threads: int):
-    ffi = net.module.ffi
-    plan, stages = net.module.function("plan"), 0
-    stages = plan(PROGRAMS.index(program), frames, streams, threads, *[ffi.NULL] * 4)
-    crews, by_streams, seconds = ffi.new(f"int[{stages + 1}]"), ffi.new(f"int[{stages + 1}]"), ffi.new("double[3]")
-    plan(PROGRAMS.index(program), frames, streams, threads, ffi.NULL, crews, by_streams, seconds)
-    return tuple(crews[0:stages]), tuple(map(bool, by_streams[0:stages])), tuple(seconds)
-
-
 def same(text: str, sizes: dict) -> list[str]:
     """The kinds of choices that were compared."""
     here, kinds = machine(), []
@@ -49,7 +40,7 @@ def same(text: str, sizes: dict) -> list[str]:
         for threads in (2, 3, 12):
             for frames, streams in ((1, 1), (100, 1), (64, 16), (33, 64), (1000, 3)):
                 told = choose(schedule, frames, streams, threads, here)
-                crews, by_streams, seconds = of_c(net, program, frames, streams, threads)
+                crews, by_streams, seconds = planned(net, program, frames, streams, threads)
                 if crews:                      # a program with nothing to choose has no tables in C
                     assert (told.crews, told.streams) == (crews, by_streams), (program, threads, frames, streams)
                     assert np.allclose(told.seconds, seconds, rtol=2e-3, atol=0)
