@@ -87,7 +87,7 @@ def bench(options) -> int:
             calls = jobs(net, options.frames, streams)
             for name, call in calls.items():
                 with patience(f"{name}, {streams} streams, {threads} threads", options.progress):
-                    seconds = median(call)
+                    seconds = statistics.median(turns(call))
                 shape = planned[name], options.frames, streams, threads, machine, net.dtype.itemsize
                 rows.append(row(name, options.frames, streams, threads, seconds, cost(*shape).total("products"),
                                 expected(*shape), machine, net.dtype.itemsize))
@@ -125,22 +125,23 @@ def values(signal, frames: int, streams: int, dtype, numbers):
     return numbers.standard_normal(shape).astype(dtype)
 
 
-def median(call) -> float:
-    """Seconds of one call: the median of some turns, each of several calls if they are short."""
-    begun = time.perf_counter()
+def turns(call, clock=time.perf_counter, count: int = TURNS, shortest: float = SHORTEST,
+          patience: float = PATIENCE) -> list[float]:
+    """Seconds of one call in each turn, a turn being several calls if they are short."""
+    begun = clock()
     for _ in range(WARM):                      # ways of running it are tried first
-        start = time.perf_counter()
+        start = clock()
         call()
-        if start - begun > PATIENCE:
+        if start - begun > patience:
             break
-    times = max(1, int(SHORTEST / max(1e-9, time.perf_counter() - start)))
-    turns = []
-    for _ in range(TURNS):
-        start = time.perf_counter()
+    times = max(1, int(shortest / max(1e-9, clock() - start)))
+    taken = []
+    for _ in range(count):
+        start = clock()
         for _ in range(times):
             call()
-        turns.append((time.perf_counter() - start) / times)
-    return statistics.median(turns)
+        taken.append((clock() - start) / times)
+    return taken
 
 
 def row(name, frames, streams, threads, seconds, products, told, machine, number) -> dict:

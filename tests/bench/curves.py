@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).parents[1])   # `bench.`; and this folder's profile.py must not hide Python's
 
 from bench import machine  # noqa: E402
-from bench.unlisted import bound, turns  # noqa: E402
+from bench.unlisted import bound, timed  # noqa: E402
 
 LSTM = """model net(units = 256, layers = 1) {
     input x : [128]
@@ -55,7 +55,7 @@ def measure(what: str, value: int, threads: int, limits, plans) -> dict:
         (LSTM, {"units": at["units"], "layers": at["layers"]})
     net = rnnc.compile(text, threads=threads, sizes=sizes)
     made = pipeline.schedules(Source("<curve>", text), pipeline.Options(), sizes)["backprop"]
-    taken = sorted(turns(net, at["frames"], at["streams"], threads))
+    taken = sorted(timed(net, at["frames"], at["streams"], threads))
     count = at["frames"] * at["streams"]
     return {"what": what, "value": value, "threads": threads, "median": taken[len(taken) // 2] / count,
             "least": taken[0] / count,

@@ -14,7 +14,7 @@ import numpy as np
 import rnnc
 from bench.peers.rnnc_peer import PROGRAMS
 from rnnc import pipeline
-from rnnc.cli.explain import jobs
+from rnnc.cli.explain import jobs, turns
 from rnnc.errors import Source
 from rnnc.plan.choose import expected
 from rnnc.target.measure import machine as this_machine
@@ -31,16 +31,6 @@ SHAPES = (
 TURNS = 9
 
 
-def seconds(call, clock) -> float:
-    call()
-    turns = []
-    for _ in range(TURNS):
-        start = clock()
-        call()
-        turns.append(clock() - start)
-    return statistics.median(turns)
-
-
 def main(threads: int = 1) -> None:
     machine = this_machine(again=True)
     clock = time.thread_time if threads == 1 else time.perf_counter
@@ -54,7 +44,7 @@ def main(threads: int = 1) -> None:
         planned = pipeline.schedules(Source(str(path), path.read_text()), pipeline.Options(), sizes)
         for name, call in jobs(net, frames, streams).items():
             told = expected(planned[name], frames, streams, threads, machine)
-            took = seconds(call, clock)
+            took = statistics.median(turns(call, clock, TURNS, shortest=0))
             ratios.append(told / took)
             print(f"| {cell} | {inputs} | {units} | {layers} | {frames} | {streams} | {name} | {told * 1e6:.0f} | "
                   f"{took * 1e6:.0f} | {told / took:.2f} |", flush=True)

@@ -10,6 +10,7 @@ that can hold them; equations, meetings, packing and all other reading free. One
 
 import argparse
 import json
+import math
 import random
 import statistics
 import sys
@@ -96,22 +97,18 @@ def bound(made, frames: int, streams: int, limits, threads: int, machine_of_plan
     return seconds
 
 
-def turns(net, frames: int, streams: int, threads: int) -> list[float]:
+def timed(net, frames: int, streams: int, threads: int) -> list[float]:
     """Seconds of a training call in each turn, packing of changed weights included."""
+    from rnnc.cli.explain import turns
     draw_numbers = np.random.default_rng(1)
     data = {name: draw_numbers.normal(size=(frames, streams, *signal.shape)).astype(np.float32)
             for name, signal in {**net.inputs, **net.targets}.items()}
     clock = time.process_time if threads == 1 else time.perf_counter
 
-    def call() -> float:
-        start = clock()
+    def call() -> None:
         net.touch()
         net.backprop(**data)
-        return clock() - start
-    for _ in range(20):                        # ways are tried first
-        call()
-    times = max(1, round(0.1 / max(1e-5, min(call(), call()))))
-    return [sum(call() for _ in range(times)) / times for _ in range(TURNS)]
+    return turns(call, clock, TURNS, shortest=0.1, patience=math.inf)
 
 
 def main() -> int:
@@ -140,7 +137,7 @@ def main() -> int:
         cells = ""
         for threads in options.threads:
             net = rnnc.compile(text, threads=threads)
-            seconds = statistics.median(turns(net, frames, streams, threads))
+            seconds = statistics.median(timed(net, frames, streams, threads))
             share = bound(made, frames, streams, limits, threads, plans) / seconds
             row[f"seconds {threads}"], row[f"share {threads}"] = seconds, share
             cells += f" {frames * streams / seconds:,.0f} | {share:.0%} |"
