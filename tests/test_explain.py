@@ -5,10 +5,10 @@ No prediction is compared with a clock here: that is bench/predict.py.
 
 import json
 from dataclasses import replace
-from importlib.resources import files
 
 import pytest
 from commands import rnnc
+from shown import FOURTH, PROGRAMS
 
 import rnnc as package
 from rnnc import pipeline
@@ -28,26 +28,6 @@ model both(n = 8) {
     loss   mse(z, y)
 }
 """
-FOURTH = """# A loop that reaches back four frames: four of them go at once.
-model fourth(n = 8) {
-    input  x : [3]
-    target y : [n]
-    param W : [n, 3]
-    param U : [n, n]
-    h = tanh(W @ x + U @ h[t-4]) + 0.1 * h[t-1]
-    output h
-    loss   mse(h, y)
-}
-"""
-SRU = """# All products are outside the loop.
-model simple(n = 8) {
-    input  x : [n]
-    target y : [n]
-    h = sru(n)(x)
-    output h
-    loss   mse(h, y)
-}
-"""
 MEMORY = """# A matrix that is linear in itself and only asked: products over chunks of frames.
 model memory(n = 32) {
     input  x : [3]
@@ -59,22 +39,7 @@ model memory(n = 32) {
     loss   mse(o, y)
 }
 """
-CLOCKS = """# Two clocks: a number of the frame, and an input.
-model clocks(n = 8) {
-    input  x : [3]
-    input  moves : flag
-    target y : [n]
-    param W : [n, 3]
-    param U, V : [n, n]
-    s = where(mod(t, 4) == 0, tanh(W @ x + U @ s[t-1]), s[t-1])
-    h = where(moves, tanh(s + V @ h[t-1]), 0.9 * h[t-1])
-    output h
-    loss   mse(h, y)
-}
-"""
-CHARLM = (files("rnnc.samples") / "charlm.rnn").read_text(encoding="utf-8")
-TEXTS = {"small_charlm": (CHARLM, {"vocab": 9, "hidden": 8}), "sru": (SRU, {}), "fourth": (FOURTH, {}),
-         "bidirectional": (BIDIRECTIONAL, {}), "memory": (MEMORY, {}), "clocks": (CLOCKS, {})}
+TEXTS = {**PROGRAMS, "bidirectional": (BIDIRECTIONAL, {}), "memory": (MEMORY, {})}
 LSTM = """model net(n = 128) {
     input x : [n]
     target y : [n]

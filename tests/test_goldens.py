@@ -6,10 +6,10 @@ Also that no text depends on the order of a hash, so that two builds of one prog
 import os
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import shown
 
 from rnnc import pipeline
 from rnnc.errors import Source
@@ -29,57 +29,8 @@ model elman(n = 4) {
     loss   mse(z, y)
 }
 """
-FOURTH = """# A loop that reaches back four frames: four of them go at once.
-model fourth(n = 8) {
-    input  x : [3]
-    target y : [n]
-    param W : [n, 3]
-    param U : [n, n]
-
-    h = tanh(W @ x + U @ h[t-4]) + 0.1 * h[t-1]
-
-    output h
-    loss   mse(h, y)
-}
-"""
-SRU = """# All products are outside the loop.
-model simple(n = 8) {
-    input  x : [n]
-    target y : [n]
-    h = sru(n)(x)
-    output h
-    loss   mse(h, y)
-}
-"""
-CLOCKS = """# Two clocks: a number of the frame, and an input.
-model clocks(n = 8) {
-    input  x : [3]
-    input  moves : flag
-    target y : [n]
-    param W : [n, 3]
-    param U, V : [n, n]
-
-    s = where(mod(t, 4) == 0, tanh(W @ x + U @ s[t-1]), s[t-1])
-    h = where(moves, tanh(s + V @ h[t-1]), 0.9 * h[t-1])
-
-    output h
-    loss   mse(h, y)
-}
-"""
-
-
-def sample(name: str) -> str:
-    return (files("rnnc.samples") / f"{name}.rnn").read_text(encoding="utf-8")
-
-
-PROGRAMS = {
-    "elman": (ELMAN, {}),
-    "small_charlm": (sample("charlm"), {"vocab": 9, "hidden": 8}),
-    "tagger": (sample("tagger"), {"words": 20, "tags": 3, "hidden": 8}),
-    "fourth": (FOURTH, {}),
-    "sru": (SRU, {}),
-    "clocks": (CLOCKS, {}),
-}
+PROGRAMS = {"elman": (ELMAN, {}), "tagger": (shown.sample("tagger"), {"words": 20, "tags": 3, "hidden": 8}),
+            **shown.PROGRAMS}
 STAGES = [stage for stage in pipeline.STAGES if stage != "c"]
 
 
