@@ -18,15 +18,18 @@ class ByHand(NamedTuple):
     causal: bool        # nothing looks ahead or over the whole sequence: a call may be cut anywhere
 
 
+def entering(programs: dict[str, ByHand]):
+    """A decorator that enters a program there, with the function that says what its outputs are."""
+    def means(text: str, causal: bool = True):
+        def enter(reference):
+            programs[reference.__name__] = ByHand(text, reference, causal)
+            return reference
+        return enter
+    return means
+
+
 PROGRAMS: dict[str, ByHand] = {}
-
-
-def means(text: str, causal: bool = True):
-    """Enters a program with the function that says what its outputs are."""
-    def enter(reference):
-        PROGRAMS[reference.__name__] = ByHand(text, reference, causal)
-        return reference
-    return enter
+means = entering(PROGRAMS)
 
 
 def loop(step, x, *states):

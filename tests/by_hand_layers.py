@@ -1,8 +1,11 @@
 """More programs beside their meaning by hand (by_hand.py): cells in cells, layers as values, functions, shapes."""
 
 import numpy as np
-from by_hand import loop, means, rnn
+from by_hand import ByHand, entering, loop, rnn
 from programs_in_text import ago
+
+PROGRAMS: dict[str, ByHand] = {}
+means = entering(PROGRAMS)
 
 
 def sigmoid(x):

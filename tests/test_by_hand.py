@@ -5,13 +5,14 @@ Each is run in one call, in a call cut in two, and by two streams with starts in
 
 import inspect
 
-import by_hand_layers  # noqa: F401  (which adds to PROGRAMS)
+import by_hand
+import by_hand_layers
 import numpy as np
 import pytest
-from by_hand import PROGRAMS
 
 import rnnc
 
+PROGRAMS = by_hand.PROGRAMS | by_hand_layers.PROGRAMS
 STARTS = np.eye(9, 2, -1) + np.eye(9, 2, -4) + np.eye(9, 2, -5)             # in both streams, some one frame apart
 CALLS = {"one frame": (np.zeros((1, 1)), []), "one call": (np.zeros((7, 1)), []),
          "many streams": (np.zeros((4, 17)), []), "starts": (STARTS, [])}
