@@ -186,6 +186,21 @@ class Graph:
                     stack.extend(reversed(missing))
         return tuple(out)
 
+    def live(self) -> set[int]:
+        """What the outside sees and what that needs. An initial value lives while some delayed read may see it."""
+        found: set[int] = set()
+        stack = self.roots()
+        while stack:
+            n = stack.pop()
+            if n in found:
+                continue
+            found.add(n)
+            for read in self.nodes[n].args:
+                stack.append(read.node)
+                if read.delay and read.node in self.initials:
+                    stack += self.initials[read.node].nodes()
+        return found
+
     def named(self) -> dict[str, int]:
         """Signals by path."""
         return {node.name: n for n, node in enumerate(self.nodes) if node.name is not None}
@@ -251,3 +266,11 @@ def renumber(graph: Graph, nodes: list[Node], where: dict[int, int], tables=None
         scores=move(graph.scores), gradients=move(graph.gradients), input_gradients=move(graph.input_gradients),
         state_gradients={where[n]: tuple(Read(where[r.node], r.delay) for r in reads)
                          for n, reads in graph.state_gradients.items()})
+
+
+def only(graph: Graph, wanted: list[int]) -> Graph:
+    """`graph` with these nodes alone, in this order: they read no others."""
+    where = {n: m for m, n in enumerate(wanted)}
+    moved = [replace(node, args=tuple(Read(where[read.node], read.delay) for read in node.args)) if node.args else node
+             for node in (graph[n] for n in wanted)]
+    return renumber(graph, moved, where)

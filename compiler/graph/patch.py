@@ -8,7 +8,7 @@ node that is read with delay may only give way to one whose delayed reads mean t
 
 from dataclasses import replace
 
-from rnnc.graph.nodes import FRAME, Builder, Graph, Node, Read, renumber
+from rnnc.graph.nodes import FRAME, Builder, Graph, Node, Read, only, renumber
 from rnnc.graph.ops import make
 
 
@@ -110,29 +110,10 @@ class Patch(Builder):
 
 
 def tidy(graph: Graph) -> Graph:
-    """Without what nobody reads, in order. An initial value lives while some delayed read may see it."""
-    alive: set[int] = set()
-    stack = graph.roots()
-    while stack:
-        n = stack.pop()
-        if n in alive:
-            continue
-        alive.add(n)
-        for read in graph[n].args:
-            stack.append(read.node)
-            if read.delay and read.node in graph.initials:
-                stack.extend(graph.initials[read.node].nodes())
+    """Without what nobody reads, in order."""
+    alive = graph.live()
     order = [n for n in graph.order if n in alive]
-    if len(order) == len(graph):
-        in_order = all(n == m for m, n in enumerate(order))
-        if in_order:
-            return graph
-    where = {n: m for m, n in enumerate(order)}
-    moved = []
-    for n in order:
-        node = graph[n]
-        moved.append(replace(node, args=tuple(Read(where[r.node], r.delay) for r in node.args)) if node.args else node)
-    return renumber(graph, moved, where)
+    return graph if order == list(range(len(graph))) else only(graph, order)
 
 
 _OPAQUE = Node("delayed read", (), ())

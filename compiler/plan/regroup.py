@@ -8,7 +8,7 @@ product of the step. Only unnamed sums that are read once are opened; the order 
 from dataclasses import replace
 
 from rnnc.graph.loops import loops
-from rnnc.graph.nodes import CONSTANT, FRAME, Graph, Node, Read, finest, renumber
+from rnnc.graph.nodes import CONSTANT, FRAME, Graph, Node, Read, finest, only
 
 
 def is_product(graph: Graph, number: int) -> bool:
@@ -108,20 +108,5 @@ def regroup(graph: Graph) -> Graph:
 
 def compact(graph: Graph) -> Graph:
     """Only what the outside sees and what that needs, in the old order."""
-    live: set[int] = set()
-    stack = graph.roots()
-    while stack:
-        n = stack.pop()
-        if n in live:
-            continue
-        live.add(n)
-        for read in graph[n].args:
-            stack.append(read.node)
-            if read.delay and read.node in graph.initials:
-                stack += graph.initials[read.node].nodes()
-    if len(live) == len(graph):
-        return graph
-    where = {old: new for new, old in enumerate(sorted(live))}
-    nodes = [replace(graph[old], args=tuple(Read(where[r.node], r.delay) for r in graph[old].args))
-             for old in sorted(live)]
-    return renumber(graph, nodes, where)
+    live = graph.live()
+    return graph if len(live) == len(graph) else only(graph, sorted(live))
