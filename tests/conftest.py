@@ -111,6 +111,13 @@ def threads(request):
     return request.param
 
 
+@pytest.fixture
+def any_threads(monkeypatch):
+    """Nets with more threads than cores, and a checker behind every pass, however the tests were started."""
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+    monkeypatch.setattr("rnnc.pipeline.CHECK", True)
+
+
 @pytest.fixture(scope="session")
 def lesson(tmp_path_factory) -> Path:
     """A text that is easily learned."""

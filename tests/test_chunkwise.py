@@ -12,6 +12,7 @@ from rnnc import pipeline
 from rnnc.errors import Source
 from rnnc.graph import chunkwise
 
+pytestmark = pytest.mark.usefixtures("any_threads")
 HEAD = """model m(keys = {keys}, values = {values}) {{
     input x : [8]   target y : [values]
     param Wq, Wk : [keys, 8]   param Wv : [values, 8]   param Wf : [keys, 8]   param wf : [8]   param decay : [] = 0.8
@@ -52,12 +53,6 @@ def operators(text: str, program: str) -> list[str]:
     """Of the planned program, in order."""
     made = pipeline.schedules(Source("chunkwise.rnn", text), pipeline.Options(gradient="all"))[program]
     return [node.op for node in made.graph.nodes]
-
-
-@pytest.fixture(autouse=True)
-def any_threads(monkeypatch):
-    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
-    monkeypatch.setattr(pipeline, "CHECK", True)
 
 
 @pytest.mark.parametrize("name", FORMS)

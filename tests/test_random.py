@@ -17,16 +17,11 @@ from rnnc.graph.blocks import block
 from rnnc.graph.loops import loops
 from rnnc.plan import waves
 
+pytestmark = pytest.mark.usefixtures("any_threads")
 COUNT = int(os.environ.get("RNNC_RANDOM", "100" if os.environ.get("CI") else "24"))
 FRESH = int(os.environ["RNNC_SEED"])           # drawn by conftest.py if none was asked for
 SEEDS = [*range(COUNT - COUNT // 2), *range(FRESH, FRESH + COUNT // 2)]
 TITLE = f"random programs: {COUNT}, fresh seed {FRESH} (RNNC_SEED={FRESH} repeats it)"
-
-
-@pytest.fixture(autouse=True)
-def any_threads(monkeypatch):
-    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
-    monkeypatch.setattr(pipeline, "CHECK", True)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

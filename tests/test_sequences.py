@@ -6,6 +6,7 @@ from compare import compare, continued, same_bits
 from rnnc import pipeline
 from rnnc.errors import Source
 
+pytestmark = pytest.mark.usefixtures("any_threads")
 HEAD = "input x : [n]\n    input a : [k] per sequence\n    target y : class(k) per sequence\n    target v : [n]\n"
 PROGRAMS = {
     "sum_over": "h = rnn(5)(x)\n z = dense(k)(sum_over(t, h))\n output z\n loss cross_entropy(z, y)",
@@ -40,12 +41,6 @@ MORE = "cell summary(n)(x) { h = gru(n)(x) return last(h) }\n"
 
 def program(name: str, n: int = 3, k: int = 2) -> str:
     return f"{MORE}model m(n = {n}, k = {k}) {{\n    {HEAD}    " + PROGRAMS[name].replace("\n", "\n    ") + "\n}\n"
-
-
-@pytest.fixture(autouse=True)
-def any_threads(monkeypatch):
-    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
-    monkeypatch.setattr(pipeline, "CHECK", True)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
