@@ -1,7 +1,7 @@
 """The main job in rnnc and in PyTorch, from the same weights over the same data with the same optimiser: the same
 numbers? the same learning? which speed?
 
-    python tests/bench/against_torch.py [--epochs 10] [--seconds 120] [--rounds 7] [--only speed]
+    python tests/bench/against_torch.py [--epochs 10] [--seeds 1 2 3] [--seconds 120] [--rounds 7] [--only speed]
 
 samples/charlm.rnn (2 x LSTM 256) on the text that `rnnc train charlm` learns, cut and learned as there (Adam, clipped,
 rate falling by a cosine). PyTorch runs nn.Embedding, nn.LSTM and nn.Linear, its oneDNN kernels at its defaults; its
@@ -45,8 +45,8 @@ class Mine:
 
     name = "rnnc"
 
-    def __init__(self, vocabulary: int, threads: int, dtype: str = "float32"):
-        self.net = rnnc.compile(PROGRAM, vocab=vocabulary, threads=threads, seed=1, dtype=dtype)
+    def __init__(self, vocabulary: int, threads: int, dtype: str = "float32", seed: int = 1):
+        self.net = rnnc.compile(PROGRAM, vocab=vocabulary, threads=threads, seed=seed, dtype=dtype)
         self.optimiser = rnnc.Adam(self.net, learning_rate=RATE, eps=EPSILON, clip_norm=CLIP)
         self.state = None
 
@@ -184,10 +184,21 @@ def same_losses(make, data, updates: int = 200) -> float:
     return found
 
 
-def same_updates(jobs, data, epochs: int) -> None:
-    """Both side by side over the same windows."""
+def same_updates(make, data, epochs: int, seeds: list[int]) -> None:
+    """Both side by side over the same windows, once for each seed of the first weights."""
+    ends = np.array([learn_both(make(seed=seed), data, epochs, seed) for seed in seeds])
+    worse = ends[:, 0] - ends[:, 1]
+    if len(seeds) > 1:
+        mean, doubt = worse.mean(), worse.std(ddof=1) / math.sqrt(len(seeds))
+        print(f"   {len(seeds)} seeds: means {ends[:, 0].mean():.4f} and {ends[:, 1].mean():.4f}, "
+              f"rnnc worse by {mean:+.4f} (standard error {doubt:.4f}; at most 0.01)", flush=True)
+
+
+def learn_both(jobs, data, epochs: int, seed: int) -> list[float]:
+    """The bits per character of each after all epochs."""
     spent, total = [0.0, 0.0], epochs * len(data)
-    print(f"\n3. Held-out bits per character, {data.held.total:,} characters, and seconds of training", flush=True)
+    print(f"\n3. Held-out bits per character, {data.held.total:,} characters, and seconds of training; seed {seed}",
+          flush=True)
     for index, (begins, batch) in zip(range(total), windows(data)):
         for turn, job in enumerate(jobs):
             start = time.perf_counter()
@@ -196,6 +207,7 @@ def same_updates(jobs, data, epochs: int) -> None:
         if (index + 1) % len(data) == 0:
             print(f"   after {index + 1:5} updates: " + ", ".join(
                 f"{job.name} {job.bits(data.held):.4f} ({used:.0f} s)" for job, used in zip(jobs, spent)), flush=True)
+    return [job.bits(data.held) for job in jobs]
 
 
 def same_time(jobs, data, seconds: float) -> None:
@@ -241,6 +253,7 @@ def per_second(job, batch, frames: int, least: float = 0.15) -> float:
 def main() -> int:
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ask.add_argument("--epochs", type=int, default=DEFAULTS["epochs"], help=f"({DEFAULTS['epochs']})")
+    ask.add_argument("--seeds", type=int, nargs="+", default=[1], help="of the first weights, at equal updates (1)")
     ask.add_argument("--seconds", type=float, default=120, help="each, in the comparison at equal time (120)")
     ask.add_argument("--rounds", type=int, default=7, help="turns of each in the comparison of speed (7)")
     ask.add_argument("--threads", type=int, default=2, help="while learning (2)")
@@ -252,12 +265,13 @@ def main() -> int:
     print(f"{corpus.summary()}\nPyTorch {torch.__version__}, rnnc {rnnc.__version__}, Adam {RATE} eps {EPSILON} "
           f"clip {CLIP}, {STREAMS} streams of {FRAMES} frames", flush=True)
     data = rnnc.data.text(corpus.text, STREAMS, FRAMES, held_out=DEFAULTS["held_out"])
-    make = lambda dtype="float32": (mine := Mine(len(corpus.vocabulary), args.threads, dtype), Theirs(mine.net))
+    make = lambda dtype="float32", seed=1: (mine := Mine(len(corpus.vocabulary), args.threads, dtype, seed),
+                                            Theirs(mine.net))
     passed = "gradients" not in args.only or gradients(*make(), data) <= 1e-5
     if "losses" in args.only:
         passed &= same_losses(make, data) <= 1e-3
     if "updates" in args.only:
-        same_updates(make(), data, args.epochs)
+        same_updates(make, data, args.epochs, args.seeds)
     if "time" in args.only:
         same_time(make(), data, args.seconds)
     if "speed" in args.only:
