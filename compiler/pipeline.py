@@ -105,12 +105,11 @@ def forward(graph: Graph) -> Graph:
 
 
 @undisturbed
-def programs(graph: Graph, gradient: str | None, training: bool = False, segments: bool = False) -> dict[str, Graph]:
+def programs(graph: Graph, gradient: str | None, training: bool = False) -> dict[str, Graph]:
     """The forward graph becomes one graph per function of the module, each with only what that function needs.
-    `training`: random operators act in run, too. `segments`: also what goes through a long call in pieces, `advance`
-    forwards and `segment` back."""
+    `training`: random operators act in run, too."""
     from rnnc.graph.gradient import gradient as differentiate
-    from rnnc.graph.gradient import segment, vjp
+    from rnnc.graph.gradient import vjp
     from rnnc.graph.scores import scores
     from rnnc.graph.simplify import simplify
     from rnnc.graph.values import at_rest, only_values
@@ -124,9 +123,6 @@ def programs(graph: Graph, gradient: str | None, training: bool = False, segment
         made["backprop"] = compact(replace(joint, losses={}, metrics={}))
     if gradient == "all" and graph.outputs:
         made["vjp"] = compact(replace(vjp(graph), losses={}, metrics={}, scores={}))
-    if segments and "backprop" in made:
-        made["advance"] = compact(only_values(replace(graph, outputs={}, losses={}, metrics={}, scores={})))
-        made["segment"] = compact(replace(segment(graph), losses={}, metrics={}))
     return {name: checked(simplify(g)) for name, g in made.items()}
 
 
@@ -233,26 +229,31 @@ def emit(source: Source, options: Options, sizes: dict | None = None, model: str
 
 @undisturbed
 def emit_graph(graph: Graph, options: Options, source: str = ""):
+    from rnnc.plan.cost import CHUNKED
     from rnnc.target.module import Model
     from rnnc.target.module import emit as emit_c
     simple = forward(graph)
     hash_ = hash_of(simple)
     if options.probe:                                           # before simplification, which may drop names
         simple = forward(probed(graph, options.probe))
-    planned = []
+    planned, cut = [], None
     if options.segments:
         refuse_to_cut(graph)
-    for name, program in programs(simple, options.gradient, options.training, options.segments).items():
+    for name, program in programs(simple, options.gradient, options.training).items():
         planned.append(planned_and_checked(program, name, options.weights))
+        if options.segments and name == "backprop":
+            if any(node.op in CHUNKED for node in planned[-1].graph.nodes):     # of whole sequences: segments have a
+                planned.append(planned_and_checked(program, "segment", options.weights, cut=True))      # program of
+            cut = segments_of(planned[-1])                                      # their own, frame by frame
     named = Model(options.prefix or graph.name, simple, options.dtype, rnnc.__version__, hash_,
                   os.path.basename(source), options.counting, lookahead(graph), probes(graph),
-                  options.target, options.openmp, options.weights)
+                  options.target, options.openmp, options.weights, cut)
     return emit_c(named, planned)
 
 
-def planned_and_checked(program: Graph, name: str, weights: str = "float32"):
+def planned_and_checked(program: Graph, name: str, weights: str = "float32", cut: bool = False):
     from rnnc.plan.build import schedule
-    made = schedule(program, name, checked, weights)
+    made = schedule(program, name, checked, weights, cut)
     if CHECK:
         from rnnc.plan.check import check
         check(made)
@@ -306,6 +307,16 @@ def refuse_to_cut(graph: Graph) -> None:
         what = f"{found['signal']} is read before its frame has come" if found else \
             f"{per_sequence} has one value for a whole sequence"
         raise InputError(f"memory_limit: {graph.name} cannot be trained segment by segment: {what}; leave it None")
+
+
+def segments_of(made):
+    """How a training call goes in segments (plan/parts.py)."""
+    from rnnc.plan.parts import parts
+    found = parts(made)
+    if found.trouble:
+        raise InputError(f"memory_limit: {made.graph.name} cannot be trained segment by segment: {found.trouble}; "
+                         "leave it None")
+    return found
 
 
 def ahead(live: Graph) -> dict | None:

@@ -87,6 +87,11 @@ RN_INLINE long rn_chunk(long streams, long rows, long frames) {
     const long whole = RN_MAX(1, rows / streams);
     return (whole + frames - 1) / frames * frames;
 }
+/* The frames that sums take at once: a chunk, or, where there are `fine` ones, as many of these as go into it. */
+RN_INLINE long rn_whole_chunk(long streams, long rows, long frames, long fine) {
+    const long chunk = rn_chunk(streams, rows, frames);
+    return fine && chunk > fine ? chunk / fine * fine : chunk;
+}
 
 /* ------------------------------------------------------------------------------------------------ frames and starts */
 

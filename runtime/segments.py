@@ -2,7 +2,8 @@
 
 A call that fits is computed at once. A longer one goes in segments (P_backprop_in_segments): forwards keeping only the
 state at each segment's start, then back, running each segment once more. It costs a second run forwards, and the
-memory of the longest segments that fit, plus a state for each.
+memory of the longest segments that fit, plus a state for each. Segments are whole chunks of the schedule, and the bits
+are those of the call at once.
 """
 
 from rnnc.errors import InputError
@@ -30,14 +31,16 @@ def segment(net, limit: int | None, frames: int, streams: int) -> int | None:
     whole = net._bytes("backprop", frames, streams)
     if whole <= limit:
         return None
-    least, best, count = whole, frames, 2
-    while count <= 2 * frames:
-        length = -(-frames // count)
+    each = net.module.function("segment_frames")(streams)
+    chunks = -(-frames // each)
+    least, best, longest = whole, frames, chunks
+    while longest > 1:
+        longest = min(longest - 1, longest * 8 // 9)            # nearly the longest that fits
+        length = longest * each
         needed = net._bytes("backprop", frames, streams, length)
         if needed <= limit:
             return length
         if needed < least:
             least, best = needed, length
-        count += max(1, count // 8)
     raise InputError(f"memory_limit: {limit} bytes are too few for {frames} frames of {streams} "
                      f"stream{'s' * (streams != 1)}, which need at least {least} (in segments of {best})")

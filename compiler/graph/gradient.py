@@ -22,27 +22,15 @@ from rnnc.graph.values import only_values, zeros
 def gradient(graph: Graph) -> Graph:
     """Before: a forward graph. After: `scores` holds the loss and `gradients` its derivative by every trainable
     parameter; outputs and state as they were."""
-    return _of_loss(graph, frozenset())
-
-
-def segment(graph: Graph) -> Graph:
-    """The gradient of a call that others follow: as `gradient`, but the outgoing state is handed an adjoint, which the
-    later calls found, and the incoming state's is among the results."""
-    return _of_loss(replace(graph, outputs={}), {n for n in graph.state if graph[n].kind == REAL})
-
-
-def _of_loss(graph: Graph, signals: set[int] | frozenset[int]) -> Graph:
-    """`signals`: the states that adjoints are handed to, and are wanted of."""
     builder = Builder(graph)
     weighing = Weighing(builder)
     loss = weighing.total(list(graph.losses.values()))
-    handed = _handed(graph, builder, signals)
-    seeds = [(n, weighing.seed(n)) for n in graph.losses.values()] + list(handed.items())
-    adjoints = _Adjoints(graph, builder, _parameters(graph), signals)
+    seeds = [(n, weighing.seed(n)) for n in graph.losses.values()]
+    adjoints = _Adjoints(graph, builder, _parameters(graph), frozenset())
     adjoints.build(seeds)
-    found, states = _by_parameter(graph, builder, adjoints), _by_state(builder, adjoints, handed)
+    found = _by_parameter(graph, builder, adjoints)
     return only_values(replace(graph, nodes=tuple(builder.nodes), tables=tuple(builder.tables), losses={}, metrics={},
-                               scores={"loss": loss}, gradients=found, state_gradients=states))
+                               scores={"loss": loss}, gradients=found))
 
 
 def vjp(graph: Graph) -> Graph:

@@ -24,10 +24,12 @@ LANES = 16                                     # the vector width that spreading
 SLOWNESS = {1: 1.25, 2: 1.03, 3: 1.0, 4: 1.0}
 
 
-def schedule(graph: Graph, program: str, checked=lambda graph: graph, weights: str = "float32") -> Schedule:
+def schedule(graph: Graph, program: str, checked=lambda graph: graph, weights: str = "float32",
+             cut: bool = False) -> Schedule:
     """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum.
-    `checked` is handed the graph after every pass, and hands it on. `weights`: how matrices in loops are stored."""
-    for rewrite in (compact, chunkwise, masked, advance, regroup, lambda g: recompute(g, loops(g))):
+    `checked` is handed the graph after every pass, and hands it on. `weights`: how matrices in loops are stored.
+    `cut`: its calls may go in segments, which matrices in chunks of whole sequences cannot."""
+    for rewrite in (compact, *[chunkwise] * (not cut), masked, advance, regroup, lambda g: recompute(g, loops(g))):
         graph = checked(rewrite(graph))
     if weights == "bfloat16":
         graph = checked(shorten(graph))

@@ -3,8 +3,9 @@
 In: the stages of a schedule. Out: its steps. Neighbouring stages form one step when each can do a chunk of frames as
 soon as the stages before it have done that chunk: every read between them looks back along the step's direction, never
 ahead. Input products then stand next to the loop that eats them, weight gradients next to the loop that makes their
-deltas, and what crosses is still in the cache. The length of a chunk depends on the number of streams alone, so no sum
-depends on threads or calibration.
+deltas, and what crosses is still in the cache. A stage that stands alone goes in chunks too. The length of a chunk
+depends on the number of streams alone, so no sum depends on threads or calibration, nor on how many frames a limit of
+memory lets go at a time (parts.py).
 """
 
 from math import lcm
@@ -29,6 +30,11 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
     group: list[int] = []
     direction = 0
 
+    def behind_loop(group: list[int]) -> bool:
+        """Whether a loop backwards is waited for, which has made the last frames first."""
+        return any(isinstance(stages[s], Sweep) and stages[s].direction < 0 for s in set().union(
+            *(waits_for[i] for i in group)))
+
     def close(reader: int | None = None) -> None:
         """Ends the group; maps at its end that the next stage alone waits for go on with that one."""
         moved: list[int] = []
@@ -39,14 +45,14 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
             loops = [stages[i] for i in group if isinstance(stages[i], Sweep)]
             frames = lcm(*(loop.frames for loop in loops))
             fine = -(-FINE // frames) * frames if len(loops) > 1 and all(map(small, loops)) else 0
-            made.append(Step(tuple(group), direction or 1, ROWS if len(group) > 1 else 0, frames, fine=fine))
+            way = direction or (-1 if behind_loop(group) else 1)
+            made.append(Step(tuple(group), way, ROWS * chunkable(stages[group[0]]), frames, fine=fine))
             group.clear()
         group.extend(moved)
 
     for number, stage in enumerate(stages):
         wanted = ways(graph, role, stage, where, {*group, number}, nodes_of)
-        fits = bool(group) and not isinstance(stage, Once) and chunkable(stage) and chunkable(stages[group[-1]]) \
-            and not isinstance(stages[group[-1]], Once) and wanted is not None \
+        fits = bool(group) and chunkable(stage) and chunkable(stages[group[-1]]) and wanted is not None \
             and (direction == 0 or wanted in (0, direction)) and not reads_a_fold(role, graph, stage, group, stages,
                                                                                   nodes_of) \
             and not joins_loops(stages, read_by[number], waits_for, number, group)
@@ -106,7 +112,7 @@ def small(loop: Sweep) -> bool:
 
 def chunkable(stage: Stage) -> bool:
     """A loop whose kernels lag behind one another does all of time in one go, and sequences are taken whole."""
-    if isinstance(stage, Spans) or getattr(stage, "per", FRAME) == SEQUENCE:
+    if isinstance(stage, (Once, Spans)) or getattr(stage, "per", FRAME) == SEQUENCE:
         return False
     return not isinstance(stage, Sweep) or all(offset == 0 for phase in stage.phases for _, offset in phase.kernels)
 

@@ -13,7 +13,7 @@ from rnnc.target.build import FLAGS
 from rnnc.target.names import member
 from rnnc.target.pool import Pool
 
-PROGRAMS = ("run", "evaluate", "backprop", "vjp", "advance", "segment")      # by number
+PROGRAMS = ("run", "evaluate", "backprop", "vjp", "segment")      # by number
 
 
 def finish(program, model, places: dict[str, int]) -> None:
@@ -27,14 +27,14 @@ def finish(program, model, places: dict[str, int]) -> None:
         loss = next((n for key, n in graph.scores.items() if key == "loss"), None)
         if loss is not None:
             text.finish.append(f"if (loss) *loss = *{access.constant(loss)};")
-    if name in ("backprop", "vjp", "segment"):
+    if name in ("backprop", "segment", "vjp"):
         gradients(program, places)
     if name == "vjp":
         for key, n in graph.input_gradients.items():
             to = f"inputs->{member(key)}"
             text.finish.append(f"if (inputs && {to})")
             text.finish += program.export(to, n, graph[n].size)
-    if name in ("vjp", "segment"):
+    if name == "vjp":
         state_gradients(program)
 
 
@@ -106,7 +106,8 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                 functions.append(f)
         programs.append({"name": t.name, "number": PROGRAMS.index(t.name),
                          "functions": functions, "layout": t.layout, "steps": t.steps, "needs": t.needs,
-                         "prepare": t.prepare, "finish": t.finish, "work": float(t.work), "unused": unused(t),
+                         "prepare": t.prepare, "leave": t.leave, "finish": t.finish, "handed": t.handed,
+                         "work": float(t.work), "unused": unused(t),
                          "needed": needed(t, graph), "tables": t.crews.tables(t.name),
                          "planned": t.crews.planned(t.name), "stages": len(t.crews.works)})
     widest = max(t.needs.widest for t in texts)
@@ -127,7 +128,9 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                             if i.kind == "real" and not i.target],
         "whole": whole(graph),
         "has_evaluate": "evaluate" in made, "has_backprop": "backprop" in made, "has_vjp": "vjp" in made,
-        "has_segments": "segment" in made,
+        "has_segments": model.cut is not None,
+        "cut": next((p for p in programs if model.cut and p["name"] == model.cut.program), None),
+        "ahead": model.cut.ahead if model.cut else 0,
         "frames": [{"name": member(i.name), "size": size(i.shape)} for i in graph.inputs if i.per == FRAME],
         "stages": max(p["stages"] for p in programs),
         "programs": programs, "step": straight(next(t for t in texts if t.name == "run")),
@@ -215,10 +218,10 @@ def needed(text, graph: Graph) -> list[str]:
 
 def unused(text) -> list[str]:
     """Arguments that this program happens not to need are named, so that no compiler complains."""
-    body = "\n".join([*text.prepare, *text.finish])
+    body = "\n".join([*text.prepare, *text.leave, *text.finish])
     wanted = {"run": ("out",), "evaluate": ("scores",), "backprop": ("out", "loss", "gradient"),
-              "vjp": ("cotangent", "state_cotangent", "inputs", "state_gradient", "gradient"), "advance": (),
-              "segment": ("state_cotangent", "loss", "state_gradient", "gradient")}[text.name]
+              "segment": (),
+              "vjp": ("cotangent", "state_cotangent", "inputs", "state_gradient", "gradient")}[text.name]
     missing = [w for w in wanted if not re.search(rf"(?<!->)\b{w}\b", body)]
     return [f"(void){', (void)'.join(missing)};"] if missing else []
 
@@ -281,7 +284,7 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
         "per_sequence": averaged_over_sequences(graph),
         "state": [{"name": graph[n].name, "shape": list(graph[n].shape), "depth": k, "kind": graph[n].kind}
                   for n, k in graph.state.items()],
-        "functions": [t.name for t in texts if t.name not in ("advance", "segment")],
-        "segments": any(t.name == "segment" for t in texts), "lookahead": model.lookahead,
+        "functions": [t.name for t in texts if t.name != "segment"],
+        "segments": model.cut is not None, "lookahead": model.lookahead,
         "probes": list(model.probes), "random": model.random,
     }

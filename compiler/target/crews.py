@@ -20,11 +20,11 @@ class Crews:
         self.needs = needs(made)
         self.works: tuple[Work, ...] = works(made, self.needs, number)
 
-    def steps(self, names: list[str]) -> list[StepView]:
-        """`names`: the stage functions."""
+    def steps(self, names: list[str], parts: list[str]) -> list[StepView]:
+        """`names`: the stage functions; `parts`: of a call in segments, when they have something to do."""
         table = lambda s: f"{self.made.program}_{s}_needs" if self.several and self.needs[s] else "NULL"
         turn = lambda s: Turn(names[s], s, table(s), len(self.needs[s]) * self.several,
-                              isinstance(self.made.stages[s], Fold))
+                              isinstance(self.made.stages[s], Fold), parts[s])
         return [StepView(tuple(map(turn, step.stages)), step.direction, step.rows, step.frames, step.fine)
                 for step in self.made.steps]
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from rnnc.graph.nodes import Graph, Read
 from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.guards import Guards
+from rnnc.plan.parts import Parts
 from rnnc.plan.roles import Roles
 from rnnc.plan.schedule import RowKernel, Schedule
 from rnnc.target import api
@@ -49,6 +50,7 @@ class Model:
     target: str = "native"                     # the processor, and whether with OpenMP: for the header's flag line
     openmp: bool = True
     weights: str = "float32"                   # how the matrices of products in loops are stored
+    cut: Parts | None = None                   # how training calls go in segments, if they may
 
     @property
     def random(self) -> bool:
@@ -79,7 +81,8 @@ def emit(model: Model, programs: list[Schedule]) -> Emitted:
     entries = [graph[n].name for n in graph.state]
     texts: list[ProgramText] = []
     for made in programs:
-        program = Program(made, pool, entries, 8 if model.dtype == "float64" else 4)
+        program = Program(made, pool, entries, 8 if model.dtype == "float64" else 4,
+                          model.cut if model.cut and model.cut.program == made.program else None)
         text = program.write()
         api.finish(program, model, places)
         texts.append(text)

@@ -1,4 +1,4 @@
-"""One program (run, evaluate, backprop, vjp; advance, segment) as C: its kernels, its stages, its memory.
+"""One program (run, evaluate, backprop, vjp) as C: its kernels, its stages, its memory.
 
 In: a schedule. Out: `ProgramText`: function texts and the statements that prepare and finish a call. Everything that
 several programs share (constants, state, types) is `module.py`'s.
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Read
 from rnnc.plan.crews import by_streams, widest
+from rnnc.plan.parts import EARLY, Parts
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel, nodes_of
 from rnnc.target.access import Access, Needs, stride
 from rnnc.target.attend import kept_by_pair
@@ -22,6 +23,20 @@ from rnnc.target.units import UnitWriter
 from rnnc.target.view import Call, StageView, StepView
 
 
+@dataclass(frozen=True)
+class Handed:
+    """A value that is read ahead: its first frames go to the segment before."""
+
+    frames: int
+    bytes: str                                                  # of a row, as C
+    place: str                                                  # of row r
+
+    @property
+    def bytes_of_all(self) -> str:
+        """Of one stream."""
+        return f"{self.frames} * (int)({self.bytes})"
+
+
 @dataclass
 class ProgramText:
     name: str
@@ -30,16 +45,19 @@ class ProgramText:
     fields: dict[str, str] = field(default_factory=dict)        # field of rn_call -> C type
     layout: list[str] = field(default_factory=list)             # statements that give out the workspace
     prepare: list[str] = field(default_factory=list)            # before the threads start
-    finish: list[str] = field(default_factory=list)             # after they are done
+    leave: list[str] = field(default_factory=list)              # after they are done, of the state
+    finish: list[str] = field(default_factory=list)             # and of everything else
+    handed: list[Handed] = field(default_factory=list)          # from segment to segment
     needs: Needs = field(default_factory=Needs)
     crews: Crews | None = None                                  # what stages wait for, and what they cost
     work: int = 0                                               # floating point operations of a row, products only
 
 
 class Program:
-    def __init__(self, made: Schedule, pool: Pool, entries: list[str], number: int):
-        """`entries`: the signals of the model's state, in its order; `number`: bytes of a number."""
-        self.number = number
+    def __init__(self, made: Schedule, pool: Pool, entries: list[str], number: int, parts: Parts | None = None):
+        """`entries`: the signals of the model's state, in its order; `number`: bytes of a number; `parts`: for calls in
+        segments."""
+        self.number, self.parts = number, parts
         self.made, self.graph, self.role, self.pool, self.entries = made, made.graph, made.role, pool, entries
         self.names = names(made.graph)
         for n in made.buffers:
@@ -56,12 +74,22 @@ class Program:
             stages.append(render("stage.c.j2", s=view))
             names.append(view.name)
         text.crews = Crews(self.made, self.number)
-        text.steps = text.crews.steps(names)
+        text.steps = text.crews.steps(names, [self.part(s) for s in range(len(self.made.stages))])
         self.memory()
         self.call()
         finders = list(self.access.functions.values())
         text.functions = finders + kernels + stages
         return text
+
+    def part(self, stage: int, n: int | None = None) -> str:
+        """In which parts of a call in segments a stage has something to do, or when its sum n is formed, as C."""
+        if self.parts is None:
+            return ""
+        sums = getattr(self.made.stages[stage], "nodes", ()) if n is None else (n,)
+        early = [m in self.parts.early for m in sums]
+        if not any(early):
+            return self.parts.stages[stage]
+        return EARLY if all(early) else f"{EARLY} | {self.parts.stages[stage]}"
 
     # -------------------------------------------------------------------------------------------- stages
 
@@ -77,7 +105,8 @@ class Program:
                     calls.append(f"{function}(c, team, thread);")
                 else:
                     made.append(self.fold(n, function, number, stage.per).replace("{stage}", str(number)))
-                    calls.append(f"{function}(c, team, thread, t0, t1);")
+                    when = f"if (c->parts & {self.part(number, n)}) " if "|" in self.part(number) else ""
+                    calls.append(f"{when}{function}(c, team, thread, t0, t1);")
             title = "Whole sequences: every piece has one owner." if isinstance(stage, Spans) else \
                 "Sums over sequences: every piece has one owner." if stage.per == SEQUENCE else \
                 "Sums over frames and streams: every piece has one owner."
@@ -167,7 +196,9 @@ class Program:
         node = self.graph[n]
         columns = node.shape[-1] if len(node.shape) == 2 else node.size
         backwards = any(stage in step.stages and step.direction < 0 for step in self.made.steps)
-        first, last = ("t1 == c->T", "t0 == 0") if backwards else ("t0 == 0", "t1 == c->T")
+        begins, ends = ("t0 == 0", "t1 == c->T") if self.parts is None else \
+            ("t0 == 0 && c->begins", "t1 == c->T && c->ends")
+        first, last = (ends, begins) if backwards else (begins, ends)
         access = self.access.of_sequences() if per == SEQUENCE else self.access
         return fold(access, n, function, f"c->{self.names[n]}", str(columns), first, last)
 
@@ -229,6 +260,12 @@ class Program:
         self.leaves()
         self.states()
         self.exports()
+        if self.parts is not None:
+            self.text.handed = [self.handed(n, frames) for n, frames in sorted(self.parts.handed.items())]
+
+    def handed(self, n: int, frames: int) -> Handed:
+        kind = "int32_t" if self.graph[n].kind == INT else "real"
+        return Handed(frames, f"{stride(self.graph, n)} * sizeof({kind})", self.access.at(n, "r"))
 
     def keys(self) -> None:
         """Room for the keys of the rows' random numbers, and their computation."""
@@ -301,7 +338,7 @@ class Program:
             text.prepare.append(f"c->old_{self.names[n]} = (const {kind} *){entry};")
             depth, step = graph.state[n], stride(graph, n)
             take = graph[n].size if graph[n].kind != INT else 1
-            text.finish += [
+            text.leave += [
                 f"for (long j = 0; j < {depth}; j++) {{        /* {graph[n].name}: the last {depth} frames */",
                 f"    {kind} *const to = ({kind} *)rn_state_entry(state, {self.entry(n)}, c->B) + j * c->B * {step};",
                 f"    const long t = c->T - {depth} + j;",
@@ -310,11 +347,11 @@ class Program:
                 f"        memcpy(to + b * {step}, {self.access.at(n, '(t * c->B + b)')}, sizeof({kind}) * {take});",
                 "}"]
         if text.name == "vjp":                                  # which leaves the state where it is
-            text.finish.clear()
+            text.leave.clear()
         kept = {graph[n].name for n in graph.state}
         for number, name in enumerate(self.entries):
             if name not in kept and text.name != "vjp":
-                text.finish.append(f"rn_state_clear(state, {number}, c->B);        /* {name}: not known here */")
+                text.leave.append(f"rn_state_clear(state, {number}, c->B);        /* {name}: not known here */")
 
     def exports(self) -> None:
         """Outputs go straight to the caller's arrays where these have whole vectors; else they are copied."""

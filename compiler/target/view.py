@@ -115,6 +115,7 @@ class Turn:
     table: str                                 # of what it needs
     needs: int                                 # entries of that table
     fold: bool = False                         # a sum: goes by whole chunks where loops go by finer ones
+    part: str = ""                             # of a call in segments (plan/parts.py), as C; "": of every call
 
 
 @dataclass(frozen=True)

@@ -1448,7 +1448,7 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
         const long chunk = rn_chunk(c->B, 512, 1), chunks = rn_chunks(c->T, chunk);
         w->depth = 1;
         for (long k = 0; k < chunks; k++) {
-            const long t1 = c->T - k * chunk, t0 = RN_MAX(0, t1 - chunk);
+            const long t0 = (chunks - 1 - k) * chunk, t1 = RN_MIN(c->T, t0 + chunk);
             if (rn_enter(w, 6, backprop_6_needs, 4, k)) {
                 backprop_6(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 6, k, chunks);
