@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rnnc
 from rnnc.errors import RnncError, ToolchainError
 from rnnc.runtime.module import load
 from rnnc.target import build as toolchain
@@ -212,3 +213,16 @@ def test_a_cached_program_needs_no_grammar(tmp_path):
             f"load(cache.lookup({{'source': 'text'}}, {str(tmp_path)!r})); "
             "assert not {'lark', 'jinja2', 'cffi', 'pycparser'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("mode", ["api", "abi"])
+def test_names_that_headers_have_macros_of(tmp_path, monkeypatch, mode):
+    """Of limits.h, unistd.h, complex.h and Python.h, which C programs and the wrapper for Python may include."""
+    if mode == "api" and not toolchain.python_headers():
+        pytest.skip("no Python.h")
+    monkeypatch.setenv("RNNC_FFI", mode)
+    net = rnnc.compile("model m {\ninput BUFSIZ : [2]\ninput R_OK : [2]\ninput I\ntarget PATH_MAX\n"
+                       "CHAR_BIT = BUFSIZ + R_OK + I\noutput CHAR_BIT\nloss mse(sum(CHAR_BIT), PATH_MAX)\n}\n",
+                       cache=False)
+    two = np.ones((3, 1, 2))
+    assert (net.run(BUFSIZ=two, R_OK=two, I=np.ones((3, 1)))["CHAR_BIT"] == 3).all()

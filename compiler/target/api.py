@@ -123,6 +123,8 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "outputs": [{"declaration": out, "remark": remark(out, brackets(graph[n].shape, graph[n].domain))}
                     for key, n in graph.outputs.items()
                     for out in [f"{'int32_t' if graph[n].kind == INT else real} *{member(key)}"]],
+        "capitals": sorted(name for name in {member(key) for key in (*(i.name for i in graph.inputs), *graph.outputs)}
+                           if name == "I" or name.isupper() and len(name) > 1),
         "scores": ["loss", *graph.metrics],
         "input_gradients": [{"declaration": f"{real} *{member(i.name)}"} for i in graph.inputs
                             if i.kind == "real" and not i.target],

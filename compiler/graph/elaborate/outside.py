@@ -18,7 +18,8 @@ CPP_KEYWORDS = frozenset(                                   # and of C23, and of
     "friend mutable namespace new noexcept not_eq nullptr operator or_eq private protected public reinterpret_cast "
     "requires static_assert static_cast template this thread_local throw true try typeid typename typeof "
     "typeof_unqual using virtual wchar_t xor xor_eq".split())
-MACROS = frozenset("NULL EOF NAN INFINITY HUGE_VAL errno assert stdin stdout stderr linux unix offsetof".split())
+MACROS = frozenset("NULL EOF NAN INFINITY HUGE_VAL errno assert stdin stdout stderr linux unix offsetof UINT32_C "
+                   "UINT64_C".split())         # others in capitals are undone where a field is called so
 NUMBERS = frozenset(                                        # macros of math.h; parameters are free to be called so
     "M_E M_LOG2E M_LOG10E M_LN2 M_LN10 M_PI M_PI_2 M_PI_4 M_1_PI M_2_PI M_2_SQRTPI M_SQRT2 M_SQRT1_2".split())
 CALLS = frozenset("state starts weight out probe accumulate streams frames threads self cotangents".split())
@@ -39,6 +40,8 @@ def check_names(graph: Graph, metrics: dict[str, Span], model: Span, faults: Fau
     for name, span in outside.items():
         refuse(name, span, C_KEYWORDS | CPP_KEYWORDS | MACROS, "a reserved word of C", faults)
         refuse(name, span, NUMBERS, "a number of C's math.h", faults)
+        if name.startswith(("RN_", "rn_")):
+            faults.add("E0205", f"{name} cannot be a name here: names of the C that rnnc writes begin so", span)
         refuse(name, span, CALLS, "an argument of the calls in Python", faults)
         refuse(name, span, keyword.kwlist, "a reserved word of Python", faults)
     for name, span in metrics.items():
