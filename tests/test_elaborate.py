@@ -81,6 +81,20 @@ def test_paths_of_signals():
         "h.rnn.h", "j.rnn.h", "j.rnn_2.h", "j.rnn_3.h"}
 
 
+def test_arguments_by_place_and_by_name():
+    text = """model m {{
+        input x : [2]
+        output a = dropout(x, {}) + noise({})
+        output b = spike(x, {}) + spike({}x, slope = 3) + quantize(x, {}) + straight_through(sign(x), {}x)
+    }}"""
+    placed = text.format("0.5", "0.1", "triangle, 3", "", "4, 0.1", "")
+    named = text.format("p = 0.5", "std = 0.1", "surrogate = triangle, slope = 3", "v = ", "bits = 4, step = 0.1",
+                        "backward = ")
+    plain = [[(node.op, node.args, node.attrs) for node in graph_of(t).nodes if node.op not in ("dropout", "noise")]
+             for t in (placed, named)]         # those are told apart by their place in the text
+    assert plain[0] == plain[1]
+
+
 def test_the_order_of_elaboration_names_nothing():
     """A cell that has to wait for a size keeps its place in the order of the text."""
     graph = graph_of("""model m {

@@ -24,20 +24,27 @@ def builtin(*names: str):
     return enter
 
 
-def split(expr: tree.Call, least: int, most: int | None, keys: tuple[str, ...] = ()) -> tuple[list, dict]:
-    """Arguments by place and by name; faults of number and name are told here, with what the function takes."""
+def split(expr: tree.Call, least: int, most: int | None, keys: tuple[str, ...] = (),
+          places: tuple[str, ...] = ()) -> tuple[list, dict]:
+    """Arguments by place and by name; faults of number and name are told here, with what the function takes. `places`:
+    the names of those by place, where they may be given by name as well; the rest of them may be left out."""
     name = expr.function.id
     placed = [a for a in expr.arguments if a.name is None]
     named = {}
     for argument in expr.arguments:
         if argument.name is None:
             continue
-        if argument.name not in keys:
+        if argument.name not in keys + places:
             raise Stop("E0204", f"{name} takes no argument called {argument.name}", argument.span,
-                       hint=near(argument.name, keys))
-        if argument.name in named:
+                       hint=near(argument.name, keys + places))
+        if argument.name in named or argument.name in places[:len(placed)]:
             raise Stop("E0204", f"{argument.name} is given twice", argument.span)
         named[argument.name] = argument.value
+    for key in places[len(placed):most]:       # as far as they follow one another
+        if key not in named:
+            break
+        placed.append(next(a for a in expr.arguments if a.name == key))
+        del named[key]
     if len(placed) < least or most is not None and len(placed) > most:
         want = f"{least}" if most == least else f"at least {least}" if most is None else f"{least} to {most}"
         raise Stop("E0204", f"{name} takes {want} argument{'' if want == '1' else 's'}, not {len(placed)}", expr.span)

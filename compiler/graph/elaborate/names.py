@@ -159,7 +159,9 @@ class Body:
                 self.faults.add("E0203", f"there is no cell or function called {function.id}", function.span,
                                 hint=near(function.id, names))
         words = WORDS.get(function.id, {}) if isinstance(function, tree.Name) else {}
-        self.all(argument.value for argument in expr.arguments if argument.name not in words)
+        by_place = expr.arguments[1:2] if "surrogate" in words else ()         # spike(v, atan)
+        self.all(argument.value for argument in expr.arguments if argument.name not in words
+                 and not (argument in by_place and argument.name is None and isinstance(argument.value, tree.Name)))
 
     def repeat(self, expr: tree.Repeat) -> None:
         if isinstance(expr.over, tree.Steps):

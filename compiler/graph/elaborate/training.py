@@ -49,13 +49,14 @@ def _stop_gradient(expr: tree.Call, at: At) -> Value:
 @builtin("straight_through")
 def _straight_through(expr: tree.Call, at: At) -> Ref:
     """The value of the first, with the gradient of the second."""
-    exprs, _ = split(expr, 2, 2)
+    exprs, _ = split(expr, 2, 2, places=("forward", "backward"))
     return make(at, "straight_through", lifted(exprs, at), expr.span)
 
 
 @builtin("spike")
 def _spike(expr: tree.Call, at: At) -> Ref:
-    (inner, *more), named = split(expr, 1, 1, ("surrogate", "slope"))
+    (inner, *more), named = split(expr, 1, 3, places=("v", "surrogate", "slope"))
+    named |= dict(zip(("surrogate", "slope"), more))
     surrogate = word(expr, named, "surrogate", "atan")
     slope = plain_number(named["slope"], at, "slope") if "slope" in named else 2.0
     if not slope > 0:
@@ -66,7 +67,7 @@ def _spike(expr: tree.Call, at: At) -> Ref:
 @builtin("quantize")
 def _quantize(expr: tree.Call, at: At) -> Ref:
     """quantize(v, bits, step): the multiple of `step` next to v, of those that `bits` bits can count."""
-    (inner, bits, step), _ = split(expr, 3, 3)
+    (inner, bits, step), _ = split(expr, 3, 3, places=("v", "bits", "step"))
     many = whole(bits, at, "a whole number of bits")
     if not 2 <= many <= MOST_BITS:
         raise Stop("E0309", f"quantize takes 2 to {MOST_BITS} bits, not {many}", bits.span,
@@ -80,7 +81,7 @@ def _quantize(expr: tree.Call, at: At) -> Ref:
 
 @builtin("dropout")
 def _dropout(expr: tree.Call, at: At) -> Value:
-    (inner, share), named = split(expr, 2, 2, ("per",))
+    (inner, share), named = split(expr, 2, 2, ("per",), ("x", "p"))
     p = plain_number(share, at, "the share that dropout drops")
     if not 0 <= p < 1:
         raise Stop("E0503", f"dropout drops a share from 0 to below 1, not {p:g}", share.span)
@@ -90,7 +91,7 @@ def _dropout(expr: tree.Call, at: At) -> Value:
 
 @builtin("noise")
 def _noise(expr: tree.Call, at: At) -> Ref:
-    (inner,), named = split(expr, 1, 1, ("per",))
+    (inner,), named = split(expr, 1, 1, ("per",), ("std",))
     std = operand(inner, at)
     if isinstance(std, (int, float)) and std < 0:
         raise Stop("E0503", f"a standard deviation is not below 0: {std:g}", inner.span)
