@@ -143,6 +143,10 @@ static void refusals(void) {
     CHECK(strcmp(charlm_error(0), charlm_error(other)) != 0 && charlm_error(12345) != NULL);
     charlm_inputs nothing = {.y = y}, untaught = {.x = x};     /* x is wanted by every call, y by those with a loss */
     CHECK(strstr(charlm_error(charlm_run(packed, state, &nothing, &out, T, B, workspace, 1)), "NULL"));
+    CHECK(strstr(charlm_error(charlm_run(NULL, state, &in, &out, T, B, workspace, 1)), "NULL"));
+    CHECK(strstr(charlm_error(charlm_run(packed, NULL, &in, &out, T, B, workspace, 1)), "NULL"));
+    CHECK(strstr(charlm_error(charlm_run(packed, state, &in, &out, T, B, NULL, 1)), "NULL"));
+    CHECK(strstr(charlm_error(charlm_backprop(packed, state, &in, &out, T, B, workspace, 1, NULL, NULL)), "NULL"));
     CHECK(strstr(charlm_error(charlm_step(packed, state, &nothing, &out, B, workspace, 1)), "NULL"));
     CHECK(strstr(charlm_error(charlm_evaluate(packed, state, &untaught, T, B, workspace, 1, p)), "NULL"));
     memset(state, 0, charlm_state_size(B));

@@ -170,7 +170,7 @@ def words_of_the_c(made) -> list[str]:
 
     def allowed(word: str) -> bool:
         try:
-            pipeline.check(Source("word.rnn", f"model m {{ input x_ : [2]\n {word} = x_\n output {word} }}"))
+            pipeline.check(Source("word.rnn", f"model m {{ input x_ : [2]\n {word} = x_\n output y_ = {word} }}"))
         except CompileError:
             return False
         return True

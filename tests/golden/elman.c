@@ -1479,7 +1479,7 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
 
 /* ------------------------------------------------------------------------------------------------ functions */
 
-enum { RN_OK, RN_NO_FRAMES, RN_NO_INPUT, RN_OTHER_STATE, RN_BLOB_SIZE, RN_BLOB_KIND, RN_BLOB_GRAPH };
+enum { RN_OK, RN_NO_FRAMES, RN_NO_INPUT, RN_OTHER_STATE, RN_BLOB_SIZE, RN_BLOB_KIND, RN_BLOB_GRAPH, RN_NO_MEMORY };
 
 /* Threads for a call: what is asked for, or as many as its work is worth (one below some 50 microseconds). */
 RN_INLINE int rn_threads(int threads, double work, const elman_tuning *tuning)
@@ -1497,10 +1497,11 @@ RN_INLINE int rn_threads(int threads, double work, const elman_tuning *tuning)
 #endif
 }
 
-RN_INLINE int rn_refuse(const void *state, int frames, int streams)
+RN_INLINE int rn_refuse(const void *packed, const void *state, const void *workspace, int frames, int streams)
 {
     const rn_state_head *head = state;
     if (frames < 1 || streams < 1) return RN_NO_FRAMES;
+    if (!packed || !state || !workspace) return RN_NO_MEMORY;
     if (head->hash != RN_HASH || head->streams != streams) return RN_OTHER_STATE;
     return RN_OK;
 }
@@ -1657,7 +1658,7 @@ RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, el
     int frames, int streams, void *workspace, int threads, int alone)
 {
     rn_call call, *const c = &call;
-    const int refused = rn_refuse(state, frames, streams);
+    const int refused = rn_refuse(packed, state, workspace, frames, streams);
     if (refused) return refused;
     if (!in->x) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
@@ -1688,7 +1689,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     int frames, int streams, void *workspace, int threads, real *scores)
 {
     rn_call call, *const c = &call;
-    const int refused = rn_refuse(state, frames, streams);
+    const int refused = rn_refuse(packed, state, workspace, frames, streams);
     if (refused) return refused;
     if (!in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
@@ -1716,7 +1717,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     int frames, int streams, void *workspace, int threads, elman_weights *gradient, real *loss)
 {
     rn_call call, *const c = &call;
-    const int refused = rn_refuse(state, frames, streams);
+    const int refused = !gradient ? RN_NO_MEMORY : rn_refuse(packed, state, workspace, frames, streams);
     if (refused) return refused;
     if (!in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
@@ -1832,6 +1833,7 @@ const char *elman_error(int code)
     case RN_OTHER_STATE: return "the state was made for another model or another number of streams: call elman_reset";
     case RN_BLOB_SIZE: return "the block of weights has another size than this model's";
     case RN_BLOB_KIND: return "the block is not weights of this version and number type";
+    case RN_NO_MEMORY: return "the pointer to a state, to packed weights, a workspace or a gradient is NULL";
     case RN_BLOB_GRAPH: return "the weights belong to another network";
     }
     return "unknown error code";

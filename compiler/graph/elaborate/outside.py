@@ -40,8 +40,8 @@ def check_names(graph: Graph, metrics: dict[str, Span], model: Span, faults: Fau
     for name, span in outside.items():
         refuse(name, span, C_KEYWORDS | CPP_KEYWORDS | MACROS, "a reserved word of C", faults)
         refuse(name, span, NUMBERS, "a number of C's math.h", faults)
-        if name.startswith(("RN_", "rn_")):
-            faults.add("E0205", f"{name} cannot be a name here: names of the C that rnnc writes begin so", span)
+        if name.startswith("RN_"):
+            faults.add("E0205", f"{name} cannot be a name here: macros of the C that rnnc writes begin so", span)
         refuse(name, span, CALLS, "an argument of the calls in Python", faults)
         refuse(name, span, keyword.kwlist, "a reserved word of Python", faults)
     for name, span in metrics.items():
