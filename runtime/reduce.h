@@ -76,6 +76,13 @@ RN_FUNCTION real rn_row_logsumexp(const real *x, long n) {
     return pivot + rn_log1(rn_row_sum_exp(x, n, pivot));
 }
 
+/* -log of the share of exp(x[i]) in that sum: what is added is never larger than the result, nothing cancels. An i that
+ * is no index counts as a 0 among the x. */
+RN_FUNCTION real rn_row_surprisal(const real *x, long n, int64_t i) {
+    real pivot = rn_row_pivot(x, n), own = i >= 0 && i < n ? x[i] : 0;
+    return (pivot - own) + rn_log1(rn_row_sum_exp(x, n, pivot));
+}
+
 /* dst may be x. Both write exactly n numbers. */
 RN_FUNCTION void rn_row_softmax(real *dst, const real *x, long n) {
     real most = rn_row_max(x, n), sum = 0;

@@ -228,9 +228,7 @@ class _Random:
                 sources += self.spans(sources)
         vectors = [v for v in sources if len(self.shape(v)) == 1] or [x]
         logits = s.name("logits", self.vector(3, [Read(v) for v in vectors]))
-        taken = s.op("take", logits, y)
-        entropy = s.op("where", s.op("lt", y, s.number(0)), s.number(0.0),
-                       s.op("sub", s.op("logsumexp", logits, axis=None), taken))
+        entropy = s.op("where", s.op("lt", y, s.number(0)), s.number(0.0), s.op("surprisal", logits, y))
         losses = {"loss": entropy}
         if self.chance(0.5):
             v = self.pick(vectors)
@@ -241,7 +239,7 @@ class _Random:
             outputs["w"] = s.op("tanh", one)
             losses["loss_3"] = s.op("sum", s.op("mul", one, one), axis=None)
             losses["loss_4"] = s.op("ctc", logits, labels)
-        return s.graph(outputs=outputs, losses=losses, metrics={"m": taken})
+        return s.graph(outputs=outputs, losses=losses, metrics={"m": s.op("take", logits, y)})
 
 
 def random_graph(seed, ahead=True, whole=False):

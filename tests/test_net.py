@@ -296,3 +296,14 @@ def test_import_is_light():
     assert {"Adam", "fit", "data", "compile"} <= set(dir(rnnc))
     with pytest.raises(AttributeError, match="no attribute 'Adm'"):
         rnnc.Adm  # noqa: B018
+
+
+def test_cross_entropy_of_a_sure_answer():
+    """Nothing cancels where the label's logit is far above the others, or all are large: logsumexp - logit would."""
+    net = rnnc.compile("model m {\ninput z : [3]\ntarget y : class(3)\noutput p = softmax(z)\n"
+                       "loss cross_entropy(z, y)\n}\n")
+    for logits, label in (([1000, 999, 0], 0), ([1000, 999, 0], 1), ([20, 3, 2], 0), ([-5e4, -5e4, -6e4], 1)):
+        z = np.array(logits, np.float64)
+        exact = np.logaddexp.reduce(z - z[label])
+        found = net.evaluate(z=z[None, None].astype(np.float32), y=np.array([[label]]))["loss"]
+        assert found == pytest.approx(exact, rel=3e-7, abs=1e-7) and found >= 0

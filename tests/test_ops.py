@@ -51,6 +51,7 @@ CASES = {                                      # operator -> arguments, attribut
     "outer": [((V, (2,)), {}), ((Per(V), (2,)), {})],
     "column": [((M, LABEL), {})],
     "take": [((V, LABEL), {}), ((M, LABEL), {})],
+    "surprisal": [((V, LABEL), {}), (((1,), LABEL), {})],
     "place": [((S, LABEL), {"shape": (4,)}), ((V, LABEL), {"shape": (2, 3)})],
     "one_hot": [((LABEL,), {"shape": (4,)})],
     **{name: [((V,), {"axis": None}), ((M,), {"axis": 0}), ((M,), {"axis": 1})] for name in

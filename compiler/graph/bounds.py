@@ -18,6 +18,7 @@ from rnnc.graph.nodes import REAL, Node
 from rnnc.graph.ops.ctc import log_softmax, occupancy
 from rnnc.graph.ops.elementwise import real_part
 from rnnc.graph.ops.op import ELEMENTWISE, OPS, evaluate
+from rnnc.graph.ops.products import entry
 from rnnc.graph.ops.random import normal
 from rnnc.graph.ops.reductions import lined_up, put_back
 
@@ -109,6 +110,16 @@ def _logsumexp(node, values, bounds, result, eps):
     return (p * (d + eps * (top - v))).sum(axis=-1) + eps * (np.sqrt(v.shape[-1]) + np.abs(top[..., 0]) + result)
 
 
+def _surprisal(node, values, bounds, result, eps):
+    """Through the derivative; and the roundings of the sum, and of what is added to it."""
+    v, d = real_part(values[0]), bounds[0]
+    far = np.max(v, axis=-1, keepdims=True) - v
+    p = np.exp(-far)
+    p = p / p.sum(axis=-1, keepdims=True)
+    own, beside = entry(d, values[1]), entry(far, values[1])
+    return (p * (d + eps * far)).sum(axis=-1) + own + eps * (np.sqrt(v.shape[-1]) + beside + result)
+
+
 def _quantize(node, values, bounds, result, eps):
     """The number of steps is exact (or the value stands on a kink); their size is not."""
     steps = result / _aligned([np.abs(real_part(values[1])), result])[0]
@@ -183,9 +194,9 @@ _RULES = {"real": _whole, "pow": _power, "quantize": _quantize, "spike": _exact,
           "bfloat16": _bfloat16,
           "matmul": _product, "outer": _product, "fold_outer": _product, "fold_sparse": _product, "sum": _sum,
           "fold_sum": _sum, "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax,
-          "logsoftmax": _softmax, "logsumexp": _logsumexp, "span_sum": _sum, "span_max": _span_max,
-          "span_logsumexp": _span_logsumexp, "permute": _permuted, "ctc": _ctc, "ctc_slope": _ctc_slope,
-          "attend": _attended, "attended": _attended, "pair": _attended}
+          "logsoftmax": _softmax, "logsumexp": _logsumexp, "surprisal": _surprisal, "span_sum": _sum,
+          "span_max": _span_max, "span_logsumexp": _span_logsumexp, "permute": _permuted, "ctc": _ctc,
+          "ctc_slope": _ctc_slope, "attend": _attended, "attended": _attended, "pair": _attended}
 
 
 def kink(node: Node, values: list, bounds: list) -> bool:

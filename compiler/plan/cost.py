@@ -16,8 +16,8 @@ from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedu
 from rnnc.plan.storage import is_short
 
 # Elementwise operators that cost as much as a tanh; those that cost some additions; the others cost one.
-FUNCTIONS = frozenset("exp log sigmoid tanh softplus erf sin cos pow softmax logsoftmax logsumexp dropout noise"
-                      .split())
+FUNCTIONS = frozenset(
+    "exp log sigmoid tanh softplus erf sin cos pow softmax logsoftmax logsumexp surprisal dropout noise".split())
 SLOW = {"div": 6, "sqrt": 6, "mod": 8, "floor": 2, "where": 2, "quantize": 12}
 FREE = frozenset("slice reshape column broadcast identity stop_gradient real".split())
 GROUP = 384 << 10                              # bytes of panels that meet all row blocks before the next ones do

@@ -275,8 +275,8 @@ class RowWriter:
         first = self.pointer(node.args[0]) if args[0].shape else f"&{self.names[node.args[0].node]}"
         if node.op in ("sum", "max", "min", "logsumexp"):
             return f"rn_all(rn_row_{node.op}({first}, {size}))"
-        if node.op == "take":
-            return f"rn_all(rn_row_take({first}, {size}, {self.integer(node.args[1])}))"
+        if node.op in ("take", "surprisal"):
+            return f"rn_all(rn_row_{node.op}({first}, {size}, {self.integer(node.args[1])}))"
         if node.op in ("reshape", "slice", "broadcast"):
             start = int(node.attr("low", 0)) if node.op == "slice" else 0
             return f"rn_all(({first})[{start}])"

@@ -213,9 +213,7 @@ def if_labelled(e: Emitter, label: Read, value: Read, d: Draft) -> Node:
 
 def cross_entropy(e: Emitter, d: Draft) -> Node:
     logits, label = (e.read(r, k) for r, k in zip(e.reads[d], (REAL, INT)))
-    total = e.add("logsumexp", (logits,), (), REAL, d.span)
-    right = e.add("take", (logits, label), (), REAL, d.span)
-    return if_labelled(e, label, e.add("sub", (total, right), (), REAL, d.span), d)
+    return if_labelled(e, label, e.add("surprisal", (logits, label), (), REAL, d.span), d)
 
 
 def hinge(e: Emitter, d: Draft) -> Node:

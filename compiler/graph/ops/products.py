@@ -79,7 +79,7 @@ def _place(args, attrs, shape):
     return shape, REAL
 
 
-def _at(v, i):
+def entry(v, i):
     """v[i] for each stream, zero where i is no index."""
     size = v.shape[1]
     v, i = (np.broadcast_to(x, (max(len(v), len(i)), *x.shape[1:])) for x in (v, i))
@@ -93,8 +93,8 @@ def _placed(node, g, i):
     return np.where(here.reshape(*here.shape, *[1] * (g.ndim - 1)), g[:, None], np.zeros((), g.dtype))
 
 
-row(Op("column", MIXING, 2, _column, lambda node, w, i: _at(np.swapaxes(w, 1, 2), i),
+row(Op("column", MIXING, 2, _column, lambda node, w, i: entry(np.swapaxes(w, 1, 2), i),
        (lambda c, up: up("outer", c.b("one_hot", shape=c.a.shape[1:])), None)))
-row(Op("take", MIXING, 2, _take, lambda node, v, i: _at(v, i),
+row(Op("take", MIXING, 2, _take, lambda node, v, i: entry(v, i),
        (lambda c, up: up("place", c.b, shape=c.a.shape), None)))
 row(Op("place", MIXING, 2, _place, _placed, (lambda c, up: up("take", c.b), None)))

@@ -1,5 +1,8 @@
 """Reductions over units, and the normalisations made of them. `axis`: None (all entries) or one axis.
 
+surprisal(v, i) is -log(softmax(v)[i]), of which nothing cancels where v[i] is the largest by far, as it would in
+logsumexp(v) - take(v, i); an i that is no index counts as an entry of 0.
+
 Ties of `max` and `min` share the derivative equally. `argmax` gives the first of equals: of all entries a whole
 number, along an axis of a matrix a vector, which like every vector holds reals.
 """
@@ -9,6 +12,7 @@ import numpy as np
 from rnnc.graph.nodes import INT, REAL
 from rnnc.graph.ops.elementwise import real_part
 from rnnc.graph.ops.op import MIXING, Op, need, need_kinds, row
+from rnnc.graph.ops.products import entry
 
 
 def _axis(name, args, attrs):
@@ -69,6 +73,18 @@ def _logsumexp(node, v):
     return _log_sum(lined_up(node, v))[..., 0]
 
 
+def _label(args, attrs, shape):
+    need_kinds("surprisal", args, REAL, INT)
+    need(len(args[0].shape) == 1 and args[1].shape == (), "surprisal of other than a vector and a label")
+    return (), REAL
+
+
+def _surprisal(node, v, i):
+    top = np.max(real_part(v), axis=-1, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0)
+    return np.log(np.exp(v - top).sum(axis=-1)) + (top[..., 0] - entry(v, i))
+
+
 def _softmax(node, v):
     lines = lined_up(node, v)
     powers = np.exp(lines - np.max(real_part(lines), axis=-1, keepdims=True))
@@ -108,5 +124,7 @@ _op("min", _reduced("min"), _extreme(np.argmin), _share)
 _op("argmax", _reduced("argmax", INT), _place)
 _op("logsumexp", _reduced("logsumexp"), _logsumexp,
     lambda c, up: c.a("softmax", axis=c.attr("axis")) * up.spread(c.a.shape, c.attr("axis")))
+row(Op("surprisal", MIXING, 2, _label, _surprisal, (
+    lambda c, up: c.a("softmax", axis=None) * up.spread(c.a.shape, None) - up("place", c.b, shape=c.a.shape), None)))
 _op("softmax", _kept("softmax"), _softmax, _softmax_pull)
 _op("logsoftmax", _kept("logsoftmax"), _logsoftmax, _logsoftmax_pull)
