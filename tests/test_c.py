@@ -123,6 +123,14 @@ def test_gcc_is_silent_at_the_documented_line(emitted, tmp_path, name):
     command(have("gcc"), *flags, *STRICT, "-c", written(tmp_path, made), "-o", tmp_path / "m.o")
 
 
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", ["moving_average", "sparse_gru"])
+def test_calls_in_segments_are_silent_too(emitted, tmp_path, compiler, name):
+    made = emitted(name, memory_limit=1 << 20, gradient="parameters")
+    flags = [f for f in documented(made) if f != "-fopenmp" or has_openmp(compiler)]
+    command(have(compiler), *flags, *STRICT, "-c", written(tmp_path, made), "-o", tmp_path / "m.o")
+
+
 def test_the_line_is_that_of_the_target(emitted):
     line = documented(emitted("moving_average", target="x86-64-v3", openmp=False))
     assert "-march=x86-64-v3" in line and "-fopenmp" not in line
