@@ -45,6 +45,17 @@ class Position:
     curve: list = field(default_factory=list)
 
 
+def blame(batch: dict) -> str:
+    """Why a loss may be no number, and what to do: the data of the update themselves, or what was learned of them."""
+    for name, values in batch.items():
+        for value in values if isinstance(values, list) else [values]:
+            value = np.asarray(value)
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                found = value[~np.isfinite(value)][0]
+                return f"its data hold {found} in {name}: mend them, or put a number there and give the frame weight 0"
+    return "try a lower learning rate or clip_norm, or check_numbers=True when compiling, which tells where it began"
+
+
 @asked
 def fit(net, data, opt, epochs: int = 1, *, window: int | None = None, step: int | None = None, validate=None,
         checkpoint=None, resume: bool = True, progress: bool | None = None, every: float = 60.0,
@@ -136,14 +147,13 @@ class Run:
         """One step of the optimiser: frames counted, loss."""
         at, net = self.at, self.net
         if self.data.carries:
-            frames, loss = self.window_update(at.index * self.step)
+            batch, frames, loss = self.window_update(at.index * self.step)
         else:
             batch = conform(self.data.batch(at.epoch, at.index), net)
             frames = sum(self.data.lengths[i] for i in self.data.chosen(at.epoch, at.index))
             loss = net.backprop(**batch)
         if not np.isfinite(loss):
-            raise NumberError(f"the loss is {loss} in update {at.updates + 1}; try a lower learning rate or clip_norm, "
-                              "or check_numbers=True when compiling, which tells where it began")
+            raise NumberError(f"the loss is {loss} in update {at.updates + 1}; " + blame(batch))
         self.opt.step()
         at.index, at.updates, at.draws, at.seed = at.index + 1, at.updates + 1, net.draws, net.seed
         counts = frames
@@ -158,21 +168,21 @@ class Run:
             at.point_loss, at.point_frames = 0.0, 0
         return frames, loss
 
-    def window_update(self, new: int) -> tuple[int, float]:
-        """The window that ends with the `step` frames from `new` on."""
+    def window_update(self, new: int) -> tuple[dict, int, float]:
+        """The window that ends with the `step` frames from `new` on: its arrays, the frames counted, the loss."""
         data, net = self.data, self.net
         first, last = max(0, new + self.step - self.window), min(new + self.step, data.length)
         counted = (last - new) * data.streams
         batch = conform(data.window(first, last), net)
         if first == new and self.window == self.step:
-            return counted, net.backprop(state=self.state, **batch)
+            return batch, counted, net.backprop(state=self.state, **batch)
         weight = np.ones((last - first, data.streams), net.dtype) * batch.pop("weight", 1)
         weight[:new - first] = 0
         loss = net.backprop(state=self.state.copy(), weight=weight, **batch)
         following = max(0, new + 2 * self.step - self.window)
         if following > first:                  # where the next window starts, still with the weights of this one
             net.evaluate(state=self.state, **conform(data.window(first, following), net))
-        return counted, loss
+        return batch, counted, loss
 
     def finish_epoch(self, seconds: float, frames: int) -> dict:
         at = self.at

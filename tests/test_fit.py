@@ -171,9 +171,12 @@ def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(tmp_path):
     net = tiny()
     data = recording()
     data.signals["x"][20] = np.nan
-    with pytest.raises(NumberError, match="the loss is nan in update 3"):
+    with pytest.raises(NumberError, match="the loss is nan in update 3; its data hold nan in x"):
         rnnc.fit(net, data, rnnc.SGD(net, 0.1), checkpoint=tmp_path)
     assert np.isfinite(net.theta).all()
+    with pytest.raises(NumberError, match="the loss is inf in update 2; try a lower learning rate"):
+        net = tiny()
+        rnnc.fit(net, recording(), rnnc.SGD(net, 1e200), epochs=9)
 
 
 @pytest.mark.parametrize("change,message", [
