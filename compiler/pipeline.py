@@ -242,9 +242,10 @@ def emit_graph(graph: Graph, options: Options, source: str = ""):
     for name, program in programs(simple, options.gradient, options.training).items():
         planned.append(planned_and_checked(program, name, options.weights))
         if options.segments and name == "backprop":
-            if any(node.op in CHUNKED for node in planned[-1].graph.nodes):     # of whole sequences: segments have a
-                planned.append(planned_and_checked(program, "segment", options.weights, cut=True))      # program of
-            cut = segments_of(planned[-1])                                      # their own, frame by frame
+            # What goes in chunks of whole sequences goes frame by frame in segments, which have a program of their own.
+            if any(node.op in CHUNKED for node in planned[-1].graph.nodes):
+                planned.append(planned_and_checked(program, "segment", options.weights, cut=True))
+            cut = segments_of(planned[-1])
     named = Model(options.prefix or graph.name, simple, options.dtype, rnnc.__version__, hash_,
                   os.path.basename(source), options.counting, lookahead(graph), probes(graph),
                   options.target, options.openmp, options.weights, cut)
@@ -306,7 +307,7 @@ def refuse_to_cut(graph: Graph) -> None:
     if found or per_sequence:
         what = f"{found['signal']} is read before its frame has come" if found else \
             f"{per_sequence} has one value for a whole sequence"
-        raise InputError(f"memory_limit: {graph.name} cannot be trained segment by segment: {what}; leave it None")
+        raise uncut(graph, what)
 
 
 def segments_of(made):
@@ -314,9 +315,12 @@ def segments_of(made):
     from rnnc.plan.parts import parts
     found = parts(made)
     if found.trouble:
-        raise InputError(f"memory_limit: {made.graph.name} cannot be trained segment by segment: {found.trouble}; "
-                         "leave it None")
+        raise uncut(made.graph, found.trouble)
     return found
+
+
+def uncut(graph: Graph, why: str) -> InputError:
+    return InputError(f"memory_limit: {graph.name} cannot be trained segment by segment: {why}; leave it None")
 
 
 def ahead(live: Graph) -> dict | None:

@@ -76,11 +76,14 @@ RN_FUNCTION real rn_row_logsumexp(const real *x, long n) {
     return pivot + rn_log1(rn_row_sum_exp(x, n, pivot));
 }
 
+/* The number at place i, 0 beyond the row. */
+RN_INLINE real rn_row_take(const real *from, long n, int64_t i) { return i >= 0 && i < n ? from[i] : 0; }
+
 /* -log of the share of exp(x[i]) in that sum: what is added is never larger than the result, nothing cancels. An i that
  * is no index counts as a 0 among the x. */
 RN_FUNCTION real rn_row_surprisal(const real *x, long n, int64_t i) {
-    real pivot = rn_row_pivot(x, n), own = i >= 0 && i < n ? x[i] : 0;
-    return (pivot - own) + rn_log1(rn_row_sum_exp(x, n, pivot));
+    real pivot = rn_row_pivot(x, n);
+    return (pivot - rn_row_take(x, n, i)) + rn_log1(rn_row_sum_exp(x, n, pivot));
 }
 
 /* dst may be x. Both write exactly n numbers. */

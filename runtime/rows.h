@@ -137,7 +137,6 @@ RN_INLINE void rn_one_hot(real *to, long n, int64_t label) {
     rn_zero(to, n);
     if (label >= 0 && label < n) to[label] = 1;
 }
-RN_INLINE real rn_row_take(const real *from, long n, int64_t i) { return i >= 0 && i < n ? from[i] : 0; }
 RN_INLINE void rn_take_rows(real *to, const real *from, long rows, long n, int64_t i) {
     if (i >= 0 && i < rows) rn_copy(to, from + i * n, n);
     else rn_zero(to, n);

@@ -24,12 +24,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 from handmade.tiny import inputs, manifest, meaning, texts, tiny  # noqa: E402
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("mode", ["api", "abi"])
-def test_both_ways_into_python(tmp_path, monkeypatch, mode, dtype):
-    if mode == "api" and not toolchain.python_headers():
+@pytest.fixture(params=["api", "abi"])
+def mode(request, monkeypatch):
+    """Both ways into Python."""
+    if request.param == "api" and not toolchain.python_headers():
         pytest.skip("no Python.h")
-    monkeypatch.setenv("RNNC_FFI", mode)
+    monkeypatch.setenv("RNNC_FFI", request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_ways_into_python(tmp_path, mode, dtype):
     net = tiny(dtype, cache_dir=tmp_path)
     assert json.loads((net.module.path / "build.json").read_text())["mode"] == mode
     batch = inputs(6, 3)
@@ -215,12 +220,8 @@ def test_a_cached_program_needs_no_grammar(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("mode", ["api", "abi"])
-def test_names_that_headers_have_macros_of(tmp_path, monkeypatch, mode):
+def test_names_that_headers_have_macros_of(mode):
     """Of limits.h, unistd.h, complex.h and Python.h, which C programs and the wrapper for Python may include."""
-    if mode == "api" and not toolchain.python_headers():
-        pytest.skip("no Python.h")
-    monkeypatch.setenv("RNNC_FFI", mode)
     net = rnnc.compile("model m {\ninput BUFSIZ : [2]\ninput R_OK : [2]\ninput I\ntarget PATH_MAX\n"
                        "CHAR_BIT = BUFSIZ + R_OK + I\noutput CHAR_BIT\nloss mse(sum(CHAR_BIT), PATH_MAX)\n}\n",
                        cache=False)

@@ -87,12 +87,17 @@ def _chosen(node, values, bounds, result, eps):
     return np.max(lined_up(node, bounds[0]), axis=-1)
 
 
+def _shares(v):
+    """Of each entry of the last axis how far it is below the largest, and its softmax."""
+    far = np.max(v, axis=-1, keepdims=True) - v
+    p = np.exp(-far)
+    return far, p / p.sum(axis=-1, keepdims=True)
+
+
 def _softmax(node, values, bounds, result, eps):
     """p_i (d_i + sum p d), and the roundings of x - max, of exp, of the sum, of the division."""
     v, d = lined_up(node, real_part(values[0])), lined_up(node, bounds[0])
-    far = np.max(v, axis=-1, keepdims=True) - v
-    p = np.exp(-far)
-    p = p / p.sum(axis=-1, keepdims=True)
+    far, p = _shares(v)
     d = d + eps * far
     mean = (p * d).sum(axis=-1, keepdims=True)
     if node.op == "softmax":
@@ -113,9 +118,7 @@ def _logsumexp(node, values, bounds, result, eps):
 def _surprisal(node, values, bounds, result, eps):
     """Through the derivative; and the roundings of the sum, and of what is added to it."""
     v, d = real_part(values[0]), bounds[0]
-    far = np.max(v, axis=-1, keepdims=True) - v
-    p = np.exp(-far)
-    p = p / p.sum(axis=-1, keepdims=True)
+    far, p = _shares(v)
     own, beside = entry(d, values[1]), entry(far, values[1])
     return (p * (d + eps * far)).sum(axis=-1) + own + eps * (np.sqrt(v.shape[-1]) + beside + result)
 

@@ -50,8 +50,7 @@ def parts(made: Schedule) -> Parts:
         if isinstance(made.stages[s], Sweep) and made.stages[s].direction < 0:
             back.add(step[s])
     early, trouble = _read_by_frames(made, where, reads), None
-    if any(not isinstance(made.stages[s], Fold) or step[s] in back or
-           any(role[read.node] != "leaf" for read in reads[n]) for n in early for s in [where[n]]):
+    if any(step[where[n]] in back or any(role[read.node] != "leaf" for read in reads[n]) for n in early):
         trouble = "frames read a sum over all frames"
     elif any(made.steps[i].direction > 0 and not isinstance(made.stages[made.steps[i].stages[0]], Once) for i in back):
         trouble = "part of its gradient goes forwards"

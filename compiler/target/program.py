@@ -1,4 +1,4 @@
-"""One program (run, evaluate, backprop, vjp) as C: its kernels, its stages, its memory.
+"""One program (run, evaluate, backprop, vjp; segment) as C: its kernels, its stages, its memory.
 
 In: a schedule. Out: `ProgramText`: function texts and the statements that prepare and finish a call. Everything that
 several programs share (constants, state, types) is `module.py`'s.
@@ -105,7 +105,8 @@ class Program:
                     calls.append(f"{function}(c, team, thread);")
                 else:
                     made.append(self.fold(n, function, number, stage.per).replace("{stage}", str(number)))
-                    when = f"if (c->parts & {self.part(number, n)}) " if "|" in self.part(number) else ""
+                    part = self.part(number, n)
+                    when = f"if (c->parts & {part}) " if part != self.part(number) else ""
                     calls.append(f"{when}{function}(c, team, thread, t0, t1);")
             title = "Whole sequences: every piece has one owner." if isinstance(stage, Spans) else \
                 "Sums over sequences: every piece has one owner." if stage.per == SEQUENCE else \

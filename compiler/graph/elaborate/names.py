@@ -12,7 +12,7 @@ from rnnc.graph.elaborate.applications import MAKERS
 from rnnc.graph.elaborate.builtins import TABLE
 from rnnc.graph.elaborate.library import Definitions
 from rnnc.graph.elaborate.scope import near
-from rnnc.graph.elaborate.training import WORDS
+from rnnc.graph.elaborate.training import PLACES, WORDS
 
 BUILT_IN = {**TABLE, **MAKERS}
 
@@ -158,10 +158,10 @@ class Body:
                 names = [*self.definitions.callables(), *BUILT_IN, *self.names]
                 self.faults.add("E0203", f"there is no cell or function called {function.id}", function.span,
                                 hint=near(function.id, names))
-        words = WORDS.get(function.id, {}) if isinstance(function, tree.Name) else {}
-        by_place = expr.arguments[1:2] if "surrogate" in words else ()         # spike(v, atan)
-        self.all(argument.value for argument in expr.arguments if argument.name not in words
-                 and not (argument in by_place and argument.name is None and isinstance(argument.value, tree.Name)))
+        called = function.id if isinstance(function, tree.Name) else None
+        words, places = WORDS.get(called, {}), dict(enumerate(PLACES.get(called, ())))
+        self.all(argument.value for place, argument in enumerate(expr.arguments)
+                 if (argument.name or places.get(place)) not in words)
 
     def repeat(self, expr: tree.Repeat) -> None:
         if isinstance(expr.over, tree.Steps):

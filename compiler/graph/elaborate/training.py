@@ -15,6 +15,9 @@ from rnnc.graph.ops.declared import SURROGATES
 # Arguments that are words of the language, not expressions: function -> argument -> the words.
 WORDS = {"spike": {"surrogate": tuple(SURROGATES)}, "dropout": {"per": ("frame", "sequence")},
          "noise": {"per": ("frame", "sequence")}}
+# The names of arguments that are given by place or by name.
+PLACES = {"dropout": ("x", "p"), "noise": ("std",), "quantize": ("v", "bits", "step"),
+          "spike": ("v", "surrogate", "slope"), "straight_through": ("forward", "backward")}
 MOST_BITS = 24                                 # so many are exact in every number type
 
 
@@ -49,14 +52,14 @@ def _stop_gradient(expr: tree.Call, at: At) -> Value:
 @builtin("straight_through")
 def _straight_through(expr: tree.Call, at: At) -> Ref:
     """The value of the first, with the gradient of the second."""
-    exprs, _ = split(expr, 2, 2, places=("forward", "backward"))
+    exprs, _ = split(expr, 2, 2, places=PLACES["straight_through"])
     return make(at, "straight_through", lifted(exprs, at), expr.span)
 
 
 @builtin("spike")
 def _spike(expr: tree.Call, at: At) -> Ref:
-    (inner, *more), named = split(expr, 1, 3, places=("v", "surrogate", "slope"))
-    named |= dict(zip(("surrogate", "slope"), more))
+    (inner, *more), named = split(expr, 1, 3, places=PLACES["spike"])
+    named |= dict(zip(PLACES["spike"][1:], more))
     surrogate = word(expr, named, "surrogate", "atan")
     slope = plain_number(named["slope"], at, "slope") if "slope" in named else 2.0
     if not slope > 0:
@@ -67,7 +70,7 @@ def _spike(expr: tree.Call, at: At) -> Ref:
 @builtin("quantize")
 def _quantize(expr: tree.Call, at: At) -> Ref:
     """quantize(v, bits, step): the multiple of `step` next to v, of those that `bits` bits can count."""
-    (inner, bits, step), _ = split(expr, 3, 3, places=("v", "bits", "step"))
+    (inner, bits, step), _ = split(expr, 3, 3, places=PLACES["quantize"])
     many = whole(bits, at, "a whole number of bits")
     if not 2 <= many <= MOST_BITS:
         raise Stop("E0309", f"quantize takes 2 to {MOST_BITS} bits, not {many}", bits.span,
@@ -81,7 +84,7 @@ def _quantize(expr: tree.Call, at: At) -> Ref:
 
 @builtin("dropout")
 def _dropout(expr: tree.Call, at: At) -> Value:
-    (inner, share), named = split(expr, 2, 2, ("per",), ("x", "p"))
+    (inner, share), named = split(expr, 2, 2, ("per",), PLACES["dropout"])
     p = plain_number(share, at, "the share that dropout drops")
     if not 0 <= p < 1:
         raise Stop("E0503", f"dropout drops a share from 0 to below 1, not {p:g}", share.span)
@@ -91,7 +94,7 @@ def _dropout(expr: tree.Call, at: At) -> Value:
 
 @builtin("noise")
 def _noise(expr: tree.Call, at: At) -> Ref:
-    (inner,), named = split(expr, 1, 1, ("per",), ("std",))
+    (inner,), named = split(expr, 1, 1, ("per",), PLACES["noise"])
     std = operand(inner, at)
     if isinstance(std, (int, float)) and std < 0:
         raise Stop("E0503", f"a standard deviation is not below 0: {std:g}", inner.span)

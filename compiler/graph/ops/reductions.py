@@ -62,10 +62,15 @@ def _place(node, v):
     return places.astype(v.dtype) if node.kind == REAL else places
 
 
+def _pivot(v):
+    """The largest entry of the last axis, which is kept; 0 where that is infinite."""
+    top = np.max(real_part(v), axis=-1, keepdims=True)
+    return np.where(np.isfinite(top), top, 0)
+
+
 def _log_sum(v):
     """log(sum(exp(v))) along the last axis, which is kept; -inf everywhere is -inf."""
-    top = np.max(real_part(v), axis=-1, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0)
+    top = _pivot(v)
     return np.log(np.exp(v - top).sum(axis=-1, keepdims=True)) + top
 
 
@@ -80,8 +85,7 @@ def _label(args, attrs, shape):
 
 
 def _surprisal(node, v, i):
-    top = np.max(real_part(v), axis=-1, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0)
+    top = _pivot(v)
     return np.log(np.exp(v - top).sum(axis=-1)) + (top[..., 0] - entry(v, i))
 
 
