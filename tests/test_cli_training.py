@@ -143,7 +143,10 @@ def test_train_on_arrays_and_run_numbers(tmp_path):
                          input=rows.tobytes(), capture_output=True, check=True).stdout
     assert numbers.shape == (5, 3) and np.allclose(numbers, from_json, atol=1e-6)
     assert np.allclose(np.frombuffer(raw, np.float32).reshape(5, 3), numbers, atol=1e-6)
-    assert "line 2" in rnnc("run", "m-run", cwd=tmp_path, input="1 2 3\n1 2\n", code=1).stderr
+    assert "stdin line 2: got 2 numbers, where a frame has 3: 3 of x" in \
+        rnnc("run", "m-run", cwd=tmp_path, input="1 2 3\n1 2\n", code=1).stderr
+    assert "stdin line 1: a line of numbers is wanted (could not convert string to float: 'x[0]')" in \
+        rnnc("run", "m-run", cwd=tmp_path, input="x[0] x[1] x[2]\n1 2 3\n", code=1).stderr
     assert "text" in rnnc("generate", "m-run", cwd=tmp_path, code=1).stderr
     assert "line 1: not an object" in rnnc("run", "m-run", "--format", "json", cwd=tmp_path, code=1,
                                            input='{"x": [1, null, 2]}\n').stderr

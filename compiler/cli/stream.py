@@ -91,11 +91,12 @@ def number_frame(net, line: str, place: str) -> dict:
     import numpy as np
     try:
         values = [float(word) for word in line.replace(",", " ").split()]
-    except ValueError:
-        raise Refusal(f"{place}: not a line of numbers") from None
+    except ValueError as fault:
+        raise Refusal(f"{place}: a line of numbers is wanted ({fault})") from None
     wanted = sum(width(s) for s in net.inputs.values())
     if len(values) != wanted:
-        raise Refusal(f"{place}: {len(values)} numbers, where a frame has {wanted}")
+        each = ", ".join(f"{width(s)} of {name}" for name, s in net.inputs.items())
+        raise Refusal(f"{place}: got {len(values)} numbers, where a frame has {wanted}: {each}")
     frame, at = {}, 0
     for name, signal in net.inputs.items():
         part = np.array(values[at: at + width(signal)])
