@@ -171,3 +171,50 @@ def course(kind: int, frames: int = 60, streams: int = 16) -> Task:
     u = batch(0)["u"]
     x = place(u) if kind else u
     return Task(batch, float(((x[5:] - x[1:-4]) ** 2).mean() * (frames - 5) / frames), {"kind": kind})
+
+
+DAY, AHEAD = 48, 4                             # frames of a day, frames that are foretold
+
+
+def machines(chance, frames: int, streams: int) -> tuple[np.ndarray, np.ndarray]:
+    """Made up, not measured: the load of machines in half hours. Each works by day, less at weekends; work comes
+    unforeseen, more when it is busy, and fades by 15 % a frame; 5 % of noise. Also the best forecast of the next
+    frames, of who knows all of this but not the future, [frames, streams, AHEAD]."""
+    t = chance.integers(0, 7 * DAY, streams) + np.arange(frames + AHEAD)[:, None]
+    peak, width = chance.uniform(11, 16, streams), chance.uniform(2, 5, streams)
+    away = np.abs((t % DAY * 24 / DAY - peak + 12) % 24 - 12)
+    cycle = (0.3 + np.exp(-(away / width) ** 2)) * np.where(t // DAY % 7 < 5, 1, chance.uniform(0.2, 0.7, streams))
+    work = np.where(chance.random(t.shape) < 0.02 * cycle, chance.exponential(1, t.shape), 0)
+    for i in range(1, len(work)):
+        work[i] += 0.85 * work[i - 1]
+    level, best, expected = chance.uniform(0.5, 1.5, streams), [], work[:frames]
+    for k in range(1, AHEAD + 1):
+        expected = 0.85 * expected + 0.02 * cycle[k:frames + k]
+        best.append(level * (cycle[k:frames + k] + expected))
+    load = level * (cycle + work)[:frames] * (1 + 0.05 * chance.normal(size=(frames, streams)))
+    return load.astype(np.float32), np.stack(best, axis=-1)
+
+
+def next_frames(load: np.ndarray, lag: int = 0) -> np.ndarray:
+    """The AHEAD frames that come, or those `lag` earlier: [frames, streams, AHEAD]."""
+    return np.stack([np.roll(load, lag - k, 0) for k in range(1, AHEAD + 1)], axis=-1)
+
+
+def missed(load: np.ndarray, foretold: np.ndarray) -> float:
+    """The mean squared error after the first week, of what was foretold in every frame."""
+    error = [((np.roll(foretold[..., k - 1], k, 0) - load)[7 * DAY + AHEAD:] ** 2).mean() for k in range(1, AHEAD + 1)]
+    return float(np.mean(error))
+
+
+def naive(load: np.ndarray) -> dict[str, float]:
+    """The error of forecasts that need no learning."""
+    told = {"last value": np.repeat(load[..., None], AHEAD, -1), "mean": np.full((*load.shape, AHEAD), load.mean()),
+            "a day ago": next_frames(load, DAY), "a week ago": next_frames(load, 7 * DAY)}
+    return {name: missed(load, foretold) for name, foretold in told.items()}
+
+
+def workload(frames: int = 14 * DAY, streams: int = 16) -> Task:
+    """Two weeks of several machines; trivial is the best of the last value, the mean, and a day and a week ago."""
+    def batch(seed: int) -> dict:
+        return {"load": machines(np.random.default_rng(seed), frames, streams)[0]}
+    return Task(batch, min(naive(batch(20_000)["load"]).values()) * (1 - (7 * DAY + AHEAD) / frames), {})

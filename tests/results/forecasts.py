@@ -3,10 +3,10 @@
 from importlib.resources import files
 
 import numpy as np
-from tasks import narma_10
+from tasks import AHEAD, DAY, machines, missed, naive, narma_10, next_frames
 
 import rnnc
-from results.harness import Found, compiled, experiment
+from results.harness import Found, compiled, drawn, experiment, halved, spread, train
 
 # ---------------------------------------------------------------------------------------------------- NARMA-10
 
@@ -103,7 +103,7 @@ model foreteller(units = 100) {
     output h
 }
 """
-AHEAD = 15
+FRAMES_AHEAD = 15
 
 
 def errors_as_known(found: Found) -> tuple[str, bool]:
@@ -118,7 +118,7 @@ def mackey_glass_ahead(seed):
     """Mackey-Glass (delay 17), 15 frames ahead, echo state network, ridge regression on four series of 2,000 frames,
     tried on four others"""
     x = mackey_glass(seed)
-    y = x[AHEAD:]
+    y = x[FRAMES_AHEAD:]
     flat = lambda a: np.concatenate(list(a.swapaxes(0, 1)[:, 100:len(y)]))
     wanted, half = flat(y), 4 * (len(y) - 100)
     learned, tried = slice(0, half), slice(half, None)
@@ -130,3 +130,35 @@ def mackey_glass_ahead(seed):
         h = compiled(FORETELLER, seed, units=units, dtype="float64", gradient=None).run(u=x)["h"]
         found[f"{units} units"] = ridge(flat(h), wanted, learned, tried, 1e-12)
     return found
+
+
+# ---------------------------------------------------------------------------------------------------- workload
+
+def share_of_naive(found: Found) -> tuple[str, bool]:
+    parts = [f"{name} {spread(found[name], '.2f')}" for name in ("network", "linear", "best possible")]
+    return ", ".join(parts) + " of it", (found["network"] <= 0.7).all()
+
+
+def lagged(load: np.ndarray) -> np.ndarray:
+    """Of each frame the last eight, and those a day and a week before the next ones."""
+    last = np.stack([np.roll(load, lag, 0) for lag in range(8)], axis=-1)
+    return np.concatenate([last, next_frames(load, DAY), next_frames(load, 7 * DAY), np.ones((*load.shape, 1))], -1)
+
+
+@experiment(known="at most 0.7 of the squared error of the best of the last value, the mean, a day and a week ago",
+            seeds=5, judge=share_of_naive)
+def workload(seed):
+    """Load of made-up machines (days, weeks, bursts that fade, noise), the next two hours in half hours, LSTM of 32
+    units, Adam, 400 updates of 16 machines and two weeks, tried on four weeks of 64 others; beside it a regression on
+    the same weeks from the last eight frames and the same hours of a day and a week ago, and who knows how they were
+    made"""
+    net = compiled((files("rnnc.samples") / "workload.rnn").read_text(), seed)
+    train(net, rnnc.Adam(net, halved(1e-2, 100), clip_norm=1.0),
+          drawn(lambda chance: {"load": machines(chance, 14 * DAY, 16)[0]}, seed, 400))
+    others = machines(np.random.default_rng([seed, 10**7]), 14 * DAY, 400)[0]
+    known = slice(7 * DAY, len(others) - AHEAD)
+    seen, wanted = lagged(others)[known], next_frames(others)[known]
+    line = np.linalg.lstsq(seen.reshape(-1, seen.shape[-1]), wanted.reshape(-1, AHEAD))[0]
+    load, best = machines(np.random.default_rng([seed, 10**6]), 28 * DAY, 64)
+    told = {"network": net.run(load=load)["foretold"], "linear": lagged(load) @ line, "best possible": best}
+    return {name: missed(load, foretold) / min(naive(load).values()) for name, foretold in told.items()}
