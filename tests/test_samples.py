@@ -7,11 +7,12 @@ from importlib.resources import as_file, files
 import numpy as np
 import pytest
 import tasks
-from results.speech import speech
+from results.speech import LONGEST, endless, speech
 
 import rnnc
 
 CONSTANT = 10.7                                # what probabilities cost that are the same in all frames of speech
+IN_STREAMS = 0.232                             # the same for a frame of 64 out of streams of speech
 TEXT = {"hierarchical": {"space": 0}, "fixed_point": {}, "sparse_gru": {"hidden": 64}, "memory_read": {},
         "gated_memory": {}, "router": {}}
 LINEAR = "sru qrnn min_gru min_lstm lru mamba rwkv retnet gla delta_net mlstm slstm".split()
@@ -37,12 +38,16 @@ CASES |= {
     "turbo": ("turbo", tasks.code(), 0.7),
     "trajectory": ("trajectory", tasks.course(0), 0.3),
     "duffing": ("trajectory", tasks.course(1), 0.3),
+    "workload": ("workload", tasks.workload(), 0.7),
     "keywords": ("keywords", tasks.Task(lambda seed: speech(np.random.default_rng(seed), 8), CONSTANT, {}), 0.5),
+    "online_ctc": ("online_ctc", tasks.Task(lambda seed: endless(np.random.default_rng(seed), 64), IN_STREAMS,
+                                            {"longest": LONGEST}), 0.5),
 }
-UPDATES = {"echo_state": 200, "two_bits": 200, "ctrnn": 200, "phased": 300, "clockwork": 300, "narx": 300}
+UPDATES = {"echo_state": 200, "two_bits": 200, "ctrnn": 200, "phased": 300, "clockwork": 300, "narx": 300,
+           "online_ctc": 200}
 RATES = {"narx": 0.003}
 AT_ONCE = {"hierarchical", "two_bits", "sparse_gru", "min_gru", "dilated", "ltc", "legendre", "spiking", "inference",
-           "concealment", "crf_tagger", "looking", "writer", "keywords"}                      # without --slow
+           "concealment", "crf_tagger", "looking", "writer", "keywords", "workload", "online_ctc"}   # without --slow
 
 
 def of(name: str, **more):
@@ -73,7 +78,8 @@ def test_sample_learns(name):
     assert held_out < share * task.trivial and held_out < first, (first, held_out, task.trivial)
 
 
-NEW = ["crf_tagger", "looking", "largest", "svm", "writer", "turbo", "trajectory", "duffing", "keywords", "lagged"]
+NEW = ["crf_tagger", "looking", "largest", "svm", "writer", "turbo", "trajectory", "duffing", "keywords", "lagged",
+       "workload", "online_ctc"]
 
 
 @pytest.mark.parametrize("name", [n if n in AT_ONCE else pytest.param(n, marks=pytest.mark.slow) for n in NEW])

@@ -1,9 +1,11 @@
 """Connectionist temporal classification of synthetic speech."""
 
+from importlib.resources import files
+
 import numpy as np
 
 import rnnc
-from results.harness import Found, compiled, experiment, spread
+from results.harness import Found, compiled, experiment, first_time, halved, spread
 
 PHONES, BANDS = 6, 8
 LISTENER = """
@@ -79,4 +81,72 @@ def ctc_phones(seed):
             if update % 50 == 0 and (error := error_rate(net, test)) == 0:
                 break
         found |= {f"error {both}": error, f"updates {both}": update}
+    return found
+
+
+# --------------------------------------------------------------------------------- windows shorter than what is said
+
+LONGEST, WINDOWS = 7, (24, 16, 8)
+
+
+def endless(chance, frames: int, streams: int = 16) -> dict:
+    """Streams of sequences one behind another, for samples/online_ctc.rnn: every frame with the list that it is part
+    of, and whether it is the last one of that."""
+    rows = []
+    for _ in range(streams):
+        parts, count = [], 0
+        while count < frames:
+            one = speech(chance, 1)
+            x, phones = one["x"][0], one["spoken"][0]
+            spoken = np.full((len(x), LONGEST), -1, np.float32)
+            spoken[:, :len(phones)] = phones
+            parts.append((x, spoken, np.arange(len(x)) == len(x) - 1))
+            count += len(x)
+        rows.append([np.concatenate(part)[:frames] for part in zip(*parts)])
+    return {name: np.stack(part, axis=1) for name, part in zip(("x", "spoken", "ends"), zip(*rows))}
+
+
+def in_windows(net, opt, streams: dict, window: int):
+    """An update for each window of all streams, whose state goes on; before each one the number of updates so far."""
+    state = net.state(streams=streams["x"].shape[1])
+    for update, first in enumerate(range(0, len(streams["x"]), window)):
+        yield update
+        net.backprop(state=state, **{name: part[first:first + window] for name, part in streams.items()})
+        opt.step()
+
+
+def overheard(net, x: np.ndarray, as_it_comes: bool = False) -> list[int]:
+    """What is heard in a stream, by somebody who is told nothing."""
+    nothing = {"spoken": np.full((len(x), LONGEST), -1), "ends": np.zeros(len(x))}
+    if as_it_comes:
+        state = net.state()
+        frames = [net.step(state, x=x[t], **{k: v[t] for k, v in nothing.items()}) for t in range(len(x))]
+        return [int(frame["heard"]) for frame in frames if frame["begins"]]
+    out = net.run(x=x, **nothing)
+    return out["heard"][out["begins"] != 0].tolist()
+
+
+def short_windows_do(found: Found) -> tuple[str, bool]:
+    parts = [f"{w} frames: error {spread(found[f'error {w}'], '.2%')}, below 1 % after "
+             f"{spread(found[f'updates {w}'], '.0f')} updates" for w in WINDOWS]
+    return "; ".join(parts), all((found[f"error {w}"] <= 0.002).all() for w in WINDOWS)
+
+
+@experiment(known="0 %, as from whole sequences; shorter windows take longer", seeds=5, judge=short_windows_do)
+def ctc_online(seed):
+    """The same phones in 16 streams without a pause or a restart, sequences of 35 frames on average (12 to 70), LSTM of
+    24 units in one direction, CTC as a recurrence, Adam, 8,000 updates of windows of 24, 16 and 8 frames; tried on 200
+    others in one stream, frame by frame"""
+    test, found = speech(np.random.default_rng([seed, 10**6]), 200), {}
+    x, spoken = np.concatenate(test["x"]), [int(phone) for phones in test["spoken"] for phone in phones]
+    error = lambda net, **how: changes(overheard(net, x, **how), spoken) / len(spoken)
+    for window in WINDOWS:
+        net = compiled((files("rnnc.samples") / "online_ctc.rnn").read_text(), seed, hidden=24, longest=LONGEST)
+        streams = endless(np.random.default_rng([seed, window]), 8000 * window)
+        at = in_windows(net, rnnc.Adam(net, halved(1e-2, 3000), clip_norm=1.0), streams, window)
+        reached = first_time(error(net) < 0.01 for update in at if update % 100 == 0)
+        for _ in at:
+            pass
+        found |= {f"error {window}": error(net, as_it_comes=True),
+                  f"updates {window}": 100 * (reached - 1) if reached else np.inf}
     return found
