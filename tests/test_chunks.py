@@ -19,9 +19,25 @@ BACKWARDS = """model backwards {
     loss mse(w * x, y)
 }"""
 
+# A loop backwards reads b, and a too, of which b needs earlier frames: those two do not go chunk by chunk with it, where
+# the last frames come first.
+BEHIND_IT = """model behind_it {
+    input x : [5]
+    target y : [3]
+    s = rnn(4)(x)
+    param A : [6, 4]
+    param B : [6, 6]
+    a = tanh(A @ s)
+    b = tanh(B @ a[t-3])
+    param W : [6, 6]
+    h = tanh(W @ h[t+1] + a * b)
+    output z = dense(3)(h)
+    loss mse(z, y)
+}"""
+
 
 @pytest.mark.parametrize("rows", [1, 5])
-@pytest.mark.parametrize("text", [BACKWARDS], ids=["backwards"])
+@pytest.mark.parametrize("text", [BACKWARDS, BEHIND_IT], ids=["backwards", "behind_it"])
 def test_chunks(text, rows, monkeypatch):
     monkeypatch.setenv("RNNC_TEST_THREADS", "1")
     monkeypatch.setattr(waves, "ROWS", rows)

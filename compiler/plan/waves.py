@@ -35,11 +35,16 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
         return any(isinstance(stages[s], Sweep) and stages[s].direction < 0 for s in set().union(
             *(waits_for[i] for i in group)))
 
-    def close(reader: int | None = None) -> None:
-        """Ends the group; maps at its end that the next stage alone waits for go on with that one."""
+    def goes_with(loop: int, moved: list[int]) -> bool:
+        """Whether these can go chunk by chunk the loop's way: of one another they read nothing from ahead of it."""
+        return all(ways(graph, role, stages[m], where, set(moved), nodes_of) in (0, stages[loop].direction)
+                   for m in moved)
+
+    def close(loop: int | None = None) -> None:
+        """Ends the group; maps at its end that the next stage, a loop, waits for go on with that one."""
         moved: list[int] = []
-        while reader is not None and len(group) > 1 and isinstance(stages[group[-1]], Map) \
-                and group[-1] in read_by[reader]:
+        while loop is not None and len(group) > 1 and isinstance(stages[group[-1]], Map) \
+                and group[-1] in read_by[loop] and goes_with(loop, [group[-1], *moved]):
             moved.insert(0, group.pop())
         if group:
             loops = [stages[i] for i in group if isinstance(stages[i], Sweep)]
