@@ -122,13 +122,15 @@ def test_noise_takes_the_shape_of_what_it_goes_into():
         e = A * (1 + 2 * noise(0.1))
         h = tanh(h[t-1] + noise(0.1)) + x
         g = noise(0.1 * abs(x))         # one deviation for each unit
-        output a, y = where(x > b, x, 0), c, d, e, h, g
+        s = 0.5 * s[t-1] + noise(0.1)   # a number's, as it goes into two shapes
+        output a, y = where(x > b, x, 0), c, d, e, h, g, v = s * x, M = s * A
     }""")
     shapes = {name: graph[n].shape for name, n in graph.outputs.items()}
-    assert shapes == {"a": (4,), "y": (4,), "c": (), "d": (4,), "e": (2, 4), "h": (4,), "g": (4,)}
+    assert shapes == {"a": (4,), "y": (4,), "c": (), "d": (4,), "e": (2, 4), "h": (4,), "g": (4,),
+                      "v": (4,), "M": (2, 4)}
     noises = sorted((node.attr("site"), node.shape) for node in graph.nodes if node.op == "noise")
     assert noises == [("a.noise", (4,)), ("b.noise", (4,)), ("c.noise", ()), ("d.noise", (3,)), ("e.noise", (2, 4)),
-                      ("g.noise", (4,)), ("h.noise", (4,))]
+                      ("g.noise", (4,)), ("h.noise", (4,)), ("s.noise", ())]
 
 
 # ------------------------------------------------------------------------------------------------------------- nets

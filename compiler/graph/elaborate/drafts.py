@@ -261,22 +261,25 @@ class Engine:
 
 
 def _around(draft: Draft) -> "Type | None":
-    """The shape of the elementwise values that a draft goes into, or what a known matrix before it wants."""
+    """The shape of the elementwise values that a draft goes into, or what a known matrix before it wants; none where it
+    goes into several, as a number may."""
     seen, waiting = {draft}, [draft]
+    found: dict[tuple, Type] = {}
     while waiting:
         here = waiting.pop()
         for user in here.users:
             if user.op == "product" and user.args[1].draft is here:
                 matrix = user.args[0].draft.known
                 if matrix is not None and matrix.rank == 2:
-                    return Type(matrix.shape[1:])
+                    found.setdefault(tuple(size.value for size in matrix.shape[1:]), Type(matrix.shape[1:]))
             if user in seen or not user.is_elementwise or user.type is WRONG:
                 continue
-            if user.type is not None and user.type.shape:
-                return Type(user.type.shape)
             seen.add(user)
-            waiting.append(user)
-    return None
+            if user.type is not None and user.type.shape:
+                found.setdefault(tuple(size.value for size in user.type.shape), Type(user.type.shape))
+            else:
+                waiting.append(user)
+    return found.popitem()[1] if len(found) == 1 else None
 
 
 def _makes_matrices(draft: Draft) -> bool:
