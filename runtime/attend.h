@@ -85,19 +85,40 @@ RN_INLINE void rn_chunk_ask(real *to, long step, const real *turned, const real 
                              turned + t * n, RN_FOLD_WIDE, z + j * n, n, 0);
 }
 
-/* p[s][t] *= D[s][t] for s <= t (p NULL: no matter); to_end[s] = D[s][last], since[t] = E[t]. */
-RN_INLINE void rn_chunk_fade(const rn_chunk_rows *x, real *restrict p, real *restrict to_end, real *restrict since) {
+/* What fades over a chunk: to_end[s] = D[s][last], since[t] = E[t], behind a vector for E of the frame before the first. */
+typedef struct {
+    RN_ALIGNED real to_end[RN_CHUNK];
+    RN_ALIGNED real room[RN_VL + RN_CHUNK];
+} rn_chunk_fades;
+RN_INLINE real *rn_chunk_since(rn_chunk_fades *of) { return of->room + RN_VL; }
+
+/* p[s][t] *= D[s][t] for s <= t (p NULL: no matter), or `late` D[s][t-1], which is 0 for s = t. */
+RN_INLINE void rn_chunk_fade(const rn_chunk_rows *x, real *restrict p, rn_chunk_fades *to, int late) {
     const long last = x->frames - 1;
-    for (long t = 0; t < RN_CHUNK; t++) since[t] = 0;
+    real *restrict const since = rn_chunk_since(to);
+    rn_zero(to->room, RN_VL + RN_CHUNK);
     for (long s = last; s >= 0; s--) {
         since[s] = 1;
-        to_end[s] = since[last];
+        to->to_end[s] = since[last];
         const rn_v next = rn_all(x->a[s]);
-        for (long t = s / RN_VL * RN_VL; t <= last; t += RN_VL) {
-            const rn_v d = rn_load(since + t);
-            if (p) rn_store(p + s * RN_CHUNK + t, rn_load(p + s * RN_CHUNK + t) * d);
-            rn_store(since + t, d * next);
+        for (long t = last / RN_VL * RN_VL; t >= s / RN_VL * RN_VL; t -= RN_VL) {
+            if (p) rn_store(p + s * RN_CHUNK + t, rn_load(p + s * RN_CHUNK + t) * rn_load(since + t - late));
+            rn_store(since + t, rn_load(since + t) * next);
         }
+    }
+    since[-1] = 1;
+}
+
+/* p of all frames of the chunk, and their questions turned and faded, as they meet Z. */
+RN_INLINE void rn_chunk_meet(const rn_chunk_rows *x, const rn_chunk_room *room, long n, rn_chunk_fades *by, int fresh,
+                             int late) {
+    rn_chunk_dots(room->p, room, x->w, x->q, x->frames, n);
+    if (!x->fades) return;
+    rn_chunk_fade(x, room->p, by, late);
+    for (long t = 0; !fresh && t < x->frames; t += RN_VL) {
+        const rn_v fade = rn_load(rn_chunk_since(by) + t - late);
+        real *const q = room->q + t / RN_FOLD_WIDE * RN_FOLD_WIDE * n + t % RN_FOLD_WIDE;
+        for (long i = 0; i < n; i++) rn_store(q + i * RN_FOLD_WIDE, rn_load(q + i * RN_FOLD_WIDE) * fade);
     }
 }
 
@@ -122,21 +143,14 @@ RN_INLINE void rn_chunk_pack(const rn_chunk_rows *x, const rn_chunk_room *room, 
     rn_fold_pack(room->u, &rows, x->frames, wide, 0, rn_fold_panels(wide));
 }
 
-/* Answers the questions of a chunk, columns [j0, j0 + wide) of them, and steps Z unless this is the last chunk. */
+/* Answers the questions of a chunk, columns [j0, j0 + wide) of them, and steps Z unless this is the last chunk. `late`:
+ * to what the frame before left. */
 RN_FUNCTION void rn_attend(const rn_chunk_rows *x, const rn_chunk_room *room, long n, long j0, long wide, int fresh,
-                           int last) {
-    RN_ALIGNED real since[RN_CHUNK], to_end[RN_CHUNK];
+                           int last, int late) {
+    rn_chunk_fades by;
     const long frames = x->frames, step = frames > 1 ? x->o[1] - x->o[0] : 0;
     real *const p = room->p;
-    rn_chunk_dots(p, room, x->w, x->q, frames, n);
-    if (x->fades) {
-        rn_chunk_fade(x, p, to_end, since);
-        for (long t = 0; !fresh && t < frames; t += RN_VL) {
-            const rn_v fade = rn_load(since + t);
-            real *const q = room->q + t / RN_FOLD_WIDE * RN_FOLD_WIDE * n + t % RN_FOLD_WIDE;
-            for (long i = 0; i < n; i++) rn_store(q + i * RN_FOLD_WIDE, rn_load(q + i * RN_FOLD_WIDE) * fade);
-        }
-    }
+    rn_chunk_meet(x, room, n, &by, fresh, late);
     rn_chunk_pack(x, room, j0, wide);
     if (!fresh) rn_chunk_ask(x->o[0] + j0, step, room->q, room->z, frames, n, wide);
     for (long j = 0; j < wide; j += RN_FOLD_WIDE)
@@ -151,20 +165,20 @@ RN_FUNCTION void rn_attend(const rn_chunk_rows *x, const rn_chunk_room *room, lo
                 if (at >= wide) continue;
                 real *const o = x->o[t] + j0 + at;
                 rn_v sum = fresh && t < RN_VL ? (rn_v){0} : rn_load_part(o, wide - at);
-                for (long s = t / RN_VL * RN_VL; s <= t; s++)
+                for (long s = t / RN_VL * RN_VL; s <= t - late; s++)
                     sum += rn_load(u + (s % RN_VL) * RN_FOLD_WIDE + v * RN_VL) * p[s * RN_CHUNK + t];
                 rn_store_part(o, sum, wide - at);
             }
         }
-    if (!last) rn_chunk_step(x, room, n, wide, to_end, since[frames - 1], fresh);
+    if (!last) rn_chunk_step(x, room, n, wide, by.to_end, rn_chunk_since(&by)[frames - 1], fresh);
 }
 
 /* Nothing but the step. */
 RN_FUNCTION void rn_attended(const rn_chunk_rows *x, const rn_chunk_room *room, long n, long j0, long wide, int fresh) {
-    RN_ALIGNED real since[RN_CHUNK], to_end[RN_CHUNK];
-    if (x->fades) rn_chunk_fade(x, NULL, to_end, since);
+    rn_chunk_fades by;
+    if (x->fades) rn_chunk_fade(x, NULL, &by, 0);
     rn_chunk_pack(x, room, j0, wide);
-    rn_chunk_step(x, room, n, wide, to_end, since[x->frames - 1], fresh);
+    rn_chunk_step(x, room, n, wide, by.to_end, rn_chunk_since(&by)[x->frames - 1], fresh);
 }
 
 /* Z from S, whose rows are those of Z, or else its columns; m columns in all. */
@@ -185,24 +199,39 @@ RN_FUNCTION void rn_chunk_save(const rn_chunk_room *room, real *S, long n, long 
             rn_copy(S + i * m + j0 + j, room->z + j * n + i * RN_FOLD_WIDE, RN_MIN(RN_FOLD_WIDE, wide - j));
 }
 
+/* S, or what it is turned, asked as it lies by frame t of a sequence of few frames; all m columns. */
+RN_INLINE void rn_few_ask(const rn_chunk_rows *x, long t, const real *S, long n, long m, int turned, real fade) {
+    real *const o = x->o[t];
+    if (turned) rn_matvec_transposed(o, S, m, x->q[t], 1, n, m, 0);
+    else rn_matvec(o, S, n, x->q[t], m, n, 0);
+    for (long j = 0; x->fades && j < m; j += RN_VL) rn_store_part(o + j, rn_load_part(o + j, m - j) * fade, m - j);
+}
+
+/* p[s][t] of two frames, of n numbers each. */
+RN_INLINE real rn_few_dot(const rn_chunk_rows *x, long s, long t, long n) {
+    rn_v sum = {0};
+    for (long i = 0; i < n; i += RN_VL) sum += rn_load_part(x->w[s] + i, n - i) * rn_load_part(x->q[t] + i, n - i);
+    return rn_lanes_sum(sum);
+}
+
+/* d[s] = D[s][t] for s <= t, or `late` D[s][t-1] for s < t. */
+RN_INLINE void rn_few_fade(const rn_chunk_rows *x, real *d, long t, int late) {
+    d[t] = 1;
+    for (long s = t; s > 0; s--) d[s - 1] = x->fades && !(late && s == t) ? d[s] * x->a[s] : d[s];
+}
+
 /* A sequence of few frames, all columns: S (NULL: zero) is asked as it lies, then each earlier frame of the chunk. */
-RN_FUNCTION void rn_attend_few(const rn_chunk_rows *x, const real *S, long n, long m, int turned) {
-    RN_ALIGNED real to_end[RN_CHUNK], since[RN_CHUNK], d[RN_CHUNK];
-    if (x->fades) rn_chunk_fade(x, NULL, to_end, since);
+RN_FUNCTION void rn_attend_few(const rn_chunk_rows *x, const real *S, long n, long m, int turned, int late) {
+    rn_chunk_fades by;
+    real d[RN_CHUNK];
+    if (x->fades) rn_chunk_fade(x, NULL, &by, 0);
     for (long t = 0; t < x->frames; t++) {
         real *const o = x->o[t];
-        if (!S) rn_zero(o, m);
-        else if (turned) rn_matvec_transposed(o, S, m, x->q[t], 1, n, m, 0);
-        else rn_matvec(o, S, n, x->q[t], m, n, 0);
-        for (long j = 0; S && x->fades && j < m; j += RN_VL)
-            rn_store_part(o + j, rn_load_part(o + j, m - j) * since[t], m - j);
-        d[t] = 1;
-        for (long s = t; s > 0; s--) d[s - 1] = x->fades ? d[s] * x->a[s] : 1;
-        for (long s = 0; s <= t; s++) {
-            rn_v sum = {0};
-            for (long i = 0; i < n; i += RN_VL)
-                sum += rn_load_part(x->w[s] + i, n - i) * rn_load_part(x->q[t] + i, n - i);
-            const real weight = rn_lanes_sum(sum) * d[s];
+        if (S) rn_few_ask(x, t, S, n, m, turned, x->fades ? rn_chunk_since(&by)[t - late] : 1);
+        else rn_zero(o, m);
+        rn_few_fade(x, d, t, late);
+        for (long s = 0; s <= t - late; s++) {
+            const real weight = rn_few_dot(x, s, t, n) * d[s];
             for (long j = 0; j < m; j += RN_VL)
                 rn_store_part(o + j, rn_load_part(o + j, m - j) + rn_load_part(x->u[s] + j, m - j) * weight, m - j);
         }
@@ -211,15 +240,15 @@ RN_FUNCTION void rn_attend_few(const rn_chunk_rows *x, const real *S, long n, lo
 
 /* S [n][m], rows those of w, after a sequence of few frames, from what it was `before` (NULL: zero). */
 RN_FUNCTION void rn_attended_few(const rn_chunk_rows *x, real *S, const real *before, long n, long m) {
-    RN_ALIGNED real to_end[RN_CHUNK], since[RN_CHUNK];
-    if (x->fades) rn_chunk_fade(x, NULL, to_end, since);
+    rn_chunk_fades by;
+    if (x->fades) rn_chunk_fade(x, NULL, &by, 0);
     for (long i = 0; i < n; i++)
         for (long j = 0; j < m; j += RN_VL) {
             rn_v sum = {0};
             if (before) sum = rn_load_part(before + i * m + j, m - j);
-            if (before && x->fades) sum *= since[x->frames - 1];
+            if (before && x->fades) sum *= rn_chunk_since(&by)[x->frames - 1];
             for (long s = 0; s < x->frames; s++) {
-                const real w = x->fades ? to_end[s] * x->w[s][i] : x->w[s][i];
+                const real w = x->fades ? by.to_end[s] * x->w[s][i] : x->w[s][i];
                 sum += rn_load_part(x->u[s] + j, m - j) * w;
             }
             rn_store_part(S + i * m + j, sum, m - j);

@@ -19,8 +19,8 @@ BACKWARDS = """model backwards {
     loss mse(w * x, y)
 }"""
 
-# A loop backwards reads b, and a too, of which b needs earlier frames: those two do not go chunk by chunk with it, where
-# the last frames come first.
+# A loop backwards reads b, and a too, of which b needs earlier frames: those two do not go chunk by chunk with it, the
+# last frames first.
 BEHIND_IT = """model behind_it {
     input x : [5]
     target y : [3]

@@ -10,7 +10,7 @@ from compare import compare, continued, cut_equals_whole, draw_data, net_of, sam
 import rnnc
 from rnnc import pipeline
 from rnnc.errors import Source
-from rnnc.graph import chunkwise
+from rnnc.graph import chunkwise, memories
 
 pytestmark = pytest.mark.usefixtures("any_threads")
 HEAD = """model m(keys = {keys}, values = {values}) {{
@@ -39,10 +39,26 @@ FORMS = {
     "delayed": ("S = 0.9 * S[t-1] + outer(v[t-1], k)   o = S @ q[t-2] + v", True),
     "read as a loop goes on": ("S = 0.9 * S[t-1] + outer(v, k)   h = tanh(S @ q + 0.5 * h[t-1])   o = h", True),
 }
+# Matrices that correct themselves by an answer.
+CORRECTING = {
+    "delta": "b = sigmoid(dot(wf, x))   S = S[t-1] + b * outer(v - S[t-1] @ k, k)   o = S @ q",
+    "delta, turned":
+        "b = sigmoid(Wv @ x)   S = S[t-1] + outer(k, b * (v - transpose(S[t-1]) @ k))   o = transpose(S) @ q",
+    "delta, gated": "f = sigmoid(dot(wf, x) + 2)   T = f * S[t-1]   S = T + 0.7 * outer(v - T @ k, k)   o = S @ q",
+    "delta, fading": "S = 0.9 * S[t-1] + outer(v - S[t-1] @ k, k)   o = S @ q",
+    "delta, ahead": "S = S[t+1] + sigmoid(x[0]) * outer(v - S[t+1] @ k, k)   o = S @ q",
+    "delta, other keys": "S = decay * S[t-1] + outer(0.5 * (v - S[t-1] @ q) / (1 + x[0]^2), k)   o = S @ q",
+    "delta, of a parameter":
+        "param c : [values]   S = S[t-1] + outer(c - S[t-1] @ k, k)   r = S[t-1] @ k   o = S @ q + r",
+    "delta, to one": "S = S[t-1] + outer(ones(values) - decay * S[t-1] @ k, k)   o = S @ q",
+    "late": "S = f * S[t-1] + outer(v, k)   f = sigmoid(dot(wf, x))   o = S[t-1] @ q",
+    "late, turned": "S = S[t-1] + outer(k, v)   o = transpose(S[t-1]) @ q",
+}
 
 
 def forms(name: str, keys: int, values: int) -> str:
-    return HEAD.format(keys=keys, values=values) + "    " + FORMS[name][0] + "\n" + TAIL
+    body = CORRECTING[name] if name in CORRECTING else FORMS[name][0]
+    return HEAD.format(keys=keys, values=values) + "    " + body + "\n" + TAIL
 
 
 def graph_of(text: str):
@@ -63,14 +79,27 @@ def test_which_loops(name):
     assert "outer" not in found and found.count("attend") == (3 if "stop_gradient" in text else 4)
 
 
+@pytest.mark.parametrize("name", CORRECTING)
+def test_which_correct_themselves(name):
+    """Forwards, and backwards: an adjoint of such a loop is one."""
+    text, correcting = forms(name, 24, 28), "delta" in name
+    found = operators(text, "run"), operators(text, "backprop")
+    assert [made.count("correct") for made in found] == [correcting, 2 * correcting]
+    assert not {"outer"} & {*found[0], *found[1]} and "attend" in found[0]
+
+
 REFUSED = {
     "it is an output": "S = S[t-1] + outer(v, k)   output S   o = S @ q",
-    "it is asked a frame later": "S = S[t-1] + outer(v, k)   o = S[t-1] @ q",
+    "it is asked two frames later": "S = S[t-1] + outer(v, k)   o = S[t-2] @ q",
     "two frames are between": "S = S[t-2] + outer(v, k)   o = S @ q",
     "it begins with a value": "param start : [values, keys]   init S = start   S = S[t-1] + outer(v, k)   o = S @ q",
     "it is small": "S = S[t-1] + outer(v[0 : 20], k)   o = concat(S @ q, v[20 :])",
     "each number fades by itself": "S = exp(-abs(outer(v, k))) * S[t-1] + outer(v, k)   o = S @ q",
-    "its coefficient is a matrix": "S = S[t-1] + outer(v - S[t-1] @ k, k)   o = S @ q",
+    "two products are added, and the state holds it": "S = S[t-1] + outer(v, k) + outer(2 * v, q)   o = S @ q",
+    "it is corrected by a bent answer": "S = S[t-1] + outer(v - tanh(S[t-1] @ k), k)   o = S @ q",
+    "it is corrected by two answers": "S = S[t-1] + outer(v - S[t-1] @ k - S[t-1] @ q, k)   o = S @ q",
+    "it fades by a vector and is corrected":
+        "S = S[t-1] * reshape(sigmoid(k), [1, keys]) + outer(v - S[t-1] @ k, k)   o = S @ q",
     "it bends": "S = tanh(S[t-1] + outer(v, k))   o = S @ q",
     "what asks is itself an answer": "S = S[t-1] + outer(v, k)   o = S @ (q + 0.1 * o[t-1][0])",
 }
@@ -83,8 +112,8 @@ def test_others_stay_loops(why):
     assert "attended" not in operators(text, "backprop")
 
 
-@pytest.mark.parametrize("name,dtype", [*((name, "float32") for name in FORMS), ("turned", "float64"),
-                                        ("seldom", "float64"), ("delayed", "float64")])
+@pytest.mark.parametrize("name,dtype", [*((name, "float32") for name in [*FORMS, *CORRECTING]), *(
+    (name, "float64") for name in ("turned", "seldom", "delayed", "delta, gated", "delta, turned", "delta, ahead"))])
 def test_values(name, dtype):
     """Few frames and many; sizes that fill vectors and that do not; one call, two, and one that goes on."""
     graph = graph_of(forms(name, *((32, 33) if dtype == "float32" else (25, 24))))
@@ -111,7 +140,7 @@ def test_strong_fading():
     assert "attend" in operators(text, "backprop") and np.isfinite(found["net"].gradient).all()
 
 
-@pytest.mark.parametrize("name", ["constant", "by rows"])
+@pytest.mark.parametrize("name", ["constant", "by rows", "delta"])
 def test_nan_stays_where_it_is(name):
     """A frame that is no number spoils none before it, and none of another sequence or stream."""
     graph = graph_of(forms(name, 24, 24))
@@ -128,7 +157,7 @@ def test_nan_stays_where_it_is(name):
     assert np.array_equal(found, want)
 
 
-@pytest.mark.parametrize("name", ["turned", "by columns"])
+@pytest.mark.parametrize("name", ["turned", "by columns", "delta, turned"])
 def test_a_step_is_a_run_of_one_frame(name):
     net = rnnc.compile(forms(name, 24, 40), threads=1)
     x, one, other = np.random.default_rng(1).normal(size=(20, 3, 8)).astype("f4"), net.state(3), net.state(3)
@@ -141,10 +170,10 @@ def test_a_step_is_a_run_of_one_frame(name):
 
 
 def test_chunks_of_the_planner_are_those_of_the_c():
-    for name, macro, file in (("CHUNK", "RN_CHUNK", "attend.h"), ("FADE_CHUNK", "RN_FADE_CHUNK", "fade.h"),
-                              ("MOST", "RN_FADE_MOST", "fade.h")):
+    for value, macro, file in ((chunkwise.CHUNK, "RN_CHUNK", "attend.h"), (memories.MOST, "RN_FADE_MOST", "fade.h"),
+                               (chunkwise.FADE_CHUNK, "RN_FADE_CHUNK", "fade.h")):
         text = (Path(__file__).parents[1] / "runtime" / file).read_text()
-        assert f"#define {macro} {getattr(chunkwise, name)} " in text
+        assert f"#define {macro} {value} " in text
 
 
 def test_memory_is_not_a_matrix_for_each_frame():

@@ -28,7 +28,7 @@ class Per(tuple):
 
 
 PATTERN = Pattern("W", 20, 5, 2)
-POSITIVE = {"log", "sqrt", "pow", "quantize", "pair"}   # the last, since its bound is of a sum of sizes
+POSITIVE = {"log", "sqrt", "pow", "quantize", "attend", "correct", "pair"}   # the last, whose bounds are sums of sizes
 CASES = {                                      # operator -> arguments, attributes (and wanted shape)
     **{name: [((V,), {})] for name in ["neg", "exp", "log", "sqrt", "abs", "sign", "floor", "sin", "cos", "erf",
                                        "sigmoid", "tanh", "relu", "softplus", "not", "identity"]},
@@ -74,7 +74,11 @@ CASES = {                                      # operator -> arguments, attribut
     "ctc_slope": [(((4,), LISTS), {})],
     "attend": [(((3,), (4,), (3,), S), {"direction": 1}), (((3,), (4,), (3,), S, (4, 3)), {"direction": 1}),
                (((3,), (4,), (3,), S, (3, 4)), {"direction": -1, "turned": True}),
+               (((3,), (4,), (3,), S, (4, 3)), {"direction": -1, "late": True}),
                (((3,), (4,), (3,), (4,)), {"direction": 1, "along": 0})],
+    "correct": [(((3,), S, (3,), S, (4,)), {"direction": 1, "constant": True}),
+                (((3,), (4,), (3,), S, (4,), (4,), (3, 4)),
+                 {"direction": -1, "constant": True, "based": True, "turned": True})],
     "pair": [(((4,), (3,), S, (4,), (3,), S), {"direction": 1}),
              (((4,), (3,), S, (4,), (3,), S, (4, 3)), {"direction": -1}),
              (((4,), (3,), (3,), (4,), (3,), (3,)), {"direction": 1, "along": 1})],
@@ -85,7 +89,7 @@ LEAVES = {"number", "table", "param", "input", "frame_index", "frames_gone", "fr
           "cotangent", "state_cotangent", "carried", "row_key"}
 APART = {"stop_gradient"}                      # its derivative is nothing, though its value changes
 DECLARED = {"straight_through", "spike", "quantize", "bfloat16"}       # whose derivative is not the value's: below
-NOT_TWICE = {"ctc_slope", "attend", "attended", "pair"}                        # made once the gradient is
+NOT_TWICE = {"ctc_slope", "attend", "correct", "attended", "pair"}             # made once the gradient is
 FRAMES, STREAMS = 7, 2
 STARTS = np.zeros((FRAMES, STREAMS))
 STARTS[[0, 2, 3], [0, 1, 0]] = 1               # sequences of 3 and 4, of 2 and 5 frames

@@ -12,7 +12,7 @@ from random_programs import draw
 
 from rnnc import pipeline
 from rnnc.errors import Source
-from rnnc.graph import chunkwise
+from rnnc.graph import memories
 from rnnc.graph.blocks import block
 from rnnc.graph.loops import loops
 from rnnc.plan import waves
@@ -31,7 +31,7 @@ def test_program(seed, monkeypatch, occurred):
     dtype = "float64" if seed % 3 == 0 else "float32"
     monkeypatch.setattr(waves, "ROWS", [512, 1, 8][seed % 3])    # chunks of one frame and of a few, too
     monkeypatch.setattr(waves, "FINE", [32, 1, 2][seed % 3])
-    monkeypatch.setattr(chunkwise, "LEAST", 1)                   # no matrix is too small to be asked in chunks
+    monkeypatch.setattr(memories, "LEAST", 1)                   # no matrix is too small to be asked in chunks
     weights = "bfloat16" if seed % 6 in (1, 4) else "float32"
     outcome = compare(graph, dtype, seed, weights=weights)
     net, data = outcome["net"], outcome["data"]

@@ -95,7 +95,7 @@ def stage(made: Schedule, number: int, found, asked: Question, spent: Cost) -> l
 
 WORDS = {"span_sum": "sum", "span_max": "largest", "span_logsumexp": "logarithm of the sum of exp", "span_last": "last",
          "span_first": "first", "permute": "new order", "ctc": "ctc", "ctc_slope": "derivative of ctc",
-         "attend": "answer", "attended": "last value",
+         "attend": "answer", "correct": "answer", "attended": "last value",
          "pair": "derivative by the coefficient"}
 
 
@@ -103,7 +103,7 @@ def spanned(graph, n: int) -> str:
     """`pooled (sum of s)`."""
     node = graph[n]
     of = f"{WORDS[node.op]} of {signal(graph, node.args[0].node)}"
-    if node.op == "attend":
+    if node.op in ("attend", "correct"):
         of = f"{WORDS[node.op]} of {node.attr('of') or 'a matrix'} to {signal(graph, node.args[0].node)}"
     if node.op == "pair":
         of = f"{WORDS[node.op]} of {node.attr('of') or 'a matrix'}"

@@ -189,7 +189,7 @@ def _attended(node, values, bounds, result, eps):
     sizes = [np.abs(real_part(v)) for v in values]
     moved = evaluate(node, [size + 1j * STEP * bound for size, bound in zip(sizes, bounds)])
     frames, size = len(values[0]), values[0][0].size
-    inner = {"attend": size, "attended": 1, "pair": size * size}[node.op]
+    inner = {"attend": size, "correct": size, "attended": 1, "pair": size * size}[node.op]
     return np.imag(moved) / STEP + eps * (2 + np.sqrt(inner) + 2 * np.sqrt(frames)) * np.real(moved)
 
 
@@ -199,7 +199,8 @@ _RULES = {"real": _whole, "pow": _power, "quantize": _quantize, "spike": _exact,
           "fold_sum": _sum, "fold_column": _sum, "max": _chosen, "min": _chosen, "softmax": _softmax,
           "logsoftmax": _softmax, "logsumexp": _logsumexp, "surprisal": _surprisal, "span_sum": _sum,
           "span_max": _span_max, "span_logsumexp": _span_logsumexp, "permute": _permuted, "ctc": _ctc,
-          "ctc_slope": _ctc_slope, "attend": _attended, "attended": _attended, "pair": _attended}
+          "ctc_slope": _ctc_slope, "attend": _attended, "attended": _attended, "correct": _attended,
+          "pair": _attended}
 
 
 def kink(node: Node, values: list, bounds: list) -> bool:

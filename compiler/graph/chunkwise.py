@@ -1,36 +1,24 @@
 """Matrices that are linear in themselves and only ever asked: their loops become products over chunks of frames.
 
-In: a graph. Out: one with the same values, in which a loop S[t] = a S[t-1] + outer(u, w) and its readers S @ q, S' @ q
-are gone: each reader is one `attend` of all frames (ops/attend.py), and what the state holds of S is one `attended`. So
-is an adjoint, whose loop runs backwards; it arises by itself, since the gradient is a graph like any other. `a` is
-nothing, a scalar, or a vector along one axis, constant or not; the derivative by it, the sum of S[t-1] * R with an
-adjoint R, is one `pair`.
+In: a graph. Out: one with the same values, in which a loop S[t] = a S[t-1] + outer(u, w) (memories.py) and its readers
+S @ q, S' @ q are gone: each reader is one `attend` of all frames (ops/attend.py), and what the state holds of S is one
+`attended`. So is an adjoint, whose loop runs backwards; it arises by itself, since the gradient is a graph like any
+other. `a` is nothing, a scalar, or a vector along one axis, constant or not; the derivative by it, the sum of
+S[t-1] * R with an adjoint R, is one `pair`. Where u depends on an answer, as in the delta rule, that answer is a
+`correct`, and u is then made like any other value.
 
 Any other reader of S, another delay, an initial value, or a state of more than one frame: the loop stays as it is. So
-does one with a coefficient for each number, and one whose coefficient is a matrix, as that of the delta rule.
+does one with a coefficient for each number, and one that fades by a vector and corrects itself.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from rnnc.graph.loops import Loop, Loops, loops
-from rnnc.graph.nodes import FRAME, REAL, Graph, Read
+from rnnc.graph.loops import Loops, loops
+from rnnc.graph.memories import Memory, coefficients, hidden, memory, nothing_before, shifted
+from rnnc.graph.nodes import REAL, Graph, Read
 from rnnc.graph.patch import Patch
 
 CHUNK, FADE_CHUNK = 64, 16                     # frames: RN_CHUNK of runtime/attend.h, RN_FADE_CHUNK of fade.h
-LEAST, MOST = 24, 256                          # units of either axis; smaller matrices are as quick frame by frame
-
-
-@dataclass(frozen=True)
-class Memory:
-    """A loop of this form."""
-
-    matrix: int                                # S
-    u: Read
-    w: Read
-    fade: Read | None                          # a: what S, one frame ago, is multiplied by at this frame
-    along: int | None                          # the axis of S along which a is a vector
-    direction: int
-    uses: tuple[tuple[int, int], ...]          # its readers outside the loop: (reader, argument position)
 
 
 def chunkwise(graph: Graph) -> Graph:
@@ -41,7 +29,7 @@ def chunkwise(graph: Graph) -> Graph:
     memories = {m.matrix: m for m in (memory(graph, loop) for loop in found) if m is not None}
     while True:                                # one that stays a loop may keep another from going
         kept = {s: m for s, m in memories.items() if all(
-            asks(graph, found, s, n, p) or pairs(graph, found, memories, n) for n, p in m.uses)}
+            asks(graph, found, m, n, p) or pairs(graph, found, memories, n) for n, p in m.uses)}
         if len(kept) == len(memories):
             break
         memories = kept
@@ -49,67 +37,15 @@ def chunkwise(graph: Graph) -> Graph:
         return graph
     patch = Patch(graph)
     for one in memories.values():
-        rewrite(patch, memories, one)
+        rewrite(patch, found, memories, one)
     return patch.finish()
 
 
-def memory(graph: Graph, loop: Loop) -> Memory | None:
-    """What a loop is of this form, if it is; who reads it is not looked at."""
-    matrices = [n for n in loop.nodes if graph[n].op == "add"]
-    if len(matrices) != 1:
-        return None
-    s, node = matrices[0], graph[matrices[0]]
-    if len(node.shape) != 2 or not all(LEAST <= size <= MOST for size in node.shape) or not hidden(graph, s):
-        return None
-    inside = [read for read in node.args if read.node in loop.members]
-    new = next((read for read in node.args if read.node not in loop.members), None)
-    if len(inside) != 1 or new is None or new.delay or graph[new.node].op != "outer":
-        return None
-    carried = carry(graph, loop, s, inside[0])
-    if carried is None:
-        return None
-    outside = tuple(use for use in graph.uses[s] if use[0] not in loop.members)
-    return Memory(s, *graph[new.node].args, *carried, loop.direction, outside)
-
-
-def hidden(graph: Graph, n: int) -> bool:
-    """Nobody outside sees this signal but a state of its last frame."""
-    return n not in replace(graph, state={}).roots() and n not in graph.initials and graph.state.get(n, 1) == 1
-
-
-def carry(graph: Graph, loop: Loop, s: int, read: Read) -> tuple[Read | None, int | None] | None:
-    """The coefficient of what S takes over from the frame before, and its axis; None if it is of another form."""
-    way = loop.direction
-    if read.node == s:
-        return (None, None) if read.delay == way and loop.members == {s} else None
-    product = graph[read.node]
-    if product.op != "mul" or loop.members != {s, read.node} or read.node in graph.state \
-            or not hidden(graph, read.node) or len(graph.uses[read.node]) != 1:
-        return None
-    mine = [r for r in product.args if r.node == s]
-    fade = [r for r in product.args if r.node != s]
-    if len(mine) != 1 or mine[0].delay + read.delay != way:
-        return None
-    a, along = vector(graph, Read(fade[0].node, fade[0].delay + read.delay))
-    if graph[a.node].shape != (() if along is None else graph[s].shape[along:along + 1]):
-        return None
-    return a if graph[a.node].domain == FRAME else Read(a.node), along
-
-
-def vector(graph: Graph, read: Read) -> tuple[Read, int | None]:
-    """Of a vector spread over a matrix the vector, and the axis along which it lies."""
-    for op in ("broadcast", "reshape"):
-        if graph[read.node].op != op:
-            return read, None
-        shape, inner = graph[read.node].shape, graph[read.node].args[0]
-        read = Read(inner.node, inner.delay + read.delay)
-    return read, shape.index(1) ^ 1 if len(graph[read.node].shape) == 1 and len(shape) == 2 and 1 in shape else None
-
-
-def asks(graph: Graph, found: Loops, s: int, reader: int, position: int) -> bool:
-    """Whether a reader is S @ q or S' @ q, outside every loop."""
-    node = graph[reader]
-    return (node.op == "matmul" and position == 0 and node.args[0] == Read(s) and len(node.shape) == 1
+def asks(graph: Graph, found: Loops, one: Memory, reader: int, position: int) -> bool:
+    """Whether a reader is S @ q or S' @ q, outside every loop; of this frame, or of the one before."""
+    node, s = graph[reader], one.matrix
+    late = node.args[position] == Read(s, one.direction) and one.along is None
+    return (node.op == "matmul" and position == 0 and (node.args[0] == Read(s) or late) and len(node.shape) == 1
             and node.args[1].node != s and reader not in found.loop)
 
 
@@ -127,32 +63,91 @@ def pairs(graph: Graph, found: Loops, memories: dict[int, Memory], reader: int) 
 
 
 def both_of(graph: Graph, memories: dict[int, Memory], product: int) -> tuple[Memory, Memory] | None:
-    """S and R of S[t-1] * R."""
+    """S and R of S[t-1] * R, R as this frame has it; where it is that of the frame before, in R's order, what makes it
+    one frame later."""
     for one, other in (graph[product].args, graph[product].args[::-1]):
         s, r = memories.get(one.node), memories.get(other.node)
-        if s and r and s.direction == -r.direction and (one.delay, other.delay) == (s.direction, 0) \
-                and s.along == r.along and r.matrix not in graph.state:
+        if not (s and r) or s.direction != -r.direction or one.delay != s.direction or s.along != r.along \
+                or r.matrix in graph.state:
+            continue
+        if not other.delay:
             return s, r
+        if other.delay == r.direction and all(nothing_before(graph, pair) for pair in r.added):
+            added = tuple(tuple(shifted(graph, read, -r.direction) for read in pair) for pair in r.added)
+            return s, replace(r, added=added, fade=r.fade and shifted(graph, r.fade, -r.direction))
     return None
 
 
-def rewrite(patch: Patch, memories: dict[int, Memory], one: Memory) -> None:
+def rewrite(patch: Patch, found: Loops, memories: dict[int, Memory], one: Memory) -> None:
     graph, s = patch.graph, one.matrix
-    shape, name = graph[s].shape, graph[s].name
+    name = graph[s].name or ""
     held = s in graph.state
-    before = (patch.make("carried", shape=shape, signal=name),) if held else ()
-    axis = lambda turned: {} if one.along is None else {"along": one.along ^ turned}
-    fade = lambda m: m.fade or patch.make("number", kind=REAL, value=1.0)
+    before = (patch.make("carried", shape=graph[s].shape, signal=graph[s].name),) if held else ()
+    along = lambda m, turned: {} if m.along is None else {"along": m.along ^ turned}
+    fade = lambda m: m.fade or one_of(patch)
+
+    def answers(q: Read, turned: bool, late: bool, added) -> list[tuple]:
+        """Of each added product what it answers; what was before is asked with the first."""
+        return [("attend", q, *(pair[::-1] if turned else pair), fade(one), *before[:1 - i],
+                 dict(direction=one.direction, turned=turned, of=name, **along(one, turned),
+                      **{"late": True} if late else {})) for i, pair in enumerate(added)]
+
+    if one.correction is not None:
+        correct(patch, found, one, before, answers)
     for n, _ in one.uses:
         if graph[n].op == "matmul":
-            q, turned = graph[n].args[1], bool(graph[n].attr("ta"))
-            u, w = (one.w, one.u) if turned else (one.u, one.w)
-            patch.become(n, "attend", q, u, w, fade(one), *before, direction=one.direction, turned=turned,
-                         of=name or "", **axis(turned))
+            become_sum(patch, n, answers(graph[n].args[1], bool(graph[n].attr("ta")), bool(graph[n].args[0].delay),
+                                         one.added))
             continue
         first, other = both_of(graph, memories, n)
         if first is one:
-            patch.become(graph.uses[n][0][0], "pair", one.u, one.w, fade(one), other.u, other.w, fade(other), *before,
-                         direction=one.direction, of=name or "", **axis(False))
+            become_sum(patch, graph.uses[n][0][0], [
+                ("pair", *mine, fade(one), *theirs, fade(other), *before[:1 - i],
+                 dict(direction=one.direction, of=name, **along(one, False)))
+                for i, mine in enumerate(one.added) for theirs in other.added])
     if held:
-        patch.become(s, "attended", one.u, one.w, fade(one), *before, **axis(False))
+        patch.become(s, "attended", *one.added[0], fade(one), *before, **along(one, False))
+
+
+def one_of(patch: Patch) -> Read:
+    return patch.make("number", kind=REAL, value=1.0)
+
+
+def become_sum(patch: Patch, n: int, parts: list[tuple]) -> None:
+    """Node n becomes the sum of these, each an operator, its reads and last its attributes."""
+    if len(parts) == 1:
+        (name, *reads, attrs), = parts
+        patch.become(n, name, *reads, **attrs)
+        return
+    *first, last = made(patch, parts)
+    patch.become(n, "add", total(patch, first), last)
+
+
+def made(patch: Patch, parts: list[tuple]) -> list[Read]:
+    return [patch.make(name, *reads, **attrs) for name, *reads, attrs in parts]
+
+
+def total(patch: Patch, parts: list[Read]) -> Read:
+    found, *more = parts
+    for part in more:
+        found = patch.make("add", found, part)
+    return found
+
+
+def correct(patch: Patch, found: Loops, one: Memory, before: tuple, answers) -> None:
+    """The answer that the matrix corrects itself by. Of S[t] @ k, what it corrects is added one frame later: so `w` and
+    `a` of the frame after are those that belong to the answer, and the rest of S has been asked by then."""
+    graph, form = patch.graph, one.correction
+    shift = lambda read: read if form.late else shifted(graph, read, one.direction)
+    u, w = one.added[form.added][::-1] if form.turned else one.added[form.added]
+    others = [pair for i, pair in enumerate(one.added) if i != form.added]
+    c, d = coefficients(patch, found.loop[one.matrix].members, u.node, form.answer)
+    k = graph[form.answer].args[1]
+    base = made(patch, answers(k, form.turned, form.late, others))
+    if c and not patch.nodes[c.node].shape:
+        c = patch.make("broadcast", c, shape=graph[form.answer].shape)
+    given = [c] * bool(c) + ([total(patch, base)] if base else [])
+    a = shift(one.fade) if one.fade else one_of(patch)
+    patch.become(form.answer, "correct", k, d or one_of(patch), shift(w), a,
+                 *given, *before, direction=one.direction,
+                 turned=form.turned, constant=bool(c), based=bool(base), of=graph[one.matrix].name or "")

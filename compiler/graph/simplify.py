@@ -15,7 +15,15 @@ from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Graph, Read
 from rnnc.graph.ops import ELEMENTWISE, OPS, evaluate
 from rnnc.graph.patch import Patch, tidy
 from rnnc.graph.patterns import gather_early, scatter_late
-from rnnc.graph.split import join_pads, move_slices, scale_vectors, slice_products, split_products, turn_products
+from rnnc.graph.split import (
+    join_pads,
+    move_slices,
+    scale_products,
+    scale_vectors,
+    slice_products,
+    split_products,
+    turn_products,
+)
 
 ROUNDS = 50                                    # far more than any program has needed
 COMMUTATIVE = {"add", "mul", "eq", "ne", "and", "or"}
@@ -330,7 +338,7 @@ def merge_equal(graph: Graph) -> Graph:
 REWRITES = [                                   # cheap and shrinking ones first
     merge_equal, drop_identities, fold_numbers, spread_late, thin_frames,
     turn_products,                             # transposes into the products that read them
-    scale_vectors,                             # factors of outer products into one of the vectors
+    scale_vectors, scale_products,             # factors of matrices to vectors
     slice_products, move_slices,               # slices towards the parameters
     split_products,                            # products of concatenations, so that what can leave a loop does
     join_pads,                                 # the adjoints of slices, put together again

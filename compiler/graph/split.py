@@ -60,6 +60,24 @@ def scale_vectors(graph: Graph) -> Graph:
     return patch.finish()
 
 
+def scale_products(graph: Graph) -> Graph:
+    """(s * S) @ x is s * (S @ x) where the matrix is a signal: fewer numbers, and a matrix that fades is asked as it
+    was."""
+    patch = Patch(graph)
+    for n in range(len(graph)):
+        node = patch.nodes[n]
+        if node.op != "matmul" or len(node.shape) != 1 or len(patch.at(patch.read(node.args[0])).shape) != 2:
+            continue
+        scaled = patch.at(patch.read(node.args[0]))
+        if scaled.op != "mul" or scaled.domain != FRAME:
+            continue
+        s, matrix = sorted(map(patch.read, scaled.args), key=lambda read: len(patch.nodes[read.node].shape))
+        if patch.nodes[s.node].shape == ():
+            product = patch.make("matmul", matrix, node.args[1], span=node.span, **dict(node.attrs))
+            patch.become(n, "mul", s, product)
+    return patch.finish()
+
+
 def slice_products(graph: Graph) -> Graph:
     """slice(W @ x) is slice(W) @ x, where every reader of the product takes a slice of its rows."""
     patch = Patch(graph)

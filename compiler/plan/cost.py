@@ -22,7 +22,7 @@ SLOW = {"div": 6, "sqrt": 6, "mod": 8, "floor": 2, "where": 2, "quantize": 12}
 FREE = frozenset("slice reshape column broadcast identity stop_gradient real".split())
 GROUP = 384 << 10                              # bytes of panels that meet all row blocks before the next ones do
 LOOSE = 0.15                                   # share of a tile's speed that products of a row kernel reach
-CHUNKED = ("attend", "attended", "pair")
+CHUNKED = ("attend", "correct", "attended", "pair")
 SHORT = 0.6                                    # the share that products of a chunk of frames reach
 ENDLESS = 1 << 20                              # as many threads as could be of any use
 
@@ -353,9 +353,11 @@ class Costs:
 
 def axes(graph: Graph, n: int) -> tuple[int, int]:
     """Of what is asked in chunks: the units of an answer (of the columns that threads own), and of a question."""
-    reads = graph[n].args[1:3] if graph[n].op == "attend" else graph[n].args[:2]
-    u, w = (graph[read.node].size for read in reads)
-    return (u, w) if graph[n].op == "attend" else (w, u)
+    node = graph[n]
+    if node.op in ("attend", "correct"):
+        return node.size, graph[node.args[0].node].size
+    u, w = (graph[read.node].size for read in node.args[:2])
+    return w, u
 
 
 def chunk_of(graph: Graph, n: int) -> int:

@@ -1,7 +1,8 @@
-"""Questions to matrices that are linear in themselves, as C: chunk of frames after chunk (runtime/attend.h, fade.h).
+"""Questions to matrices that are linear in themselves, as C: chunk of frames after chunk (runtime/attend.h, correct.h,
+fade.h).
 
-In: an `attend`, `attended` or `pair` node. Out: the body of a C function in which threads own columns of a stream's
-matrix, or all of it. Several such nodes begin with different threads, so that few streams keep all threads busy.
+In: an `attend`, `correct`, `attended` or `pair` node. Out: the body of a C function in which threads own columns of a
+stream's matrix, or all of it. Several such nodes begin with different threads: few streams keep all threads busy.
 """
 
 from rnnc.graph.nodes import Graph, Read
@@ -14,19 +15,28 @@ def attend(access: Access, n: int) -> list[str]:
     graph, node = access.graph, access.graph[n]
     q, u, w, fade, *before = node.args
     rows, columns, turned = graph[w.node].size, graph[u.node].size, int(node.attr("turned"))
+    late = int(node.attr("late", False))
     if node.attr("along") is None:
-        calls = [f"if (few) rn_attend_few(&x, S, {rows}, {columns}, {turned});",
-                 f"else rn_attend(&x, &room, {rows}, j0, wide, !S && !k, k + {CHUNK} >= span.frames);"]
+        calls = [f"if (few) rn_attend_few(&x, S, {rows}, {columns}, {turned}, {late});",
+                 f"else rn_attend(&x, &room, {rows}, j0, wide, !S && !k, k + {CHUNK} >= span.frames, {late});"]
     else:
         calls = [f"rn_fade_attend(&x, &room, few ? S : NULL, {rows}, {columns}, j0, few ? {columns} : wide, {turned},",
                  f"               {int(node.attr('along') == 0)}, !S && !k, few || k + {FADE_CHUNK} >= span.frames);"]
-    return [*pieces(access, n, rows, columns),
-            *indented(*sequences(), *indented(
-                *sequence(access, before, FEW),
-                f"if (S && !few) rn_chunk_load(&room, S, {rows}, {columns}, j0, wide, {turned});",
-                *chunks(access, node, fade, {"q": q, "u": u, "w": w}, [f"x.o[i] = {access.at(n, 'r')};"], *calls)),
-                "}"),
-            "}"]
+    return asked(access, n, rows, columns, before,
+                 chunks(access, node, fade, {"q": q, "u": u, "w": w}, [f"x.o[i] = {access.at(n, 'r')};"], *calls))
+
+
+def correct(access: Access, n: int) -> list[str]:
+    graph, node = access.graph, access.graph[n]
+    k, d, w, fade, *more = node.args
+    rows, columns, turned = graph[w.node].size, node.size, int(node.attr("turned"))
+    given = {name: more.pop(0) if node.attr(attr) else None for name, attr in (("c", "constant"), ("base", "based"))}
+    found = [f"with.d[i] = {access.row(d)};", f"x.o[i] = {access.at(n, 'r')};",
+             *[f"with.{name}[i] = {access.row(read) if read else 'NULL'};" for name, read in given.items()]]
+    calls = [f"if (few) rn_correct_few(&x, &with, S, {rows}, {columns}, {turned});",
+             f"else rn_correct(&x, &with, &room, {rows}, j0, wide, !S && !k, k + {CHUNK} >= span.frames);"]
+    return [f"rn_corrections with = {{.each = {int(graph[d.node].shape != ())}}};",
+            *asked(access, n, rows, columns, more, chunks(access, node, fade, {"q": k, "w": w}, found, *calls))]
 
 
 def attended(access: Access, n: int) -> list[str]:
@@ -96,6 +106,16 @@ def kept_by_pair(graph: Graph, n: int) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ parts of these
+
+def asked(access: Access, n: int, rows: int, columns: int, before: list[Read], each: list[str]) -> list[str]:
+    """Every sequence of each piece, from Z as it begins on."""
+    turned = int(access.graph[n].attr("turned"))
+    return [*pieces(access, n, rows, columns),
+            *indented(*sequences(), *indented(
+                *sequence(access, before, FEW),
+                f"if (S && !few) rn_chunk_load(&room, S, {rows}, {columns}, j0, wide, {turned});", *each), "}"),
+            "}"]
+
 
 FEW = ("const int few = span.frames < RN_CHUNK_FEW;", "if (few && j0) continue;")
 

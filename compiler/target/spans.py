@@ -6,7 +6,7 @@ sequences. The frames of a sequence follow one another in a fixed order, so no n
 
 from rnnc.graph.nodes import INT, Graph
 from rnnc.target.access import Access, stride
-from rnnc.target.attend import attend, attended, pair
+from rnnc.target.attend import attend, attended, correct, pair
 
 
 def scratch(graph: Graph) -> int:
@@ -118,9 +118,10 @@ TITLES = {"span_sum": "the sum over its sequence of {}", "span_max": "the larges
           "span_first": "the first {}", "permute": "{} in another order",
           "ctc": "labels spelled by {}, -log of their probability", "ctc_slope": "its derivative by {}",
           "attend": "what a matrix linear in itself answers to {}",
+          "correct": "what a matrix answers to {} and corrects itself by",
           "attended": "its last value, linear in itself and in {}",
           "pair": "the derivative by the coefficient of a matrix linear in itself and in {}"}
 BODIES = {"span_sum": summed, "span_max": summed, "span_logsumexp": logarithm, "span_last": end, "span_first": end,
           "permute": permuted, "ctc": paths, "ctc_slope": paths, "attend": attend, "attended": attended,
-          "pair": pair}
+          "correct": correct, "pair": pair}
 

@@ -3,10 +3,18 @@
     S[t] = a[t] S[t-1] + outer(u[t], w[t])        in the order of frames that `direction` says (-1: backwards)
 
 a is a scalar, or (`along`: 0 or 1) a vector along that axis of S, each of whose units fades at its own rate.
-attend(q, u, w, a, before?; direction, turned, of) is S[t] @ q[t], attended(u, w, a, before?) S[t] itself. `before` is
-what S was before the sequence's first frame in the call: only its value at that frame counts, and without it S begins
-as zero; `turned`: it is the transpose of that; `of`: the name of S, for readers. carried(signal), a leaf, is made for
-this: at the call's first frame the entry of the state, unless a sequence starts there; zero at every other frame.
+attend(q, u, w, a, before?; direction, turned, late, of) is S[t] @ q[t], attended(u, w, a, before?) S[t] itself.
+`before` is what S was before the sequence's first frame in the call: only its value at that frame counts, and without
+it S begins as zero; `turned`: it is the transpose of that; `late`: S as the frame before left it is asked; `of`: the
+name of S, for readers. carried(signal), a leaf, is made for this: at the call's first frame the entry of the state,
+unless a sequence starts there; zero at every other frame.
+
+correct(k, d, w, a, c?, base?, before?; direction, turned, constant, based, of) is what a matrix answers that corrects
+itself by it, as the delta rule does. It is y of
+
+    y[t] = base[t] + S[t-1] @ k[t]        S[t] = a[t] S[t-1] + outer(c[t] + d[t] y[t], w[t])
+
+d is a scalar or a vector; `constant`, `based`: whether c and base are given, of which one may be left out as zero.
 
 pair(u, w, a, v, x, b, before?; direction, of) is what S meets of its adjoint R one frame later: the sum of all numbers
 of S[t-1] * R[t], along the other axis only if `along` is given, where R[t] = b[t] R[t+1] + outer(v[t], x[t]) goes the
@@ -40,7 +48,22 @@ def _attend(args, attrs, shape):
     u, w = whole = _memory("attend", args[1:4], attrs)
     _carried("attend", args[4:], (w, u) if attrs.get("turned") else whole)
     need(args[0].shape == (w,) and attrs.get("direction") in (1, -1), "attend without a question or a direction")
+    need(not attrs.get("late") or attrs.get("along") is None, "a late question to what fades by a vector")
     return (u,), REAL
+
+
+def _correct(args, attrs, shape):
+    need_kinds("correct", args, *[REAL] * len(args))
+    k, d, w, a, *more = args
+    given = [more.pop(0) for name in ("constant", "based") if attrs.get(name)]
+    need(bool(given), "correct of nothing")
+    shape = given[0].shape
+    whole = shape + w.shape
+    need(k.shape == w.shape and a.shape == () and d.shape in ((), shape) and all(g.shape == shape for g in given)
+         and len(shape) == len(w.shape) == 1, "correct of shapes that do not fit")
+    _carried("correct", more, whole[::-1] if attrs.get("turned") else whole)
+    need(attrs.get("direction") in (1, -1), "correct without a direction")
+    return shape, REAL
 
 
 def _attended(args, attrs, shape):
@@ -71,7 +94,24 @@ def _matrices(node, u, w, a, before=None):
 def _answers(node, q, u, w, a, before=None):
     way = node.attr("direction")
     first = None if before is None else before[::way][0].T if node.attr("turned") else before[::way][0]
-    return np.einsum("tij,tj->ti", _matrices(node, u[::way], w[::way], a[::way], first), q[::way])[::way]
+    made = _matrices(node, u[::way], w[::way], a[::way], first)
+    if node.attr("late"):
+        made = np.concatenate([np.zeros_like(made[:1]) if first is None else first[None], made[:-1]])
+    return np.einsum("tij,tj->ti", made, q[::way])[::way]
+
+
+def _corrections(node, k, d, w, a, *more):
+    """The answers, each of which the matrix is corrected by before the next question."""
+    more, way = list(more), node.attr("direction")
+    c, base = (more.pop(0) if node.attr(name) else np.zeros((len(k), *node.shape)) for name in ("constant", "based"))
+    now = np.zeros((*node.shape, w.shape[1]))
+    if more:
+        now = more[0][::way][0].T if node.attr("turned") else more[0][::way][0]
+    answers = [None] * len(k)
+    for t in range(len(k))[::way]:
+        answers[t] = base[t] + now @ k[t]
+        now = a[t] * now + np.multiply.outer(c[t] + d[t] * answers[t], w[t])
+    return np.stack(answers)
 
 
 def _products(node, u, w, a, v, x, b, before=None):
@@ -83,6 +123,7 @@ def _products(node, u, w, a, v, x, b, before=None):
 
 
 row(Op("attend", SPAN, None, _attend, _answers))
+row(Op("correct", SPAN, None, _correct, _corrections))
 row(Op("pair", SPAN, None, _pair, _products))
 row(Op("attended", SPAN, None, _attended, lambda node, u, w, a, before=None: _matrices(
     node, u, w, a, None if before is None else before[0])))
