@@ -70,7 +70,8 @@ class Body(Expressions):
     def is_constant(self, text: str) -> bool:
         """Whether an expression reads nothing that changes from frame to frame, in a sequence at least."""
         moving = {s.name for s in self.signals if not s.is_constant} | {"t"}
-        return moving.isdisjoint(re.findall(r"\w+", re.sub(r"\[t\b[^\]]*\]|_over\(t\b", "", without_wholes(text))))
+        return moving.isdisjoint(re.findall(r"\w+", re.sub(r"\[t\b[^\]]*\]|_over\(t\b|\bdim\(\w+\)", "",
+                                                           without_wholes(text))))
 
     def straight(self) -> None:
         """An equation outside every loop."""

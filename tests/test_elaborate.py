@@ -110,6 +110,22 @@ def test_the_order_of_elaboration_names_nothing():
         "y.dense.W": (3, 2), "y.dense_2.W": (3, 2), "k.dense.W": (4, 2), "k.dense_2.W": (5, 2)}
 
 
+def test_a_parameter_that_waits_for_a_size_is_no_vector():
+    """h says late how large it is, and W4 is a matrix all the while."""
+    graph = graph_of("""cell c(n)(x) {
+        param W3 : [n, 2]
+        param W4 : [2, dim(x)]
+        g = tanh((W3 @ W4) @ x + 0.5 * g[t-1])
+        return g
+    }
+    model m {
+        input x : [1]
+        h = tanh(h[t-1] + h[t-2][0:1] + x)
+        output r = c(5)(h)
+    }""")
+    assert {p.name: p.shape for p in graph.params} == {"r.c.W3": (5, 2), "r.c.W4": (2, 1)}
+
+
 def test_unused_parameters_stay():
     graph = graph_of("model m { input x  param W, V : [2, 3]  frozen b : [2] = 1  output y = x }")
     assert [(p.name, p.shape, p.trainable, p.init) for p in graph.params] == [

@@ -196,7 +196,8 @@ class Engine:
         where it is made by an operator that makes matrices, as long as there is something else to try."""
         open_ = []
         for draft in self.drafts:
-            if draft.op == "product" and draft.type is None and "guess" not in draft.attrs:
+            if draft.op == "product" and draft.type is None and "guess" not in draft.attrs \
+                    and draft.args[1].draft.op != "param":      # which says itself what it is, once its sizes are known
                 left = draft.args[0].draft.known
                 if left is not None and left.rank == 2:
                     open_.append(draft)
