@@ -127,7 +127,7 @@ class Body(Expressions):
             forms += [self.softened, self.recurrent, self.recurrent, self.recurrent, self.chained, self.turning]
             forms += [self.clocked, self.clocked]
         if len(shape) == 2:
-            forms = [self.decaying, self.decaying, self.delta, self.gated, self.squashed]
+            forms = [self.decaying, self.decaying, self.delta, self.corrected, self.gated, self.squashed]
         form = self.chance.choice(forms)
         self.note("member " + form.__name__)
         return form(shape, new, old)
@@ -203,6 +203,15 @@ class Body(Expressions):
     def decaying(self, shape, new, old):
         text = f"{self.number(0.4, 0.9)} * {old.text} + 0.3 * {self.outer(shape, 1).text} + 0.1 * {self.param(shape)}"
         return Value(text, shape)
+
+    def corrected(self, shape, new, old):
+        """Linear in the matrix: what it answers to a key is moved towards a value."""
+        key, value = self.value(shape[1:], 1), self.value(shape[:1], 1)
+        key = Value(f"{key.operand} + {self.param(shape[1:])}", shape[1:])
+        key = f"({key.text}) / (1.2 + norm({key.text}))"
+        error = f"{value.operand} + 0.1 * {self.param(shape[:1])} - {old.text} @ ({key})"
+        kept = self.chance.choice([f"{self.number(0.4, 0.8)} * {old.text}", old.text])
+        return Value(f"{kept} + 0.5 * outer({error}, {key})", shape)
 
     def delta(self, shape, new, old):
         key, value = self.value(shape[1:], 1), self.value(shape[:1], 1)

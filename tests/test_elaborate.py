@@ -123,7 +123,7 @@ def test_a_parameter_that_waits_for_a_size_is_no_vector():
         h = tanh(h[t-1] + h[t-2][0:1] + x)
         output r = c(5)(h)
     }""")
-    assert {p.name: p.shape for p in graph.params} == {"r.c.W3": (5, 2), "r.c.W4": (2, 1)}
+    assert {p.name: p.shape for p in graph.params} == {"r.W3": (5, 2), "r.W4": (2, 1)}
 
 
 def test_unused_parameters_stay():

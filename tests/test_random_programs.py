@@ -9,6 +9,7 @@ from random_programs import draw, spoil
 from rnnc import pipeline
 from rnnc.errors import CompileError, Source
 from rnnc.graph import chunkwise as chunks
+from rnnc.graph import memories
 from rnnc.graph.blocks import block
 from rnnc.graph.elaborate import load
 from rnnc.graph.elaborate.bodies import INITIALISERS
@@ -52,7 +53,7 @@ def test_all_that_a_loop_can_be_occurs():
 
 def test_nothing_of_the_language_is_without_a_place(monkeypatch):
     """Every operator of graphs, gradients and plans, every function, initialiser and standard cell occurs soon."""
-    monkeypatch.setattr(chunks, "LEAST", 1)    # drawn matrices are small
+    monkeypatch.setattr(memories, "LEAST", 1)    # drawn matrices are small
     missing = {*OPS, *(f"{name}()" for name in {*TABLE, *standard_names(), *INITIALISERS} - {"value"})}
     for seed in range(600):
         program = draw(seed)
