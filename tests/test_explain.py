@@ -39,7 +39,18 @@ model memory(n = 32) {
     loss   mse(o, y)
 }
 """
-TEXTS = {**PROGRAMS, "bidirectional": (BIDIRECTIONAL, {}), "memory": (MEMORY, {})}
+DELTA = """# The delta rule: a matrix that corrects itself by what it answers.
+model delta(n = 32) {
+    input  x : [3]
+    target y : [n]
+    k = dense(n)(x)
+    S = S[t-1] + 0.5 * outer(dense(n)(x) - S[t-1] @ k, k)
+    o = S @ dense(n)(x)
+    output o
+    loss   mse(o, y)
+}
+"""
+TEXTS = {**PROGRAMS, "bidirectional": (BIDIRECTIONAL, {}), "memory": (MEMORY, {}), "delta": (DELTA, {})}
 LSTM = """model net(n = 128) {
     input x : [n]
     target y : [n]

@@ -84,6 +84,9 @@ def stage(made: Schedule, number: int, found, asked: Question, spent: Cost) -> l
                 lines += filled(f"{shown(asked_in_chunks)}: {each}linear in itself and only asked, so that its loop "
                                 f"has become products of matrices over {frames} frames, and steps from one such chunk "
                                 "to the next.", "   ")
+                if any(graph[n].op == "correct" for n in nodes):
+                    lines += filled("It corrects itself by these answers (the delta rule): within a chunk they are "
+                                    "solved for one after another.", "   ")
         case Fold(nodes=nodes, per=per):
             lines = [f"{number + 1}. sums over all {per}s"]
             lines += filled(sums(made, nodes), "   ")
