@@ -122,9 +122,11 @@ RN_INLINE void rn_chunk_meet(const rn_chunk_rows *x, const rn_chunk_room *room, 
     }
 }
 
-/* Z goes over a chunk. `w` as rows in the room; fresh: Z was zero. */
+/* Z goes over a chunk: from zero, on from what it was, or with one more product over the same frames. `w` as rows in the
+ * room. */
+enum { RN_CHUNK_GOES, RN_CHUNK_FRESH, RN_CHUNK_MORE };
 RN_INLINE void rn_chunk_step(const rn_chunk_rows *x, const rn_chunk_room *room, long n, long wide, const real *to_end,
-                             real all, int fresh) {
+                             real all, int how) {
     for (long s = 0; s < x->frames; s++)
         for (long i = 0; i < n; i += RN_VL) {
             const rn_v w = rn_load_part(x->w[s] + i, n - i);
@@ -132,9 +134,10 @@ RN_INLINE void rn_chunk_step(const rn_chunk_rows *x, const rn_chunk_room *room, 
         }
     for (long j = 0; j < wide; j += RN_FOLD_WIDE) {
         real *const z = room->z + j * n;
-        for (long i = 0; x->fades && !fresh && i < n * RN_FOLD_WIDE; i += RN_VL) rn_store(z + i, rn_load(z + i) * all);
+        for (long i = 0; x->fades && how == RN_CHUNK_GOES && i < n * RN_FOLD_WIDE; i += RN_VL)
+            rn_store(z + i, rn_load(z + i) * all);
         rn_chunk_product(z, RN_FOLD_WIDE, n, RN_FOLD_WIDE, room->w, RN_PAD(n), room->u + j * x->frames, x->frames,
-                         !fresh);
+                         how != RN_CHUNK_FRESH);
     }
 }
 
@@ -174,11 +177,11 @@ RN_FUNCTION void rn_attend(const rn_chunk_rows *x, const rn_chunk_room *room, lo
 }
 
 /* Nothing but the step. */
-RN_FUNCTION void rn_attended(const rn_chunk_rows *x, const rn_chunk_room *room, long n, long j0, long wide, int fresh) {
+RN_FUNCTION void rn_attended(const rn_chunk_rows *x, const rn_chunk_room *room, long n, long j0, long wide, int how) {
     rn_chunk_fades by;
     if (x->fades) rn_chunk_fade(x, NULL, &by, 0);
     rn_chunk_pack(x, room, j0, wide);
-    rn_chunk_step(x, room, n, wide, by.to_end, rn_chunk_since(&by)[x->frames - 1], fresh);
+    rn_chunk_step(x, room, n, wide, by.to_end, rn_chunk_since(&by)[x->frames - 1], how);
 }
 
 /* Z from S, whose rows are those of Z, or else its columns; m columns in all. */

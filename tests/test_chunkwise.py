@@ -51,6 +51,17 @@ CORRECTING = {
     "delta, of a parameter":
         "param c : [values]   S = S[t-1] + outer(c - S[t-1] @ k, k)   r = S[t-1] @ k   o = S @ q + r",
     "delta, to one": "S = S[t-1] + outer(ones(values) - decay * S[t-1] @ k, k)   o = S @ q",
+    "delta, by columns": "S = S[t-1] * reshape(sigmoid(q), [1, keys]) + outer(v - S[t-1] @ k, k)   o = S @ q",
+    "delta, by rows, gated": "T = S[t-1] * reshape(sigmoid(v), [values, 1])   S = T + outer(v - T @ k, k)   o = S @ q",
+    "delta, by columns, gated":
+        "T = reshape(sigmoid(q), [keys, 1]) * S[t-1]   S = T + outer(k, v - transpose(T) @ k)   o = transpose(S) @ q",
+    "delta, taken away": "S = 0.9 * S[t-1] - outer(S[t-1] @ k - v, k)   o = S @ q",
+    "delta, RWKV-7": """a = sigmoid(Wf @ x)
+    S = S[t-1] * reshape(sigmoid(q), [1, keys]) - outer(S[t-1] @ k, a * k) + outer(v, q)   o = S @ q""",
+    "two at once": "S = 0.8 * S[t-1] + outer(v, k) + outer(2 * v, sigmoid(q))   o = S @ q",
+    "two at once, by rows":
+        "S = reshape(sigmoid(v), [values, 1]) * S[t-1] + outer(v, k) - outer(2 * v, sigmoid(q))   o = S @ q",
+    "late, by columns": "S = S[t-1] * reshape(sigmoid(k), [1, keys]) + outer(v, k)   o = S[t-1] @ q",
     "late": "S = f * S[t-1] + outer(v, k)   f = sigmoid(dot(wf, x))   o = S[t-1] @ q",
     "late, turned": "S = S[t-1] + outer(k, v)   o = transpose(S[t-1]) @ q",
 }
@@ -95,11 +106,8 @@ REFUSED = {
     "it begins with a value": "param start : [values, keys]   init S = start   S = S[t-1] + outer(v, k)   o = S @ q",
     "it is small": "S = S[t-1] + outer(v[0 : 20], k)   o = concat(S @ q, v[20 :])",
     "each number fades by itself": "S = exp(-abs(outer(v, k))) * S[t-1] + outer(v, k)   o = S @ q",
-    "two products are added, and the state holds it": "S = S[t-1] + outer(v, k) + outer(2 * v, q)   o = S @ q",
     "it is corrected by a bent answer": "S = S[t-1] + outer(v - tanh(S[t-1] @ k), k)   o = S @ q",
     "it is corrected by two answers": "S = S[t-1] + outer(v - S[t-1] @ k - S[t-1] @ q, k)   o = S @ q",
-    "it fades by a vector and is corrected":
-        "S = S[t-1] * reshape(sigmoid(k), [1, keys]) + outer(v - S[t-1] @ k, k)   o = S @ q",
     "it bends": "S = tanh(S[t-1] + outer(v, k))   o = S @ q",
     "what asks is itself an answer": "S = S[t-1] + outer(v, k)   o = S @ (q + 0.1 * o[t-1][0])",
 }

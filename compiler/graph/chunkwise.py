@@ -8,7 +8,7 @@ S[t-1] * R with an adjoint R, is one `pair`. Where u depends on an answer, as in
 `correct`, and u is then made like any other value.
 
 Any other reader of S, another delay, an initial value, or a state of more than one frame: the loop stays as it is. So
-does one with a coefficient for each number, and one that fades by a vector and corrects itself.
+does one with a coefficient for each number.
 """
 
 from dataclasses import replace
@@ -44,7 +44,7 @@ def chunkwise(graph: Graph) -> Graph:
 def asks(graph: Graph, found: Loops, one: Memory, reader: int, position: int) -> bool:
     """Whether a reader is S @ q or S' @ q, outside every loop; of this frame, or of the one before."""
     node, s = graph[reader], one.matrix
-    late = node.args[position] == Read(s, one.direction) and one.along is None
+    late = node.args[position] == Read(s, one.direction)
     return (node.op == "matmul" and position == 0 and (node.args[0] == Read(s) or late) and len(node.shape) == 1
             and node.args[1].node != s and reader not in found.loop)
 
@@ -83,10 +83,9 @@ def rewrite(patch: Patch, found: Loops, memories: dict[int, Memory], one: Memory
     name = graph[s].name or ""
     held = s in graph.state
     before = (patch.make("carried", shape=graph[s].shape, signal=graph[s].name),) if held else ()
-    along = lambda m, turned: {} if m.along is None else {"along": m.along ^ turned}
     fade = lambda m: m.fade or one_of(patch)
 
-    def answers(q: Read, turned: bool, late: bool, added) -> list[tuple]:
+    def answers(q: Read, turned: bool, late: bool, added, before=before) -> list[tuple]:
         """Of each added product what it answers; what was before is asked with the first."""
         return [("attend", q, *(pair[::-1] if turned else pair), fade(one), *before[:1 - i],
                  dict(direction=one.direction, turned=turned, of=name, **along(one, turned),
@@ -106,7 +105,13 @@ def rewrite(patch: Patch, found: Loops, memories: dict[int, Memory], one: Memory
                  dict(direction=one.direction, of=name, **along(one, False)))
                 for i, mine in enumerate(one.added) for theirs in other.added])
     if held:
-        patch.become(s, "attended", *one.added[0], fade(one), *before, **along(one, False))
+        products = {"products": len(one.added)} if len(one.added) > 1 else {}
+        patch.become(s, "attended", *sum(one.added, ()), fade(one), *before, **along(one, False), **products)
+
+
+def along(one: Memory, turned: bool) -> dict:
+    """The attribute that says along which axis it fades."""
+    return {} if one.along is None else {"along": one.along ^ turned}
 
 
 def one_of(patch: Patch) -> Read:
@@ -143,11 +148,12 @@ def correct(patch: Patch, found: Loops, one: Memory, before: tuple, answers) -> 
     others = [pair for i, pair in enumerate(one.added) if i != form.added]
     c, d = coefficients(patch, found.loop[one.matrix].members, u.node, form.answer)
     k = graph[form.answer].args[1]
-    base = made(patch, answers(k, form.turned, form.late, others))
+    base = made(patch, answers(k, form.turned, form.late, others, ()))
     if c and not patch.nodes[c.node].shape:
         c = patch.make("broadcast", c, shape=graph[form.answer].shape)
     given = [c] * bool(c) + ([total(patch, base)] if base else [])
     a = shift(one.fade) if one.fade else one_of(patch)
     patch.become(form.answer, "correct", k, d or one_of(patch), shift(w), a,
                  *given, *before, direction=one.direction,
-                 turned=form.turned, constant=bool(c), based=bool(base), of=graph[one.matrix].name or "")
+                 turned=form.turned, constant=bool(c), based=bool(base), of=graph[one.matrix].name or "",
+                 **along(one, form.turned))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from rnnc.graph.loops import Loop
 from rnnc.graph.nodes import FRAME, REAL, Graph, Read
 from rnnc.graph.patch import Patch
+from rnnc.graph.split import spread_vector
 
 LEAST, MOST = 24, 256                          # units of either axis; smaller matrices are as quick frame by frame
 
@@ -63,8 +64,6 @@ def _of_matrix(graph: Graph, loop: Loop, s: int) -> Memory | None:
         if correction is None:
             return None
     elif any(read.node in loop.members for pair in terms.added for read in pair):
-        return None
-    if s in graph.state and len(terms.added) > 1:               # what the state wants of it is one `attended`
         return None
     outside = tuple(use for use in graph.uses[s] if use[0] not in loop.members)
     return Memory(s, tuple(terms.added), *terms.carried, loop.direction, correction, outside)
@@ -124,7 +123,7 @@ class _Terms:
         fade = [r for r in node.args if r.node != self.s]
         if node.op != "mul" or len(mine) != 1:
             return False
-        a, along = vector(graph, Read(fade[0].node, fade[0].delay + ago))
+        a, along = spread_vector(graph, Read(fade[0].node, fade[0].delay + ago))
         if a.node in self.loop.members or \
                 graph[a.node].shape != (() if along is None else graph[self.s].shape[along:along + 1]):
             return False
@@ -137,21 +136,11 @@ class _Terms:
         return True
 
 
-def vector(graph: Graph, read: Read) -> tuple[Read, int | None]:
-    """Of a vector spread over a matrix the vector, and the axis along which it lies."""
-    for op in ("broadcast", "reshape"):
-        if graph[read.node].op != op:
-            return read, None
-        shape, within = graph[read.node].shape, graph[read.node].args[0]
-        read = Read(within.node, within.delay + read.delay)
-    return read, shape.index(1) ^ 1 if len(graph[read.node].shape) == 1 and len(shape) == 2 and 1 in shape else None
-
-
 def _correction(graph: Graph, loop: Loop, terms: _Terms) -> Correction | None:
     answers = [n for n in loop.nodes if graph[n].op == "matmul"]
     fed = [(i, position) for i, pair in enumerate(terms.added) for position, read in enumerate(pair)
            if read.node in loop.members]
-    if len(answers) != 1 or len(fed) != 1 or terms.carried[1] is not None:
+    if len(answers) != 1 or len(fed) != 1:
         return None
     y, (added, position) = answers[0], fed[0]
     node, way = graph[y], loop.direction

@@ -5,7 +5,7 @@ through elementwise operators and products up to the parameters; in the gradient
 """
 
 from rnnc.graph.loops import components
-from rnnc.graph.nodes import FRAME, Graph, Read
+from rnnc.graph.nodes import FRAME, Graph, Node, Read
 from rnnc.graph.ops import ELEMENTWISE, OPS
 from rnnc.graph.ops.random import RANDOM
 from rnnc.graph.patch import Patch
@@ -43,17 +43,23 @@ def _turns(ta: bool, tb: bool) -> dict:
 
 
 def scale_vectors(graph: Graph) -> Graph:
-    """s * outer(a, b) is outer(s * a, b), where nobody else reads the outer product: fewer numbers, and one form."""
+    """s * outer(a, b) is outer(s * a, b), where nobody else reads the outer product, and c - outer(a, b) is
+    c + outer(-a, b): fewer numbers, and one form."""
     patch = Patch(graph)
+    alone = lambda read: patch.at(read).op == "outer" and read.node < len(graph) and patch.private(read.node) \
+        and len(graph.uses[read.node]) == 1
     for n in range(len(graph)):
         node = patch.nodes[n]
+        if node.op == "sub" and alone(patch.arg(n, 1)):
+            a, b = map(patch.read, patch.at(patch.arg(n, 1)).args)
+            negative = patch.make("outer", patch.make("neg", a, span=node.span), b, span=node.span)
+            patch.become(n, "add", patch.arg(n, 0), negative)
         if node.op != "mul" or len(node.args) != 2:
             continue
         for scale, read in (node.args, node.args[::-1]):
             scale, read = patch.read(scale), patch.read(read)
             inner = patch.at(read)
-            if inner.op == "outer" and patch.nodes[scale.node].shape == () and read.node < len(graph) \
-                    and patch.private(read.node) and len(graph.uses[read.node]) == 1:
+            if alone(read) and patch.nodes[scale.node].shape == ():
                 a, b = map(patch.read, inner.args)
                 patch.become(n, "outer", patch.make("mul", scale, a, span=node.span), b)
                 break
@@ -61,8 +67,8 @@ def scale_vectors(graph: Graph) -> Graph:
 
 
 def scale_products(graph: Graph) -> Graph:
-    """(s * S) @ x is s * (S @ x) where the matrix is a signal: fewer numbers, and a matrix that fades is asked as it
-    was."""
+    """(s * S) @ x is s * (S @ x) where the matrix is a signal and s a number, or a vector for its rows, and S @ (s * x)
+    with one for its columns: fewer numbers, and a matrix that fades is asked as it was."""
     patch = Patch(graph)
     for n in range(len(graph)):
         node = patch.nodes[n]
@@ -71,11 +77,27 @@ def scale_products(graph: Graph) -> Graph:
         scaled = patch.at(patch.read(node.args[0]))
         if scaled.op != "mul" or scaled.domain != FRAME:
             continue
-        s, matrix = sorted(map(patch.read, scaled.args), key=lambda read: len(patch.nodes[read.node].shape))
-        if patch.nodes[s.node].shape == ():
-            product = patch.make("matmul", matrix, node.args[1], span=node.span, **dict(node.attrs))
-            patch.become(n, "mul", s, product)
+        for factor, matrix in (map(patch.read, scaled.args), map(patch.read, scaled.args[::-1])):
+            s, along = (factor, None) if patch.nodes[factor.node].shape == () else spread_vector(patch.nodes, factor)
+            if len(patch.nodes[matrix.node].shape) != 2 or len(patch.nodes[s.node].shape) != (along is not None):
+                continue
+            x, attrs = node.args[1], dict(node.attrs)
+            if along == (0 if attrs.get("ta") else 1):
+                patch.become(n, "matmul", matrix, patch.make("mul", s, x, span=node.span), **attrs)
+            else:
+                patch.become(n, "mul", s, patch.make("matmul", matrix, x, span=node.span, **attrs))
+            break
     return patch.finish()
+
+
+def spread_vector(nodes: Graph | list[Node], read: Read) -> tuple[Read, int | None]:
+    """Of a vector spread over a matrix the vector, and the axis along which it lies."""
+    for op in ("broadcast", "reshape"):
+        if nodes[read.node].op != op:
+            return read, None
+        shape, within = nodes[read.node].shape, nodes[read.node].args[0]
+        read = Read(within.node, within.delay + read.delay)
+    return read, shape.index(1) ^ 1 if len(nodes[read.node].shape) == 1 and len(shape) == 2 and 1 in shape else None
 
 
 def slice_products(graph: Graph) -> Graph:

@@ -370,7 +370,7 @@ def in_chunks(graph: Graph, n: int, frames: int) -> float:
     scalar, chunk = node.attr("along") is None, min(frames, chunk_of(graph, n))
     through = 2.0 * u * w * (frames > chunk or node.op == "attended")
     if node.op == "attended":
-        return through
+        return through * node.attr("products", 1)
     if node.op == "pair":
         return 4 * through + 1.5 * chunk * (u + w) * (1 if scalar else 2)
     return 2 * through + chunk * (1.5 * w + u) * (1 if scalar else 2)

@@ -9,6 +9,7 @@ from rnnc.graph.nodes import Graph, Read
 from rnnc.target.access import Access
 
 CHUNK, FADE_CHUNK = "RN_CHUNK", "RN_FADE_CHUNK"                 # frames: with a scalar, with a vector for coefficient
+STEPS = "S || k ? RN_CHUNK_GOES : RN_CHUNK_FRESH"
 
 
 def attend(access: Access, n: int) -> list[str]:
@@ -20,10 +21,9 @@ def attend(access: Access, n: int) -> list[str]:
         calls = [f"if (few) rn_attend_few(&x, S, {rows}, {columns}, {turned}, {late});",
                  f"else rn_attend(&x, &room, {rows}, j0, wide, !S && !k, k + {CHUNK} >= span.frames, {late});"]
     else:
-        calls = [f"rn_fade_attend(&x, &room, few ? S : NULL, {rows}, {columns}, j0, few ? {columns} : wide, {turned},",
-                 f"               {int(node.attr('along') == 0)}, !S && !k, few || k + {FADE_CHUNK} >= span.frames);"]
+        calls = by_vector("rn_fade_attend(&x, &room", node, rows, columns, f", {late}")
     return asked(access, n, rows, columns, before,
-                 chunks(access, node, fade, {"q": q, "u": u, "w": w}, [f"x.o[i] = {access.at(n, 'r')};"], *calls))
+                 chunks(access, node, fade, [({"q": q, "u": u, "w": w}, calls)], f"x.o[i] = {access.at(n, 'r')};"))
 
 
 def correct(access: Access, n: int) -> list[str]:
@@ -33,30 +33,39 @@ def correct(access: Access, n: int) -> list[str]:
     given = {name: more.pop(0) if node.attr(attr) else None for name, attr in (("c", "constant"), ("base", "based"))}
     found = [f"with.d[i] = {access.row(d)};", f"x.o[i] = {access.at(n, 'r')};",
              *[f"with.{name}[i] = {access.row(read) if read else 'NULL'};" for name, read in given.items()]]
-    calls = [f"if (few) rn_correct_few(&x, &with, S, {rows}, {columns}, {turned});",
-             f"else rn_correct(&x, &with, &room, {rows}, j0, wide, !S && !k, k + {CHUNK} >= span.frames);"]
+    if node.attr("along") is None:
+        calls = [f"if (few) rn_correct_few(&x, &with, S, {rows}, {columns}, {turned});",
+                 f"else rn_correct(&x, &with, &room, {rows}, j0, wide, !S && !k, k + {CHUNK} >= span.frames);"]
+    else:
+        calls = by_vector("rn_fade_correct(&x, &with, &room", node, rows, columns)
     return [f"rn_corrections with = {{.each = {int(graph[d.node].shape != ())}}};",
-            *asked(access, n, rows, columns, more, chunks(access, node, fade, {"q": k, "w": w}, found, *calls))]
+            *asked(access, n, rows, columns, more, chunks(access, node, fade, [({"q": k, "w": w}, calls)], *found))]
 
 
 def attended(access: Access, n: int) -> list[str]:
     """Of each stream's last sequence. The rows of S are units of u, so those of Z are, and w has the columns."""
     graph, node = access.graph, access.graph[n]
-    u, w, fade, *before = node.args
-    rows, columns = graph[u.node].size, graph[w.node].size
-    to = f"real *const to = {access.at(n, 'b')};"
-    if node.attr("along") is None:
-        calls = [f"if (few) rn_attended_few(&x, to, S, {rows}, {columns});",
-                 f"else rn_attended(&x, &room, {rows}, j0, wide, !S && !k);"]
-    else:
-        of_columns = int(node.attr("along") == 1)
-        calls = [f"if (few) rn_faded_few(&x, to, S, {rows}, {columns}, {of_columns});",
-                 f"else rn_faded(&x, &room, {rows}, j0, wide, {of_columns}, !S && !k);"]
+    products = node.attr("products", 1)
+    fade, *before = node.args[2 * products:]
+    rows, columns = (graph[read.node].size for read in node.args[:2])
+    to, of_columns = f"real *const to = {access.at(n, 'b')};", int(node.attr("along") == 1)
+    each = []
+    for i in range(products):
+        if node.attr("along") is None:
+            few = f"rn_attended_few(&x, to, S, {rows}, {columns});"
+            step = f"rn_attended(&x, &room, {rows}, j0, wide, {STEPS if not i else 'RN_CHUNK_MORE'});"
+        else:
+            few = f"rn_faded_few(&x, to, S, {rows}, {columns}, {of_columns});"
+            step = f"rn_faded(&x, &room, {rows}, j0, wide, {of_columns}, {STEPS if not i else 'RN_CHUNK_MORE'});"
+        u, w = node.args[2 * i:2 * i + 2]
+        each.append(({"u": w, "w": u}, [f"if (few) {few}", f"else {step}"] if products == 1 else [step]))
+    alone = products == 1                      # a sequence of few frames goes by itself, of one product
     return ["if (!c->T) return;", *pieces(access, n, rows, columns),
-            *indented("const long s = c->sequence[(c->T - 1) * c->B + b];", *sequence(access, before, FEW), to,
-                      f"if (S && !few) rn_chunk_load(&room, S, {rows}, {columns}, j0, wide, 1);",
-                      *chunks(access, node, fade, {"u": w, "w": u}, [], *calls),
-                      f"if (!few) rn_chunk_save(&room, to, {rows}, {columns}, j0, wide);"),
+            *indented("const long s = c->sequence[(c->T - 1) * c->B + b];",
+                      *sequence(access, before, FEW if alone else ()), to,
+                      f"if (S{' && !few' * alone}) rn_chunk_load(&room, S, {rows}, {columns}, j0, wide, 1);",
+                      *chunks(access, node, fade, each),
+                      f"{'if (!few) ' * alone}rn_chunk_save(&room, to, {rows}, {columns}, j0, wide);"),
             "}"]
 
 
@@ -75,10 +84,10 @@ def pair(access: Access, n: int) -> list[str]:
     theirs = [*gathered(access, "y", {"u": v, "w": x}, there), faded(access, "y", b, along, there),
               f"x.o[i] = {access.at(n, 'r')};"]
     if along is None:
-        forth = f"rn_attended(&x, &room, {rows}, 0, wide, 0);"
+        forth = f"rn_attended(&x, &room, {rows}, 0, wide, RN_CHUNK_GOES);"
         meet = f"rn_pair(&x, &y, &room, kept + k / {step} * ({each}), {rows}, {columns});"
     else:
-        forth = f"rn_faded(&x, &room, {rows}, j0, wide, 1, 0);"
+        forth = f"rn_faded(&x, &room, {rows}, j0, wide, 1, RN_CHUNK_GOES);"
         meet = f"rn_fade_pair(&x, &y, &room, kept + k / {step} * ({each}), {rows}, j0, wide);"
     return ["rn_chunk_rows y = {.fades = 1};",
             *pieces(access, n, rows, columns, whole=along is None),
@@ -142,6 +151,13 @@ def pieces(access: Access, n: int, rows: int, columns: int, whole: bool = False)
                       f"const long j0 = p % parts * most, wide = RN_MIN(most, {columns} - j0);")]
 
 
+def by_vector(call: str, node, rows: int, columns: int, more: str = "") -> list[str]:
+    """A call for what fades by a vector, which takes sequences of few frames as well."""
+    turned, of_columns = int(node.attr("turned")), int(node.attr("along") == 0)
+    return [f"{call}, few ? S : NULL, {rows}, {columns}, j0, few ? {columns} : wide, {turned}, {of_columns},",
+            f"    !S && !k, few || k + {FADE_CHUNK} >= span.frames{more});"]
+
+
 def sequences() -> list[str]:
     return ["for (long s = c->sequence[b]; s < c->S && c->spans[s].first % c->B == b; s++) {"]
 
@@ -170,10 +186,12 @@ def collected(node, rows: list[str]) -> list[str]:
             f"        const long r = span.first + ({frame}) * c->B;", *(f"        {line}" for line in rows), "    }"]
 
 
-def chunks(access: Access, node, fade: Read, reads: dict[str, Read], more: list[str], *calls: str) -> list[str]:
-    """A sequence chunk by chunk: its rows are collected, then the calls made."""
+def chunks(access: Access, node, fade: Read, each: list[tuple[dict, list[str]]], *more: str) -> list[str]:
+    """A sequence chunk by chunk: of each of these the rows are collected, then the calls made."""
     a = access.graph[fade.node]
     fades = not (a.op == "number" and a.attr("value") == 1)
-    rows = [*gathered(access, "x", reads), *[faded(access, "x", fade, node.attr("along"))] * fades, *more]
-    return [f"x.fades = {int(fades)};", f"for (long k = 0; k < span.frames; k += {chunk(node)}) {{",
-            *collected(node, rows), *indented(*calls), "}"]
+    lines = [f"x.fades = {int(fades)};", f"for (long k = 0; k < span.frames; k += {chunk(node)}) {{"]
+    for reads, calls in each:
+        rows = [*gathered(access, "x", reads), *[faded(access, "x", fade, node.attr("along"))] * fades, *more]
+        lines += [*collected(node, rows), *indented(*calls)]
+    return [*lines, "}"]

@@ -3,14 +3,15 @@
     S[t] = a[t] S[t-1] + outer(u[t], w[t])        in the order of frames that `direction` says (-1: backwards)
 
 a is a scalar, or (`along`: 0 or 1) a vector along that axis of S, each of whose units fades at its own rate.
-attend(q, u, w, a, before?; direction, turned, late, of) is S[t] @ q[t], attended(u, w, a, before?) S[t] itself.
-`before` is what S was before the sequence's first frame in the call: only its value at that frame counts, and without
-it S begins as zero; `turned`: it is the transpose of that; `late`: S as the frame before left it is asked; `of`: the
-name of S, for readers. carried(signal), a leaf, is made for this: at the call's first frame the entry of the state,
-unless a sequence starts there; zero at every other frame.
+attend(q, u, w, a, before?; direction, turned, late, of) is S[t] @ q[t], attended(u, w, a, before?) S[t] itself; with
+`products` it takes so many u and w, a pair each, and S is the sum of what they make. `before` is what S was before the
+sequence's first frame in the call: only its value at that frame counts, and without it S begins as zero; `turned`: it
+is the transpose of that; `late`: S as the frame before left it is asked; `of`: the name of S, for readers.
+carried(signal), a leaf, is made for this: at the call's first frame the entry of the state, unless a sequence starts
+there; zero at every other frame.
 
-correct(k, d, w, a, c?, base?, before?; direction, turned, constant, based, of) is what a matrix answers that corrects
-itself by it, as the delta rule does. It is y of
+correct(k, d, w, a, c?, base?, before?; direction, along, turned, constant, based, of) is what a matrix answers that
+corrects itself by it, as the delta rule does. It is y of
 
     y[t] = base[t] + S[t-1] @ k[t]        S[t] = a[t] S[t-1] + outer(c[t] + d[t] y[t], w[t])
 
@@ -48,7 +49,6 @@ def _attend(args, attrs, shape):
     u, w = whole = _memory("attend", args[1:4], attrs)
     _carried("attend", args[4:], (w, u) if attrs.get("turned") else whole)
     need(args[0].shape == (w,) and attrs.get("direction") in (1, -1), "attend without a question or a direction")
-    need(not attrs.get("late") or attrs.get("along") is None, "a late question to what fades by a vector")
     return (u,), REAL
 
 
@@ -59,16 +59,21 @@ def _correct(args, attrs, shape):
     need(bool(given), "correct of nothing")
     shape = given[0].shape
     whole = shape + w.shape
-    need(k.shape == w.shape and a.shape == () and d.shape in ((), shape) and all(g.shape == shape for g in given)
-         and len(shape) == len(w.shape) == 1, "correct of shapes that do not fit")
+    along = attrs.get("along")
+    need(k.shape == w.shape and d.shape in ((), shape) and all(g.shape == shape for g in given) and
+         a.shape == (() if along is None else (shape, w.shape)[along]) and len(shape) == len(w.shape) == 1,
+         "correct of shapes that do not fit")
     _carried("correct", more, whole[::-1] if attrs.get("turned") else whole)
     need(attrs.get("direction") in (1, -1), "correct without a direction")
     return shape, REAL
 
 
 def _attended(args, attrs, shape):
-    whole = _memory("attended", args[:3], attrs)
-    _carried("attended", args[3:], whole)
+    pairs = 2 * attrs.get("products", 1)
+    whole = _memory("attended", (*args[:2], args[pairs]), attrs)
+    need(all(_memory("attended", (*args[i:i + 2], args[pairs]), attrs) == whole for i in range(2, pairs, 2)),
+         "attended of several shapes")
+    _carried("attended", args[pairs + 1:], whole)
     return whole, REAL
 
 
@@ -78,6 +83,13 @@ def _pair(args, attrs, shape):
     _carried("pair", args[6:], whole)
     need(attrs.get("direction") in (1, -1), "pair without a direction")
     return args[2].shape, REAL
+
+
+def _last(node, *values):
+    pairs = 2 * node.attr("products", 1)
+    a, *before = values[pairs:]
+    first = before[0][0] if before else None
+    return np.sum([_matrices(node, *values[i:i + 2], a, None if i else first) for i in range(0, pairs, 2)], axis=0)
 
 
 def _matrices(node, u, w, a, before=None):
@@ -110,7 +122,8 @@ def _corrections(node, k, d, w, a, *more):
     answers = [None] * len(k)
     for t in range(len(k))[::way]:
         answers[t] = base[t] + now @ k[t]
-        now = a[t] * now + np.multiply.outer(c[t] + d[t] * answers[t], w[t])
+        fade = a[t] if node.attr("along") is None else np.expand_dims(a[t], 1 - node.attr("along"))
+        now = fade * now + np.multiply.outer(c[t] + d[t] * answers[t], w[t])
     return np.stack(answers)
 
 
@@ -125,5 +138,4 @@ def _products(node, u, w, a, v, x, b, before=None):
 row(Op("attend", SPAN, None, _attend, _answers))
 row(Op("correct", SPAN, None, _correct, _corrections))
 row(Op("pair", SPAN, None, _pair, _products))
-row(Op("attended", SPAN, None, _attended, lambda node, u, w, a, before=None: _matrices(
-    node, u, w, a, None if before is None else before[0])))
+row(Op("attended", SPAN, None, _attended, _last))
