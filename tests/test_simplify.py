@@ -78,6 +78,26 @@ def test_products_and_slices(build, expected):
     assert [line for line in found if not line.startswith("output")] == expected
 
 
+def scaled(s, x, *shape):
+    """A matrix of the frame times a part of x, spread over its rows or columns, and what it answers to x."""
+    factor = x if shape in ((4, 1), (1, 4)) else s.op("slice", x, axis=0, low=0, high=1)
+    spread = s.op("broadcast", s.op("reshape", factor, shape=shape), shape=(4, 4))
+    return s.op("matmul", s.op("mul", s.input("M", 4, 4), spread), x)
+
+
+@pytest.mark.parametrize("build,expected", [
+    (lambda s, x: s.op("matmul", s.op("mul", s.op("sum", x, axis=None), s.input("M", 4, 4)), x),
+     ["mul(sum(x), matmul(M, x))"]),
+    (lambda s, x: scaled(s, x, 4, 1), ["mul(x, matmul(M, x))"]),
+    (lambda s, x: scaled(s, x, 1, 4), ["matmul(M, mul(x, x))"]),
+    (lambda s, x: scaled(s, x, 1, 1),                                        # a factor of one unit, for all of them
+     ["matmul(mul(M, broadcast(reshape(x[0:1], [1, 1]), [4, 4])), x)"]),
+    (lambda s, x: s.op("sub", s.input("M", 4, 4), s.op("outer", x, x)), ["add(M, outer(neg(x), x))"]),
+])
+def test_factors_of_matrices_go_to_vectors(build, expected):
+    assert [line.split(" = ")[1] for line in output(build) if "] = " in line][-1:] == expected
+
+
 def gates(s, total):
     cut = lambda i: s.op("slice", total, axis=0, low=2 * i, high=2 * i + 2)
     return s.op("mul", s.op("sigmoid", cut(0)), s.op("tanh", cut(1)))

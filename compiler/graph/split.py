@@ -79,7 +79,8 @@ def scale_products(graph: Graph) -> Graph:
             continue
         for factor, matrix in (map(patch.read, scaled.args), map(patch.read, scaled.args[::-1])):
             s, along = (factor, None) if patch.nodes[factor.node].shape == () else spread_vector(patch.nodes, factor)
-            if len(patch.nodes[matrix.node].shape) != 2 or len(patch.nodes[s.node].shape) != (along is not None):
+            shape = patch.nodes[matrix.node].shape
+            if len(shape) != 2 or patch.nodes[s.node].shape != (() if along is None else shape[along:along + 1]):
                 continue
             x, attrs = node.args[1], dict(node.attrs)
             if along == (0 if attrs.get("ta") else 1):
