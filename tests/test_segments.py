@@ -1,5 +1,8 @@
 """Training within a limit of memory: calls cut into segments give loss, gradient and state of the whole, to the bit."""
 
+import re
+from importlib.resources import files
+
 import numpy as np
 import pytest
 from compare import draw_data, net_of, set_params
@@ -42,6 +45,17 @@ model m(n = 4) {
     loss mse(h + 0.1 * h[t-1], y)
 }
 """
+SHOWN = """
+model m(n = 12) {
+    input x : [8]   target y : [4]
+    z     = dense(4)(lstm(n)(x))
+    heard = argmax(z)
+    v     = dense(3)(z)
+    w     = sum(exp(v))
+    output z, moved = heard != heard[t-1], steps = w - w[t-1], turns = v + v[t-2]
+    loss mse(z, y)
+}
+"""                                                             # what is shown looks back, and no gradient needs it
 
 
 LINEAR = MATRIX.replace("n = 4", "n = 32").replace("[4]", "[n]").replace("init S = 0.3\n", "")
@@ -89,7 +103,7 @@ def agree(whole, cut, data: dict, streams: int, near: float = 0, **more) -> None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("text", [LSTM, DELAYS, MATRIX], ids=["lstm", "delays", "matrix"])
+@pytest.mark.parametrize("text", [LSTM, DELAYS, MATRIX, SHOWN], ids=["lstm", "delays", "matrix", "shown"])
 def test_segments_are_the_whole_to_the_bit(text, dtype, monkeypatch):
     whole, cut = both(text, dtype=dtype)
     for chunks, frames, streams in ((1, 23, 3), (2, 23, 3), (5, 23, 3), (1, 40, 1), (3, 40, 1), (1, 5, 9)):
@@ -113,6 +127,19 @@ def test_segments_with_threads(monkeypatch):
     cut.threads = 3
     assert cut.module.function("segment_frames")(3) == 8
     agree(whole, cut, batch(whole, 50, 3), 3)
+
+
+def test_signals_called_like_members_of_the_call(monkeypatch):
+    """The C keeps its own words apart from the program's."""
+    template = (files("rnnc.templates") / "module.c.j2").read_text(encoding="utf-8")
+    body = template[:template.index("} rn_call;")].rpartition("typedef struct {")[2]
+    members = re.findall(r"(\w+)[,;]", re.sub(r"/\*.*?\*/|{[{%].*?[%}]}", "", body))
+    assert {"T", "since", "plan", "turn", "parts", "begins", "ends"} <= set(members)
+    layers = "".join(f"    {name} = tanh(0.5 * {name}[t-1] + x)\n" for name in members)
+    whole, cut = both(f"model m(n = 4) {{\n    input x : [n]   target y : [n]\n{layers}    z = {' + '.join(members)}\n"
+                      f"    output z, {', '.join(members)}\n    loss mse(z + dense(n)(z), y)\n}}")
+    force(monkeypatch, 2)
+    agree(whole, cut, batch(whole, 23, 3), 3)
 
 
 def test_frames_that_nothing_counts(monkeypatch):

@@ -35,23 +35,22 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
         return any(isinstance(stages[s], Sweep) and stages[s].direction < 0 for s in set().union(
             *(waits_for[i] for i in group)))
 
-    def goes_with(loop: int, moved: list[int]) -> bool:
-        """Whether these can go chunk by chunk the loop's way: of one another they read nothing from ahead of it."""
-        return all(ways(graph, role, stages[m], where, set(moved), nodes_of) in (0, stages[loop].direction)
-                   for m in moved)
+    def goes(way: int, moved: list[int]) -> bool:
+        """Whether these can go chunk by chunk this way: of one another they read nothing from ahead of it."""
+        return all(ways(graph, role, stages[m], where, set(moved), nodes_of) in (0, way) for m in moved)
 
-    def close(loop: int | None = None) -> None:
-        """Ends the group; maps at its end that the next stage, a loop, waits for go on with that one."""
+    def close(reader: int | None = None, way: int = 0) -> None:
+        """Ends the group; maps at its end that the next stage waits for go on with that one, which goes this way."""
         moved: list[int] = []
-        while loop is not None and len(group) > 1 and isinstance(stages[group[-1]], Map) \
-                and group[-1] in read_by[loop] and goes_with(loop, [group[-1], *moved]):
+        while reader is not None and len(group) > 1 and isinstance(stages[group[-1]], Map) \
+                and group[-1] in read_by[reader] and goes(way, [group[-1], *moved]):
             moved.insert(0, group.pop())
         if group:
             loops = [stages[i] for i in group if isinstance(stages[i], Sweep)]
             frames = lcm(*(loop.frames for loop in loops))
             fine = -(-FINE // frames) * frames if len(loops) > 1 and all(map(small, loops)) else 0
-            way = direction or (-1 if behind_loop(group) else 1)
-            made.append(Step(tuple(group), way, ROWS * chunkable(stages[group[0]]), frames, fine=fine))
+            along = direction or (-1 if behind_loop(group) else 1)
+            made.append(Step(tuple(group), along, ROWS * chunkable(stages[group[0]]), frames, fine=fine))
             group.clear()
         group.extend(moved)
 
@@ -62,7 +61,12 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
                                                                                   nodes_of) \
             and not joins_loops(stages, read_by[number], waits_for, number, group)
         if not fits:
-            close(number if isinstance(stage, Sweep) and chunkable(stage) else None)
+            if isinstance(stage, Sweep) and chunkable(stage):
+                close(number, stage.direction)
+            elif isinstance(stage, Map) and direction < 0 and wanted == 1 and chunkable(stage):
+                close(number, wanted)                   # what a caller sees, behind the gradient and no part of it
+            else:
+                close()
             direction = 0
             wanted = ways(graph, role, stage, where, {*group, number}, nodes_of)
             if wanted is None and group:
