@@ -1,5 +1,6 @@
 """Nets from program text: the public face, end to end."""
 
+import re
 import subprocess
 import sys
 import time
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 import rnnc
-from rnnc.errors import CompileError, InputError, NumberError
+from rnnc import pipeline
+from rnnc.errors import CompileError, InputError, NumberError, Source
 from rnnc.runtime.arrays import zeros
 
 PROGRAM = """
@@ -307,3 +309,21 @@ def test_cross_entropy_of_a_sure_answer():
         exact = np.logaddexp.reduce(z - z[label])
         found = net.evaluate(z=z[None, None].astype(np.float32), y=np.array([[label]]))["loss"]
         assert found == pytest.approx(exact, rel=3e-7, abs=1e-7) and found >= 0
+
+
+def test_the_step_of_a_large_matrix_learns():
+    """What its gradient is made of is as large as the matrix, so on the stack of no thread: that was a crash."""
+    text = """
+model large(n = 1600) {
+    input  x : [1]
+    target y : [1]
+    param U : [n, n]
+    param s = 0.001
+    h = tanh(x[0] + quantize(U, 8, s) @ h[t-1])
+    loss mse(mean(h), y[0])
+}
+"""
+    assert not re.search(r"real \w+\[RN_PAD\(\d{5,}\)", pipeline.emit(Source("large.rnn", text), pipeline.Options()).c)
+    net = rnnc.compile(text)
+    net.backprop(x=np.ones((2, 1), np.float32), y=np.zeros((2, 1), np.float32))
+    assert net.gradients["s"] != 0

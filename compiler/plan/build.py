@@ -19,6 +19,7 @@ from rnnc.plan.storage import shorten
 from rnnc.plan.waves import steps
 
 VECTORS = 4                                    # a panel is at most this many vectors wide (kernels.md, micro-kernels)
+LARGE = 1 << 14                                # numbers of one value that are too many for the stack of a thread
 LANES = 16                                     # the vector width that spreading is chosen for
 # What a tile of so many vectors takes for each of them: with few sums it waits for its loads (products.h).
 SLOWNESS = {1: 1.25, 2: 1.03, 3: 1.0, 4: 1.0}
@@ -69,7 +70,9 @@ class Kernels:
             case "spans":
                 return Spans(tuple(nodes))
             case "once":
-                return Once(self.row_kernel(nodes, {n: Slot(0, False, 0, 0) for n in nodes}))
+                made = self.row_kernel(nodes, {n: Slot(0, False, 0, 0) for n in nodes})
+                large = [n for n in nodes if self.graph[n].size > LARGE]
+                return Once(replace(made, stores=tuple(n for n in nodes if n in {*made.stores, *large})))
             case "rows":
                 return Map((self.row_kernel(nodes, {n: Slot(0, False, 0, 0) for n in nodes}),), "", draft.per)
             case "units":
