@@ -31,8 +31,9 @@ def compile(source, model=None, *, dtype="float32", target="native", threads=Non
     threads   None: chosen per call, at most the cores this process may use: the first calls of a shape try one thread
               and several, in every way the planner finds; the bits are the same
     gradient  None (inference only) | "parameters" | "all" (also inputs and initial state)
-    weights   "float32" | "bfloat16": how the matrices that products inside loops read are packed; parameters, sums,
-              gradients and optimisers stay float32
+    weights   "float32" | "bfloat16": how the matrices that products inside loops read are packed | "int8": how those
+              are that `quantize` gives 8 bits or fewer, to the same results; parameters, sums, gradients and optimisers
+              stay float32
     memory_limit  bytes that a call of backprop may work in: a longer one goes in segments, each computed twice
     Sizes of the model are given by name; `sizes` is for names that are taken here.
     """

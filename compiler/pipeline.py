@@ -26,7 +26,7 @@ class Options:
     target: str = "native"
     openmp: bool = True
     gradient: str | None = "parameters"        # None | "parameters" | "all"
-    weights: str = "float32"                   # how matrices in loops are stored: or "bfloat16", with float32 sums
+    weights: str = "float32"                   # how matrices are stored: or "bfloat16" or "int8", with float32 sums
     memory_limit: int | None = None            # bytes that a training call may work in; long calls go in segments
     prefix: str | None = None
     counting: bool = False                     # the build that logs products and meetings

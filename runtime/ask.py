@@ -11,7 +11,7 @@ from rnnc.runtime.words import said, unknown
 
 DTYPES = ("float32", "float64")
 GRADIENTS = (None, "parameters", "all")
-WEIGHTS = ("float32", "bfloat16")              # how the matrices of products in loops may be stored
+WEIGHTS = ("float32", "bfloat16", "int8")      # how the matrices of products may be stored
 
 
 def options(*, dtype, target, threads, gradient, weights, memory_limit, check_numbers, seed, cache) -> dict:
@@ -26,9 +26,11 @@ def options(*, dtype, target, threads, gradient, weights, memory_limit, check_nu
     if not one_of(gradient, GRADIENTS):
         raise InputError(f"gradient: {said(gradient)}; it may be None, 'parameters' or 'all'")
     if not one_of(weights, WEIGHTS):
-        raise InputError(f"weights: {said(weights)}; it may be 'float32' or 'bfloat16'")
+        raise InputError(f"weights: {said(weights)}; it may be 'float32', 'bfloat16' or 'int8'")
     if weights == "bfloat16" and name != "float32":
         raise InputError(f"weights: 'bfloat16' halves the numbers of dtype='float32'; dtype is {name!r}")
+    if weights == "int8" and name != "float32":
+        raise InputError(f"weights: 'int8' stands for quantised numbers of dtype='float32'; dtype is {name!r}")
     if memory_limit is not None and (not is_whole(memory_limit) or memory_limit < 1):
         raise InputError(f"memory_limit: {said(memory_limit)}; a number of bytes that a training call may work in, or "
                          "None for no limit")

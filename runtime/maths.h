@@ -108,11 +108,12 @@ RN_INLINE rn_v rn_floor(rn_v x) {
     return rn_select(RN_MASK(size < whole), near, x);
 }
 
-/* The multiple of `step` next to x, halves away from zero, of at most `most` steps either way. */
-RN_INLINE rn_v rn_quantize(rn_v x, rn_v step, rn_v most) {
+/* The multiple of `step` next to x, halves away from zero, of at most `most` steps either way; and how many steps. */
+RN_INLINE rn_v rn_steps(rn_v x, rn_v step, rn_v most) {
     rn_v steps = x / step;
-    return rn_copysign(rn_min(rn_floor(rn_abs(steps) + (real)0.5), most), steps) * step;
+    return rn_copysign(rn_min(rn_floor(rn_abs(steps) + (real)0.5), most), steps);
 }
+RN_INLINE rn_v rn_quantize(rn_v x, rn_v step, rn_v most) { return rn_steps(x, step, most) * step; }
 
 /* Comparisons and logic give 1 or 0; any number but 0 is true. */
 RN_INLINE rn_v rn_truth(rn_i mask) { return (rn_v)(mask & rn_bits_of(1)); }

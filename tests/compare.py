@@ -110,8 +110,8 @@ def close(what: str, found, result: np.ndarray, bound: np.ndarray, dtype: str) -
 
 
 def judges(graph: Graph, weights: str = "float32") -> dict[str, Graph]:
-    """For each function of a net the graph that says what it computes. With matrices stored as bfloat16 it is the
-    planned one, as there it stands which products see which stored numbers."""
+    """For each function of a net the graph that says what it computes. With matrices stored otherwise
+    than as float32 it is the planned one, as there it stands which products see which stored numbers."""
     if weights != "float32":
         return {name: pipeline.planned_and_checked(program, name, weights).graph
                 for name, program in pipeline.programs(pipeline.forward(graph), "all").items()}
@@ -204,29 +204,35 @@ def force(net: Net, plan: str) -> None:
     border.tuning = border.ffi.new(f"{border.prefix}_tuning *", {"plan": PLANS.index(plan)})
 
 
-def same_bits(net: Net, data: Data, threads=(1, 2, 3, 7)) -> None:
-    """Every function at every number of threads, whatever the planner might choose, leaves the same bits. (Needs
-    RNNC_TEST_THREADS in the environment.)"""
-    first = None
+def same_bits(net: Net, data: Data, threads=(1, 2, 3, 7), like: Net | None = None) -> None:
+    """Every function at every number of threads, whatever the planner might choose, leaves the same bits; those of
+    `like` at one thread, if that is given. (Needs RNNC_TEST_THREADS in the environment.)"""
+    first = None if like is None else bits_of(like, data, 1, "chosen")
     for count, plan in [(n, p) for n in threads for p in (PLANS if n > 1 else PLANS[:1])]:
-        net.threads, net.draws = count, 0
-        force(net, plan)
-        bits = []
-        if net.outputs:
-            state = net.state(streams=data.streams)
-            out = net.run(**data.inputs, state=state, starts=data.starts, **frames_of(data))
-            bits += [np.ascontiguousarray(out[name]).tobytes() for name in sorted(out)]
-        if "backprop" in net.manifest["functions"]:
-            state = net.state(streams=data.streams)
-            loss = net.backprop(**data.inputs, **data.targets, starts=data.starts, weight=data.weight, state=state,
-                                **frames_of(data, data.targets, data.weight))
-            bits += [np.float64(loss).tobytes(), net.gradient.tobytes()]
-            bits += [np.ascontiguousarray(state[s["name"]]).tobytes() for s in net.manifest["state"]]
+        bits = bits_of(net, data, count, plan)
         if first is None:
             first = bits
-        assert bits == first, f"{count} threads, {plan}, give other bits than {threads[0]}"
+        assert bits == first, f"{count} threads, {plan}, give other bits than {'the other' if like else threads[0]}"
     net.threads = None
     force(net, "chosen")
+
+
+def bits_of(net: Net, data: Data, count: int, plan: str) -> list[bytes]:
+    """What every function leaves."""
+    net.threads, net.draws = count, 0
+    force(net, plan)
+    bits = []
+    if net.outputs:
+        state = net.state(streams=data.streams)
+        out = net.run(**data.inputs, state=state, starts=data.starts, **frames_of(data))
+        bits += [np.ascontiguousarray(out[name]).tobytes() for name in sorted(out)]
+    if "backprop" in net.manifest["functions"]:
+        state = net.state(streams=data.streams)
+        loss = net.backprop(**data.inputs, **data.targets, starts=data.starts, weight=data.weight, state=state,
+                            **frames_of(data, data.targets, data.weight))
+        bits += [np.float64(loss).tobytes(), net.gradient.tobytes()]
+        bits += [np.ascontiguousarray(state[s["name"]]).tobytes() for s in net.manifest["state"]]
+    return bits
 
 
 def cut_equals_whole(net: Net, graph: Graph, data: Data, dtype: str, cut: int, wanted: oracle.Result) -> None:

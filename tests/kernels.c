@@ -52,6 +52,20 @@ void pack16(real *dst, const real *src, long row, long column, long n, long K, i
             int threads) {
     rn_pack16(dst, src, row, column, n, K, gate, g, q, thread, threads);
 }
+void tile8(int mv, const real *panel, long K, const real *const *rows, int nrows, real *acc, int accumulate) {
+    if (mv == 1) rn_tile8(1, panel, K, rows, nrows, acc, accumulate);
+    if (mv == 2) rn_tile8(2, panel, K, rows, nrows, acc, accumulate);
+    if (mv == 3) rn_tile8(3, panel, K, rows, nrows, acc, accumulate);
+    if (mv == 4) rn_tile8(4, panel, K, rows, nrows, acc, accumulate);
+}
+void pack8(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q, int thread,
+           int threads, const real *step, int most) {
+    rn_pack8(dst, src, row, column, n, K, gate, g, q, thread, threads, *step, most);
+}
+void v_quantized(const real *x, const real *step, int most, real *y, long n) {
+    for (long i = 0; i < n; i += RN_VL)
+        rn_store_part(y + i, rn_quantize(rn_load_part(x + i, n - i), rn_all(*step), rn_all((real)most)), n - i);
+}
 #endif
 void cut(long R, long most, long i, long *ends) { rn_cut(R, rn_cuts(R, most), i, ends, ends + 1); }
 void share(long total, int thread, int threads, long *ends) { rn_share(total, thread, threads, ends, ends + 1); }

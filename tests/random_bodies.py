@@ -138,7 +138,7 @@ class Body(Expressions):
 
     def recurrent(self, shape, new, old):
         name = self.chance.choice(["tanh", "sigmoid", "softsign"])
-        inner = f"{self.param((shape[0], shape[0]))} @ {old.text} + {new.operand}"
+        inner = f"{self.weights((shape[0], shape[0]))} @ {old.text} + {new.operand}"
         return Value(f"({inner}) / (1 + abs({inner} - 0.133))" if name == "softsign" else f"{name}({inner})", shape)
 
     def gated(self, shape, new, old):
@@ -171,9 +171,9 @@ class Body(Expressions):
         square = shape + shape
         inner = self.chance.choice(["plain", "deep", "gated", "normed"])
         self.note(f"clocked {inner}")
-        made = f"{self.param(square)} @ {old.text}"
+        made = f"{self.weights(square)} @ {old.text}"
         if inner == "deep":
-            made = f"{self.param(square)} @ tanh({made})"
+            made = f"{self.weights(square)} @ tanh({made})"
         if inner == "gated":
             made = f"{self.param(square)} @ (sigmoid({made}) * {old.text})"
         if inner == "normed":

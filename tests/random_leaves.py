@@ -191,7 +191,17 @@ class Leaves:
         if kind == "product":
             self.note("product of parameters")
             return f"({self.param((rows, 2))} @ {self.param((2, columns))})"
-        return self.param((rows, columns))
+        return self.weights((rows, columns))
+
+    def weights(self, shape: tuple[int, int]) -> str:
+        """A parameter to multiply with, some of few bits: by a draw of its own, so that others stay."""
+        name = self.param(shape)
+        few = random.Random(" ".join(self.lines))
+        if few.random() > 0.4:
+            return name
+        self.note("quantised matrix")
+        step = few.choice(["0.3", "0.071", "0.029", f"(0.031 + mean(abs({name})))"])
+        return f"quantize({name}, {few.choice([2, 3, 4, 8, 8, 9])}, {step})"
 
     def leaf(self, shape: tuple[int, ...]) -> Value:
         signal = self.readable(lambda s: s.kind == "real" and s.shape == shape)

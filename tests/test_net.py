@@ -237,6 +237,8 @@ def test_look_ahead_runs_but_does_not_step():
     ({"dtype": "float16"}, "dtype: got 'float16'"), ({"threads": 0}, "threads: got 0"),
     ({"gradient": "some"}, "gradient: got 'some'"), ({"weights": "float16"}, "weights: got 'float16'; it may be"),
     ({"weights": "bfloat16", "dtype": "float64"}, "weights: 'bfloat16' halves .* dtype is 'float64'"),
+    ({"weights": "int8", "dtype": "float64"}, "weights: 'int8' stands for .* dtype is 'float64'"),
+    ({"weights": "int4"}, "weights: got 'int4'; it may be 'float32', 'bfloat16' or 'int8'"),
     ({"target": "a b"}, "target: got 'a b'"), ({"seed": -1}, "seed: got -1"), ({"cache": 3}, "cache: got 3"),
     ({"memory_limit": 0.5}, "memory_limit: got 0.5"), ({"sizes": 3}, "sizes: got 3"),
     ({"n": 4, "sizes": {"n": 5}}, "given twice"),

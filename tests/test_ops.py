@@ -58,6 +58,7 @@ CASES = {                                      # operator -> arguments, attribut
        ["sum", "max", "min", "argmax", "logsumexp", "softmax", "logsoftmax"]},
     "transpose": [((M,), {})],
     "bfloat16": [((M,), {"axis": 0}), ((M,), {"axis": 1})],
+    "int8": [((M,), {})],
     "reshape": [((M,), {"shape": (3, 2)}), ((M,), {"shape": (6,)}), ((S,), {"shape": (1,)})],
     "broadcast": [((S,), {"shape": (2, 3)}), ((V,), {"shape": (2, 3)}), (((2, 1),), {"shape": (2, 3)}),
                   (((1, 3),), {"shape": (4, 2, 3)})],

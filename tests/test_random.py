@@ -7,7 +7,7 @@ printed with a table of what occurred.
 import os
 
 import pytest
-from compare import compare, continued, cut_equals_whole, judges, same_bits
+from compare import compare, continued, cut_equals_whole, judges, net_of, same_bits, set_params
 from random_programs import draw
 
 from rnnc import pipeline
@@ -32,17 +32,19 @@ def test_program(seed, monkeypatch, occurred):
     monkeypatch.setattr(waves, "ROWS", [512, 1, 8][seed % 3])    # chunks of one frame and of a few, too
     monkeypatch.setattr(waves, "FINE", [32, 1, 2][seed % 3])
     monkeypatch.setattr(memories, "LEAST", 1)                   # no matrix is too small to be asked in chunks
-    weights = "bfloat16" if seed % 6 in (1, 4) else "float32"
+    weights = ["float32", "bfloat16", "int8"][seed % 3]
     outcome = compare(graph, dtype, seed, weights=weights)
     net, data = outcome["net"], outcome["data"]
-    same_bits(net, data)
+    planned = {node.op for g in judges(graph, "int8" if weights == "int8" else "bfloat16").values() for node in g.nodes}
+    plain = net_of(graph, dtype, weights="float32") if "int8" in planned else None
+    if plain:
+        set_params(plain, data)
+    same_bits(net, data, like=plain)
     if net.manifest["lookahead"] is None:
         cut_equals_whole(net, graph, data, dtype, data.frames // 2 or 1, outcome["answers"]["run"])
     continued(net, graph, dtype, seed)
-    planned = {node.op for g in judges(graph, "bfloat16").values() for node in g.nodes}
-    stored = weights == "bfloat16" and "bfloat16" in planned
     occurred(TITLE, [*program.features.elements(), dtype, f"{outcome['attempts']} attempts", *sizes_of_blocks(graph),
-                     *places_of_starts(data.starts), *["bfloat16 in loops"] * stored,
+                     *places_of_starts(data.starts), *[f"stored as {weights}"] * (weights in planned),
                      *["asked in chunks"] * ("attend" in planned)])
 
 

@@ -60,7 +60,7 @@ def test_nothing_of_the_language_is_without_a_place(monkeypatch):
         graph = graph_of(program)
         missing -= {f"{word}()" for word in re.findall(r"\w+", program.text)}
         graphs = [graph, *pipeline.programs(graph, "all").values()]
-        graphs.append(shorten(pipeline.forward(graph)))
+        graphs += [shorten(pipeline.forward(graph), weights) for weights in ("bfloat16", "int8")]
         if any(node.op == "outer" for node in graph.nodes):
             plain = pipeline.programs(pipeline.forward(graph), "all")
             graphs += [chunks.chunkwise(compact(made)) for made in plain.values()]

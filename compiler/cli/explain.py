@@ -95,7 +95,7 @@ def bench(options) -> int:
         print(json.dumps({"program": program.stem, "machine": machine.name, "dtype": chosen.dtype,
                           "weights": chosen.weights, "rows": rows}, indent=2))
     else:
-        stored = ", bfloat16 in loops" * (chosen.weights == "bfloat16")
+        stored = {"bfloat16": ", bfloat16 in loops", "int8": ", quantised matrices as int8"}.get(chosen.weights, "")
         print(f"{program.stem}, {options.frames} frames a call, {chosen.dtype}{stored}; {machine.name}")
         print("\n".join(lines(rows)))
     return 0

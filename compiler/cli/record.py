@@ -37,7 +37,7 @@ class Job:
     vocabulary: str | None                     # of a text model: label i is its i-th character
     training: dict                             # epochs, streams, frames, optimizer, lr, seed, ...
     version: str = field(default=rnnc.__version__)
-    weights: str = "float32"                   # how matrices in loops are stored
+    weights: str = "float32"                   # how matrices are stored
 
     @property
     def numbers(self) -> dict:

@@ -16,7 +16,7 @@ from rnnc.plan.machine import Machine
 from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
 from rnnc.plan.show import guarded
-from rnnc.plan.storage import is_short
+from rnnc.plan.storage import stored_as
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
 HOW = {"streams": "by streams", "crews": "in crews"}
@@ -132,10 +132,11 @@ def products(graph, kernel) -> list[str]:
         return []
     lines = []
     for panel in kernel.panels:
+        stored = stored_as(graph, panel)
         names = [matrix(graph, m) + ("'" if turned else "") for m, turned in panel.matrices]
         lines += filled(f"{shown(names)} @ {signal(graph, panel.operand.node)}{at(panel.operand.delay)}: "
                         f"{len(panel.gates)} x {kernel.width} by {panel.inner}"
-                        f"{', stored as bfloat16' * is_short(graph, panel)}"
+                        f"{f', stored as {stored}' if stored else ''}"
                         f"{f', only where {guarded(graph, panel.guards)}' if panel.guards else ''}", "   ")
     return lines
 

@@ -24,7 +24,7 @@ from rnnc.graph.ops.reductions import lined_up, put_back
 
 STEP = 1e-30                                   # of the complex step: its error is STEP^2, so nothing
 MOVES = {"transpose", "reshape", "concat", "slice", "pad", "broadcast", "column", "take", "place", "span_last",
-         "span_first", "scatter", "gather"}
+         "span_first", "scatter", "gather", "int8"}
 CONDITIONS = {"and", "or", "not"}
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne", "minimum", "maximum"}
 TURNS = {"abs", "relu", "sign", "sqrt", "spike"}   # at zero

@@ -15,7 +15,7 @@ from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.roles import Roles, roles
 from rnnc.plan.schedule import Fold, Map, Once, Panel, Phase, RowKernel, Schedule, Spans, Stage, Sweep, UnitKernel
 from rnnc.plan.stages import Clusters, Draft, drafts
-from rnnc.plan.storage import shorten
+from rnnc.plan.storage import alike, shorten
 from rnnc.plan.waves import steps
 
 VECTORS = 4                                    # a panel is at most this many vectors wide (kernels.md, micro-kernels)
@@ -28,12 +28,12 @@ SLOWNESS = {1: 1.25, 2: 1.03, 3: 1.0, 4: 1.0}
 def schedule(graph: Graph, program: str, checked=lambda graph: graph, weights: str = "float32",
              cut: bool = False) -> Schedule:
     """Before: a checked, simplified graph. After: every live frame node has one kernel, view, pointer or sum.
-    `checked` is handed the graph after every pass, and hands it on. `weights`: how matrices in loops are stored.
+    `checked` is handed the graph after every pass, and hands it on. `weights`: how matrices of products are stored.
     `cut`: its calls may go in segments, which matrices in chunks of whole sequences cannot."""
     for rewrite in (compact, *[chunkwise] * (not cut), masked, advance, regroup, lambda g: recompute(g, loops(g))):
         graph = checked(rewrite(graph))
-    if weights == "bfloat16":
-        graph = checked(shorten(graph))
+    if weights != "float32":
+        graph = checked(shorten(graph, weights))
     found = loops(graph)
     role = roles(graph, found)
     clusters = drafts(graph, found, role)
@@ -148,8 +148,8 @@ class Kernels:
                 groups = -(-len(now) // VECTORS)
                 for g in range(groups):
                     part = now[len(now) * g // groups: len(now) * (g + 1) // groups]
-                    made.append(Panel(operand, part[0][1].inner, tuple(p for p, _ in part),
-                                      tuple((t.matrix, t.transposed) for _, t in part), None, guards))
+                    matrices = alike(self.graph, tuple((t.matrix, t.transposed) for _, t in part))
+                    made.append(Panel(operand, part[0][1].inner, tuple(p for p, _ in part), matrices, None, guards))
                 pairs = later
         return tuple(made)
 

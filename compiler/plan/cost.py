@@ -13,7 +13,7 @@ from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.guards import share
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel, kernels_of
-from rnnc.plan.storage import is_short
+from rnnc.plan.storage import bytes_of, stored_as
 
 # Elementwise operators that cost as much as a tanh; those that cost some additions; the others cost one.
 FUNCTIONS = frozenset(
@@ -24,6 +24,7 @@ GROUP = 384 << 10                              # bytes of panels that meet all r
 LOOSE = 0.15                                   # share of a tile's speed that products of a row kernel reach
 CHUNKED = ("attend", "correct", "attended", "pair")
 SHORT = 0.6                                    # the share that products of a chunk of frames reach
+MAKING = 1.3                                   # rows that a tile could do while it makes numbers of bytes (int8.h)
 ENDLESS = 1 << 20                              # as many threads as could be of any use
 
 
@@ -176,8 +177,7 @@ class Costs:
 
     def panel(self, panel: Panel) -> int:
         """Bytes of one panel that is a vector of units wide."""
-        number = 2 if is_short(self.graph, panel) else self.number
-        return panel.inner * len(panel.gates) * self.lanes * number
+        return panel.inner * len(panel.gates) * self.lanes * bytes_of(self.graph, panel, self.number)
 
     def tiles(self, kernel: UnitKernel, rows: int) -> tuple[int, int, int]:
         """Row blocks and panels of a kernel, and the rows that a block may have."""
@@ -219,6 +219,8 @@ class Costs:
             part = share(self.graph, panel.guards)              # streams are taken to be in phase
             operations = 2.0 * panel.inner * vectors * self.lanes * per_block
             compute = operations / self.machine.tile(vectors, per_block) * self.slow
+            if stored_as(self.graph, panel) == "int8":
+                compute *= 1 + MAKING / per_block
             first = size / self.machine.rate(resident, self.used())
             again = size / self.machine.rate(min(resident, max(size, GROUP)), self.used())
             for seconds, times in ((first, my_panels), (again, my_panels * (my_blocks - 1))):

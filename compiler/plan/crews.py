@@ -11,7 +11,7 @@ from rnnc.plan.cost import CHUNKED, FREE, FUNCTIONS, in_chunks
 from rnnc.plan.needs import Need
 from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Map, Schedule, Sweep, UnitKernel, kernels_of
-from rnnc.plan.storage import is_short
+from rnnc.plan.storage import bytes_of
 from rnnc.plan.waves import small
 
 FUNCTION = 8                                   # plain operators that one of FUNCTIONS costs as much as
@@ -83,7 +83,7 @@ def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, in
             for panel in kernel.panels:
                 weights = panel.inner * len(panel.gates) * kernel.width
                 flops += 2.0 * weights
-                matrices += weights * (2 if is_short(graph, panel) else number)
+                matrices += weights * bytes_of(graph, panel, number)
             panels = max(panels, -(-kernel.width // (16 * kernel.spread)))
     loop = isinstance(stage, Sweep)
     meetings = len(stage.phases) if loop and stage.meets else 0

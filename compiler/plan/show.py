@@ -3,7 +3,7 @@
 from rnnc.graph.nodes import SEQUENCE, Graph, Read
 from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Spans, Sweep, nodes_of
-from rnnc.plan.storage import is_short
+from rnnc.plan.storage import BYTES, stored_as
 
 
 def label(graph: Graph, n: int) -> str:
@@ -21,10 +21,11 @@ def kernel_line(graph: Graph, kernel) -> list[str]:
     lines = [f"  units k{kernel.number}: {kernel.width} units, {len(kernel.gates)} gates: "
              f"{listed(graph, nodes_of(kernel))}"]
     for panel in kernel.panels:
+        stored = stored_as(graph, panel)
         delay = f"[t{-panel.operand.delay:+d}]" if panel.operand.delay else ""
         matrices = ", ".join(matrix(graph, m) + ("'" if t else "") for m, t in panel.matrices)
         lines.append(f"        {matrices} @ {label(graph, panel.operand.node)}{delay}: "
-                     f"{len(panel.gates)} x {kernel.width} by {panel.inner}" + ", bfloat16" * is_short(graph, panel)
+                     f"{len(panel.gates)} x {kernel.width} by {panel.inner}" + f", {stored}" * bool(stored)
                      + (f", where {guarded(graph, panel.guards)}" if panel.guards else ""))
     return lines + [f"        writes {listed(graph, kernel.stores) or 'nothing'}"]
 
@@ -67,13 +68,13 @@ def condition(graph: Graph, read: Read, whole: bool = False, deep: int = 4) -> s
 
 def matrix(graph: Graph, n: int) -> str:
     node = graph[n]
-    if node.op == "bfloat16":                  # said once for a panel
+    if node.op in BYTES:                       # said once for a panel
         return matrix(graph, node.args[0].node)
     if node.op == "param":
         return str(node.attr("name"))
     if node.op == "scatter":
         return f"sparse {matrix(graph, node.args[0].node)}"
-    if node.op in ("slice", "transpose", "reshape"):
+    if node.op in ("slice", "transpose", "reshape") or node.op == "quantize" and not node.name:
         return f"{node.op} of {matrix(graph, node.args[0].node)}"
     return label(graph, n)
 

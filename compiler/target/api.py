@@ -146,7 +146,8 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                     "row": "sizeof(int32_t)" if graph[n].kind == INT else f"{stride(graph, n)} * sizeof(real)"}
                    for n, k in graph.state.items()],
         "hash": "0x" + model.hash, "abi": 1, "counting": model.counting,
-        "random": model.random, "short": pool.short, "summary": summary(model, pool.short),
+        "random": model.random, "stored": "".join(STORED[kind] for kind in pool.stored),
+        "summary": summary(model, pool.stored),
         "optimisers": "", "optimiser_declarations": "",
     } | optimisers(name, real, "backprop" in made or "vjp" in made)
 
@@ -228,13 +229,16 @@ def unused(text) -> list[str]:
     return [f"(void){', (void)'.join(missing)};"] if missing else []
 
 
-def summary(model, short: bool) -> list[str]:
+STORED = {"bfloat16": "products in loops read matrices packed as bfloat16; everything else, their sums too, is float",
+          "int8": "products read quantised matrices packed as signed bytes; everything else, their sums too, is float"}
+
+
+def summary(model, stored: set[str]) -> list[str]:
     graph = model.forward
     inputs = ", ".join(f"{i.name} {shape_text(i)}" for i in graph.inputs)
     outputs = ", ".join(f"{key} {list(graph[n].shape)}" for key, n in graph.outputs.items())
     state = ", ".join(f"{graph[n].name} x {k}" for n, k in graph.state.items())
-    stored = ["products in loops read matrices packed as bfloat16; everything else, their sums too, is float"]
-    return [f"{inputs or 'nothing'}  ->  {outputs or 'a loss'}", f"state: {state or 'none'}", *stored * short]
+    return [f"{inputs or 'nothing'}  ->  {outputs or 'a loss'}", f"state: {state or 'none'}", *map(STORED.get, stored)]
 
 
 def shape_text(info) -> str:

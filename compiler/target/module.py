@@ -21,8 +21,8 @@ from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 
 FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "small.h", "rows.h",
-         "crews.h", "plan.h", "spans.h", "attend.h", "correct.h", "pair.h", "fade.h", "ctc.h", "bfloat16.h", "random.h",
-         "sparse.h", "optimisers.h")
+         "crews.h", "plan.h", "spans.h", "attend.h", "correct.h", "pair.h", "fade.h", "ctc.h", "bfloat16.h", "int8.h",
+         "random.h", "sparse.h", "optimisers.h")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Model:
     probes: tuple[dict, ...] = ()              # every named signal of the program, as written
     target: str = "native"                     # the processor, and whether with OpenMP: for the header's flag line
     openmp: bool = True
-    weights: str = "float32"                   # how the matrices of products in loops are stored
+    weights: str = "float32"                   # how the matrices of products are stored
     cut: Parts | None = None                   # how training calls go in segments, if they may
 
     @property
@@ -88,8 +88,10 @@ def emit(model: Model, programs: list[Schedule]) -> Emitted:
         texts.append(text)
     pack = packing(pool)
     view = api.view(model, texts, pool, pack, places)
+    wanted = {"random.h": model.random, "sparse.h": bool(pool.indices), "bfloat16.h": "bfloat16" in pool.stored,
+              "int8.h": "int8" in pool.stored}
     fixed = [{"name": f"runtime/{name}", "text": (files("rnnc.runtime") / name).read_text()} for name in FIXED
-             if {"random.h": model.random, "sparse.h": bool(pool.indices), "bfloat16.h": pool.short}.get(name, True)]
+             if wanted.get(name, True)]
     declarations = render("declarations.h.j2", m=view)
     view.update(fixed=fixed, types=declarations)
     view["api"] = render("api.c.j2", m=view)

@@ -33,9 +33,21 @@ class Entry:
     why: str
 
 
-def words(inner: int, short: bool) -> str:
-    """Numbers of one column of a panel as C: two inner indices of bfloat16 share the room of one number."""
-    return f"RN_WORDS({inner})" if short else str(inner)
+@dataclass(frozen=True)
+class Form:
+    """How panels hold their numbers: what packs and what multiplies them, and the room that `inner` of a column take,
+    in plain numbers, as C."""
+
+    pack: str
+    tile: str
+    room: str
+
+    def words(self, inner: int) -> str:
+        return self.room.format(inner)
+
+
+FORMS = {"": Form("rn_pack", "rn_tile", "{}"), "bfloat16": Form("rn_pack16", "rn_tile16", "RN_WORDS({})"),
+         "int8": Form("rn_pack8", "rn_tile8", "RN_OCTETS({})")}
 
 
 class Pool:
@@ -52,7 +64,7 @@ class Pool:
         self.integers: list[int] = []
         self.indices: dict[str, np.ndarray] = {}               # tables of indices by name: where sparse matrices stand
         self.patterns: dict[Pattern, int] = {}
-        self.short = False                                     # whether any panel holds bfloat16
+        self.stored: set[str] = set()                          # what else than plain numbers panels hold
         self._known: dict[int, tuple[Graph, dict[int, int]]] = {}
 
     # -------------------------------------------------------------------------------------------- nodes
@@ -115,6 +127,8 @@ class Pool:
         node = self[n]
         if node.op == "bfloat16":
             return self._title(node.args[0].node)
+        if node.op == "int8":
+            return self._title(self[node.args[0].node].args[0].node)
         if node.op == "param":
             return str(node.attr("name")).replace(".", "_")
         return f"{node.op}_{n}"
@@ -124,6 +138,8 @@ class Pool:
         node = self[n]
         if node.op == "bfloat16":              # rounded on the way into its panel
             return self.view(node.args[0].node)
+        if node.op == "int8":                  # so is what is quantised
+            return self.view(self[node.args[0].node].args[0].node)
         if node.op == "param":
             offset = self.offsets[node.attr("name")]
             return View(f"w + {offset}", node.shape[-1] if len(node.shape) > 1 else 1, 1)
@@ -164,20 +180,28 @@ class Pool:
         key = (width, inner, spread, nodes)
         if key not in self.panels:
             name = f"PANEL_{len(self.panels)}"
-            gates, short = len(nodes), self[nodes[0][0]].op == "bfloat16"
-            self.short |= short
-            size = f"RN_PANELS({width}, {spread}) * {words(inner, short)} * {gates * spread} * RN_VL"
+            gates, stored = len(nodes), self[nodes[0][0]].op
+            form = FORMS.get(stored, FORMS[""])
+            self.stored |= {stored} & FORMS.keys()
+            size = f"RN_PANELS({width}, {spread}) * {form.words(inner)} * {gates * spread} * RN_VL"
             titles = ", ".join(self._title(n) + ("'" if transposed else "") for n, transposed in nodes)
             lines = []
             for gate, (n, transposed) in enumerate(nodes):
                 view = self.view(n)
                 row, column = (view.column, view.row) if transposed else (view.row, view.column)
-                lines.append(f"{'rn_pack16' if short else 'rn_pack'}(packed + {name}, {view.base}, {row}, {column}, "
-                             f"{width}, {inner}, {gate}, {gates}, {spread}, thread, team->threads);")
-            self.entries.append(Entry(name, size, titles + "; bfloat16" * short))
+                lines.append(f"{form.pack}(packed + {name}, {view.base}, {row}, {column}, {width}, {inner}, {gate}, "
+                             f"{gates}, {spread}, thread, team->threads{self.steps(n) if stored == 'int8' else ''});")
+            self.entries.append(Entry(name, size, titles + f"; {stored}" * (stored in FORMS)))
             self.packing += lines
             self.panels[key] = name
         return self.panels[key]
+
+    def steps(self, n: int) -> str:
+        """The step of a quantised matrix, and how many there may be either way, as further C arguments."""
+        _, step, most = (read.node for read in self[self[n].args[0].node].args)
+        number = self[step].op == "number"
+        size = f"(real){float(self[step].attr('value'))!r}" if number else f"packed[{self.own_value(step)}]"
+        return f", {size}, {int(self[most].attr('value'))}"
 
     def columns(self, pattern: Pattern) -> str:
         """The table of the columns that a pattern keeps, [rows of blocks][kept]."""

@@ -10,11 +10,11 @@ from rnnc.graph.nodes import CONSTANT, Read
 from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.cost import FUNCTIONS
 from rnnc.plan.schedule import Guard, UnitKernel, nodes_of
-from rnnc.plan.storage import is_short
+from rnnc.plan.storage import bytes_of, stored_as
 from rnnc.target.access import Access, Guarded
 from rnnc.target.expressions import bare, number, random, vector
 from rnnc.target.names import remark, suffix
-from rnnc.target.pool import words
+from rnnc.target.pool import FORMS
 from rnnc.target.view import PanelView, ProductView, RowPointer, UnitView
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
@@ -75,7 +75,7 @@ class UnitWriter:
                 rows = f"x_{len(self.operands)}"
                 self.operands[panel.operand] = RowPointer(rows, "real", self.access.row(panel.operand))
             call = self.dense(panel, vectors) if panel.pattern is None else self.sparse(panel)
-            size = panel.inner * vectors * (32 if is_short(self.graph, panel) else 64)
+            size = panel.inner * vectors * 16 * bytes_of(self.graph, panel, 4)
             made.append(PanelView(call, size, panel.inner, vectors, self.operands[panel.operand].name,
                                   buffers[panel.gates], add, self.guards.on(panel.guards)))
         self.buffers = buffers
@@ -84,9 +84,9 @@ class UnitWriter:
     def dense(self, panel, vectors: int) -> str:
         """The call of a product with a packed matrix, up to its rows."""
         at = self.access.pool.panel(self.graph, self.width, panel.inner, self.kernel.spread, panel.matrices)
-        short = is_short(self.graph, panel)
-        return (f"{'rn_tile16' if short else 'rn_tile'}({vectors}, c->packed + {at} + "
-                f"p * ({words(panel.inner, short)} * {vectors} * RN_VL), {panel.inner}")
+        form = FORMS[stored_as(self.graph, panel)]
+        return (f"{form.tile}({vectors}, c->packed + {at} + p * ({form.words(panel.inner)} * {vectors} * RN_VL), "
+                f"{panel.inner}")
 
     def sparse(self, panel) -> str:
         """The call of a sparse product for the units of panel p, up to its rows."""

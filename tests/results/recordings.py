@@ -97,21 +97,27 @@ def digits_by_rows(seed):
 
 
 BITS = (8, 6, 4, 2)
+STORED = ("float32", "int8")
 
 
 def few_bits_suffice(found: Found) -> tuple[str, bool]:
     mean = {k: v.mean() for k, v in found.items()}
     good = all(mean[f"{b} bits"] > mean["float"] - (0.01 if b > 2 else 0.02) for b in BITS)
-    return ", ".join(f"{k} {v:.1%}" for k, v in mean.items()), good
+    size = ", ".join(f"{mean.pop(f'KiB as {kind}'):.0f} KiB packed as {kind}" for kind in STORED)
+    return ", ".join(f"{k} {v:.1%}" for k, v in mean.items()) + f"; {size}", good
 
 
 @experiment(known="weights of 8 to 2 bits nearly as good as float, if trained so (arXiv:1512.01322)", seeds=3,
             judge=few_bits_suffice)
 def fixed_point(seed):
-    """The same digits, LSTM of 64 units with weights of few bits (a learned step for each kind), signals of 8 bits"""
+    """The same digits, LSTM of 64 units with weights of few bits (a learned step for each kind), signals of 8 bits;
+    all that a run reads, packed"""
     cells = (files("rnnc.samples") / "fixed_point.rnn").read_text().partition("model fixed_point")[0]
     found = {"float": read(compiled(READERS.replace("CELL", "lstm(hidden)(x)"), seed), seed, 3000)}
     for bits in BITS:
         text = cells + READERS.replace("CELL", f"fixed_lstm(hidden, {bits}, 8)(x)")
-        found[f"{bits} bits"] = read(compiled(text, seed), seed, 3000)
+        found[f"{bits} bits"] = read(compiled(text, seed, weights="int8"), seed, 3000)       # the same numbers
+    for kind in STORED:
+        run = rnnc.compile(text, gradient=None, weights=kind)
+        found[f"KiB as {kind}"] = run.module.function("packed_size")() / 1024
     return found

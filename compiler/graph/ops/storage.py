@@ -1,9 +1,10 @@
-"""How a matrix is stored where that is not float32: bfloat16(matrix; axis).
+"""How a matrix is stored where that is not float32: bfloat16(matrix; axis), int8(matrix).
 
-The value is that of the stored numbers. Along `axis` two neighbours share a word of 32 bits: the even one is its low
+The value is that of the stored numbers. Of int8, whose matrix quantize has made, these are its steps, a byte each, and
+the value is the matrix itself. Of bfloat16 along `axis` two neighbours share a word of 32 bits: the even one is its low
 half, a bfloat16; the odd one is the whole word, whose high half is chosen so that the word comes nearest, counted
 in last places. Ties go away from zero; what is below the least normal number is zero, what is above the largest
-bfloat16 is infinite or NaN. Its derivative is that of the matrix itself. Only the planner makes such nodes
+bfloat16 is infinite or NaN. The derivatives are those of the matrix itself. Only the planner makes such nodes
 (plan/storage.py); the language has no word for them.
 """
 
@@ -19,6 +20,12 @@ INFINITE = 0x7F800000                          # the bits of infinity; those of 
 def _shape(args, attrs, shape):
     need_kinds("bfloat16", args, REAL)
     need(len(args[0].shape) == 2 and attrs.get("axis") in (0, 1), f"bfloat16 of {list(args[0].shape)}")
+    return args[0].shape, REAL
+
+
+def _int8_shape(args, attrs, shape):
+    need_kinds("int8", args, REAL)
+    need(len(args[0].shape) == 2, f"int8 of {list(args[0].shape)}")
     return args[0].shape, REAL
 
 
@@ -49,3 +56,4 @@ def _meaning(node, v):
 
 
 row(Op("bfloat16", MIXING, 1, _shape, _meaning, (lambda c, up: up,)))
+row(Op("int8", MIXING, 1, _int8_shape, lambda node, v: v, (lambda c, up: up,)))
