@@ -99,6 +99,13 @@ def test_which_correct_themselves(name):
     assert not {"outer"} & {*found[0], *found[1]} and "attend" in found[0]
 
 
+@pytest.mark.parametrize("cell", ["retention", "gated_linear_attention", "mlstm", "delta_net"])
+def test_standard_cells_do(cell):
+    text = f"model m {{ input x : [8]   target y : [96]   o = {cell}(96, 2)(x)   output o   loss mse(o, y) }}"
+    found = operators(text, "run"), operators(text, "backprop")
+    assert all("attend" in made and "outer" not in made for made in found)
+
+
 REFUSED = {
     "it is an output": "S = S[t-1] + outer(v, k)   output S   o = S @ q",
     "it is asked two frames later": "S = S[t-1] + outer(v, k)   o = S[t-2] @ q",

@@ -102,11 +102,12 @@ def spread_vector(nodes: Graph | list[Node], read: Read) -> tuple[Read, int | No
 
 
 def slice_products(graph: Graph) -> Graph:
-    """slice(W @ x) is slice(W) @ x, where every reader of the product takes a slice of its rows."""
+    """slice(W @ x) is slice(W) @ x, where every reader of the product takes a slice of its rows. A matrix that is a
+    signal stays whole, here and below: nothing would leave a loop, and what is only asked may go in chunks."""
     patch = Patch(graph)
     for p in range(len(graph)):
         node = graph[p]
-        if node.op not in ("matmul", "outer") or not _only_sliced(patch, p) or _sparse(patch, p):
+        if node.op not in ("matmul", "outer") or not _only_sliced(patch, p) or _sparse(patch, p) or _asks(patch, p):
             continue
         for n, _ in graph.uses[p]:
             cut = graph[n]
@@ -208,7 +209,8 @@ def split_products(graph: Graph) -> Graph:
     patch = Patch(graph)
     for n in range(len(graph)):
         node = patch.nodes[n]
-        if node.op != "matmul" or len(patch.nodes[patch.arg(n, 1).node].shape) != 1 or _sparse(patch, n):
+        if node.op != "matmul" or len(patch.nodes[patch.arg(n, 1).node].shape) != 1 or _sparse(patch, n) \
+                or _asks(patch, n):
             continue
         w, ta = patch.arg(n, 0), bool(node.attr("ta"))
         vector = patch.at(patch.arg(n, 1))
@@ -234,6 +236,12 @@ def split_products(graph: Graph) -> Graph:
                 total = patch.make("add", total, part, span=node.span)
             patch.become(n, "add", total, parts[-1])
     return patch.finish()
+
+
+def _asks(patch: Patch, n: int) -> bool:
+    """Whether this is a product of a matrix that is a signal with a vector."""
+    node = patch.nodes[n]
+    return node.op == "matmul" and len(node.shape) == 1 and patch.nodes[patch.arg(n, 0).node].domain == FRAME
 
 
 def _groups(patch: Patch, n: int, concat) -> list[list[Read]]:
