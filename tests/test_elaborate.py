@@ -124,6 +124,14 @@ def test_a_parameter_that_waits_for_a_size_is_no_vector():
         output r = c(5)(h)
     }""")
     assert {p.name: p.shape for p in graph.params} == {"r.W3": (5, 2), "r.W4": (2, 1)}
+    graph = graph_of("""model m {
+        input x
+        param W : [4, 3]
+        param p : [dim(h) - 1]
+        h = tanh(W @ p + 0.5 * h[t-1])
+        output h, x
+    }""")
+    assert {p.name: p.shape for p in graph.params} == {"W": (4, 3), "p": (3,)}
 
 
 def test_unused_parameters_stay():

@@ -197,7 +197,7 @@ class Engine:
         open_ = []
         for draft in self.drafts:
             if draft.op == "product" and draft.type is None and "guess" not in draft.attrs \
-                    and draft.args[1].draft.op != "param":      # which says itself what it is, once its sizes are known
+                    and getattr(draft.args[1].draft.attrs.get("parameter"), "rank", 1) == 1:    # as declared
                 left = draft.args[0].draft.known
                 if left is not None and left.rank == 2:
                     open_.append(draft)
