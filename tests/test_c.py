@@ -24,6 +24,22 @@ SAMPLES = [Path(str(files("rnnc.samples"))) / f"{name}.rnn" for name in
            ("charlm", "hierarchical", "moving_average", "own_cell", "paper_lstm", "sparse_gru", "tagger")]
 DRIVER = HERE / "charlm.c"
 
+# Matrices large enough to be asked in chunks, by a scalar, by vectors along either axis, corrected or not.
+MEMORIES = """model memories(n = 50) {
+    input x : [n]
+    target y : [n]
+    k = tanh(dense(n)(x))
+    q = dense(n)(x)
+    f = sigmoid(dense(n)(x))
+    A = f[0] * A[t-1] + outer(x, k)
+    B = B[t-1] * reshape(f, [1, n]) - 0.1 * outer(B[t-1] @ k, k) + outer(A @ q, q)
+    C = C[t-1] * reshape(f, [n, 1]) + 0.1 * outer(k, B @ q - transpose(C[t-1]) @ k)
+    D = D[t+1] + f[1] * outer(x - D[t+1] @ k, k)
+    z = transpose(C) @ q + D[t+1] @ q
+    output z
+    loss mse(z, y)
+}"""
+
 # What an object file may ask of others: the C library's memory functions, libm, the clock of nobody.
 MEMORY = {"memcpy", "memmove", "memset", "memcmp"}
 SYSTEM = {"sched_yield", "getpid"}
@@ -57,6 +73,7 @@ def programs() -> dict[str, tuple[str, str, dict]]:
     found = {path.stem: (path.name, path.read_text(), {}) for path in SAMPLES}
     for name in ("training", "wholes"):
         found[name] = (f"{name}.rnn", (HERE / "programs" / "good" / f"{name}.rnn").read_text(), {})
+    found["memories"] = ("memories.rnn", MEMORIES, {})
     cells = list(standard_cells().items())
     for part in range(5):
         found[f"cells_{part}"] = ("cells.rnn", cells_program(dict(cells[part::5])), {})
