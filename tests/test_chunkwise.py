@@ -55,6 +55,8 @@ CORRECTING = {
     "delta, by rows, gated": "T = S[t-1] * reshape(sigmoid(v), [values, 1])   S = T + outer(v - T @ k, k)   o = S @ q",
     "delta, by columns, gated":
         "T = reshape(sigmoid(q), [keys, 1]) * S[t-1]   S = T + outer(k, v - transpose(T) @ k)   o = transpose(S) @ q",
+    "delta, of what is read late":
+        "param c : [values]   u = v - S[t-1] @ k   S = S[t-1] + 0.2 * outer(u, k)   init u = c   o = S @ q + u[t-2]",
     "delta, taken away": "S = 0.9 * S[t-1] - outer(S[t-1] @ k - v, k)   o = S @ q",
     "delta, RWKV-7": """a = sigmoid(Wf @ x)
     S = S[t-1] * reshape(sigmoid(q), [1, keys]) - outer(S[t-1] @ k, a * k) + outer(v, q)   o = S @ q""",

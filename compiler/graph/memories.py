@@ -81,7 +81,8 @@ def inner(graph: Graph, loop: Loop, n: int) -> bool:
 
 def nothing_before(graph: Graph, factors: tuple[Read, ...]) -> bool:
     """Whether a product of these, read with delay, is zero where the delay leads out of the sequence or the call."""
-    return any(read.node not in graph.state and read.node not in graph.initials for read in factors)
+    return any(graph[read.node].domain == FRAME and read.node not in graph.state and read.node not in graph.initials
+               for read in factors)
 
 
 def shifted(graph: Graph, read: Read, frames: int) -> Read:
@@ -163,7 +164,7 @@ def linear(graph: Graph, loop: Loop, n: int, y: int, chain: set[int]) -> bool:
     chain.add(n)
     node = graph[n]
     inside = [read for read in node.args if read.node in loop.members]
-    if not inside or any(read.delay for read in inside) or n in graph.state or n in graph.initials:
+    if not inside or any(read.delay for read in inside):
         return False
     alone = len(inside) == 1
     fits = node.op in ("add", "sub", "neg") or node.op == "mul" and alone or \
