@@ -35,29 +35,21 @@ void v_quantize(const real *x, const real *step, real *y, long n) {
 }
 
 /* ---- products, packing, folds ---- */
-void tile(int mv, const real *panel, long K, const real *const *rows, int nrows, real *acc, int accumulate) {
-    if (mv == 1) rn_tile(1, panel, K, rows, nrows, acc, accumulate);
-    if (mv == 2) rn_tile(2, panel, K, rows, nrows, acc, accumulate);
-    if (mv == 3) rn_tile(3, panel, K, rows, nrows, acc, accumulate);
-    if (mv == 4) rn_tile(4, panel, K, rows, nrows, acc, accumulate);
-}
+#define EVERY_TILE(name, tile)                                                                                       \
+    void name(int mv, const real *panel, long K, const real *const *rows, int nrows, real *acc, int accumulate) {    \
+        if (mv == 1) tile(1, panel, K, rows, nrows, acc, accumulate);                                                \
+        if (mv == 2) tile(2, panel, K, rows, nrows, acc, accumulate);                                                \
+        if (mv == 3) tile(3, panel, K, rows, nrows, acc, accumulate);                                                \
+        if (mv == 4) tile(4, panel, K, rows, nrows, acc, accumulate);                                                \
+    }
+EVERY_TILE(tile, rn_tile)
 #if !RN_DOUBLE
-void tile16(int mv, const real *panel, long K, const real *const *rows, int nrows, real *acc, int accumulate) {
-    if (mv == 1) rn_tile16(1, panel, K, rows, nrows, acc, accumulate);
-    if (mv == 2) rn_tile16(2, panel, K, rows, nrows, acc, accumulate);
-    if (mv == 3) rn_tile16(3, panel, K, rows, nrows, acc, accumulate);
-    if (mv == 4) rn_tile16(4, panel, K, rows, nrows, acc, accumulate);
-}
+EVERY_TILE(tile16, rn_tile16)
 void pack16(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q, int thread,
             int threads) {
     rn_pack16(dst, src, row, column, n, K, gate, g, q, thread, threads);
 }
-void tile8(int mv, const real *panel, long K, const real *const *rows, int nrows, real *acc, int accumulate) {
-    if (mv == 1) rn_tile8(1, panel, K, rows, nrows, acc, accumulate);
-    if (mv == 2) rn_tile8(2, panel, K, rows, nrows, acc, accumulate);
-    if (mv == 3) rn_tile8(3, panel, K, rows, nrows, acc, accumulate);
-    if (mv == 4) rn_tile8(4, panel, K, rows, nrows, acc, accumulate);
-}
+EVERY_TILE(tile8, rn_tile8)
 void pack8(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q, int thread,
            int threads, const real *step, int most) {
     rn_pack8(dst, src, row, column, n, K, gate, g, q, thread, threads, *step, most);

@@ -125,16 +125,7 @@ def test_tiles_make_the_same_sums(k):
                 if K % 2:                      # the high half of an odd size's last word stands for nothing
                     panel.view(np.uint32)[-wide:] |= 0x7FC00000
                 plain[:] = unpacked(panel.reshape(words, wide), K).ravel()
-                rows = [k.array([*random.standard_normal(K), np.nan]) for _ in range(nrows)]
-                before = k.array(random.standard_normal(nrows * wide))
-                for add in (1, 0):
-                    sums = []
-                    for tile, matrix in ((k.tile16, panel), (k.tile, plain)):
-                        acc = k.lined(nrows * wide)
-                        acc[:] = before
-                        tile(mv, matrix, K, k.pointers(rows), nrows, acc, add)
-                        sums.append(acc.tobytes())
-                    assert sums[0] == sums[1], (mv, nrows, K)
+                k.same_sums(k.tile16, panel, plain, mv, nrows, K, random)
 
 
 # ------------------------------------------------------------------------------------------------ nets

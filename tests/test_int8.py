@@ -104,16 +104,7 @@ def test_tiles_make_the_same_sums(k):
                 k.pack(plain, quantized(k, matrix, 0.03, 127), K, 1, wide, K, 0, 1, mv, 0, 1)
                 if K % 4:
                     panel.view(np.uint32)[-wide:] |= np.uint32(0xFFFFFFFF << 8 * (K % 4) & 0xFFFFFFFF)
-                rows = [k.array([*random.standard_normal(K), np.nan]) for _ in range(nrows)]
-                before = k.array(random.standard_normal(nrows * wide))
-                for add in (1, 0):
-                    sums = []
-                    for tile, one in ((k.tile8, panel), (k.tile, plain)):
-                        acc = k.lined(nrows * wide)
-                        acc[:] = before
-                        tile(mv, one, K, k.pointers(rows), nrows, acc, add)
-                        sums.append(acc.tobytes())
-                    assert sums[0] == sums[1], (mv, nrows, K)
+                k.same_sums(k.tile8, panel, plain, mv, nrows, K, random)
 
 
 # ------------------------------------------------------------------------------------------------ nets

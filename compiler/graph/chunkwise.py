@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from rnnc.graph.loops import Loops, loops
 from rnnc.graph.memories import Memory, coefficients, hidden, memory, nothing_before, shifted
-from rnnc.graph.nodes import REAL, Graph, Read
+from rnnc.graph.nodes import Graph, Read
 from rnnc.graph.patch import Patch
 
 CHUNK, FADE_CHUNK = 64, 16                     # frames: RN_CHUNK of runtime/attend.h, RN_FADE_CHUNK of fade.h
@@ -83,7 +83,7 @@ def rewrite(patch: Patch, found: Loops, memories: dict[int, Memory], one: Memory
     name = graph[s].name or ""
     held = s in graph.state
     before = (patch.make("carried", shape=graph[s].shape, signal=graph[s].name),) if held else ()
-    fade = lambda m: m.fade or one_of(patch)
+    fade = lambda m: m.fade or patch.number(1.0)
 
     def answers(q: Read, turned: bool, late: bool, added, before=before) -> list[tuple]:
         """Of each added product what it answers; what was before is asked with the first."""
@@ -114,29 +114,17 @@ def along(one: Memory, turned: bool) -> dict:
     return {} if one.along is None else {"along": one.along ^ turned}
 
 
-def one_of(patch: Patch) -> Read:
-    return patch.make("number", kind=REAL, value=1.0)
-
-
 def become_sum(patch: Patch, n: int, parts: list[tuple]) -> None:
     """Node n becomes the sum of these, each an operator, its reads and last its attributes."""
     if len(parts) == 1:
         (name, *reads, attrs), = parts
         patch.become(n, name, *reads, **attrs)
-        return
-    *first, last = made(patch, parts)
-    patch.become(n, "add", total(patch, first), last)
+    else:
+        patch.become_sum(n, made(patch, parts))
 
 
 def made(patch: Patch, parts: list[tuple]) -> list[Read]:
     return [patch.make(name, *reads, **attrs) for name, *reads, attrs in parts]
-
-
-def total(patch: Patch, parts: list[Read]) -> Read:
-    found, *more = parts
-    for part in more:
-        found = patch.make("add", found, part)
-    return found
 
 
 def correct(patch: Patch, found: Loops, one: Memory, before: tuple, answers) -> None:
@@ -151,9 +139,9 @@ def correct(patch: Patch, found: Loops, one: Memory, before: tuple, answers) -> 
     base = made(patch, answers(k, form.turned, form.late, others, ()))
     if c and not patch.nodes[c.node].shape:
         c = patch.make("broadcast", c, shape=graph[form.answer].shape)
-    given = [c] * bool(c) + ([total(patch, base)] if base else [])
-    a = shift(one.fade) if one.fade else one_of(patch)
-    patch.become(form.answer, "correct", k, d or one_of(patch), shift(w), a,
+    given = [c] * bool(c) + ([patch.total(base)] if base else [])
+    a = shift(one.fade) if one.fade else patch.number(1.0)
+    patch.become(form.answer, "correct", k, d or patch.number(1.0), shift(w), a,
                  *given, *before, direction=one.direction,
                  turned=form.turned, constant=bool(c), based=bool(base), of=graph[one.matrix].name or "",
                  **along(one, form.turned))

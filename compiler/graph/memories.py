@@ -12,7 +12,7 @@ added one frame later.
 from dataclasses import dataclass, replace
 
 from rnnc.graph.loops import Loop
-from rnnc.graph.nodes import FRAME, REAL, Graph, Read
+from rnnc.graph.nodes import FRAME, Graph, Read
 from rnnc.graph.patch import Patch
 from rnnc.graph.split import spread_vector
 
@@ -178,7 +178,6 @@ def coefficients(patch: Patch, loop: frozenset[int], n: int, y: int) -> tuple[Re
     if n == y:
         return None, None
     node = patch.nodes[n]
-    one = lambda: patch.make("number", kind=REAL, value=1.0)
 
     def of(read: Read) -> tuple[Read | None, Read | None, bool]:
         """The same of an argument, and whether y is in it at all."""
@@ -193,15 +192,15 @@ def coefficients(patch: Patch, loop: frozenset[int], n: int, y: int) -> tuple[Re
     if node.op in ("mul", "div"):
         (c, d, inside), (factor, *_) = parts if parts[0][2] else parts[::-1]
         return times(node.op, c, factor), factor if node.op == "mul" and d is None else \
-            patch.make(node.op, d or one(), factor)
+            patch.make(node.op, d or patch.number(1.0), factor)
     negative = lambda part: part and patch.make("neg", part)
     if node.op == "neg":
         (c, d, _), = parts
-        return negative(c), patch.make("neg", d or one())
+        return negative(c), patch.make("neg", d or patch.number(1.0))
     (c, d, first), (e, f, second) = parts
     if node.op == "sub":
-        e, f = negative(e), patch.make("neg", f or one()) if second else None
+        e, f = negative(e), patch.make("neg", f or patch.number(1.0)) if second else None
     both = patch.make("add", c, e) if c and e else c or e
     if first and second:
-        return both, patch.make("add", d or one(), f or one())
+        return both, patch.make("add", d or patch.number(1.0), f or patch.number(1.0))
     return both, d if first else f

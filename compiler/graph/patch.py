@@ -6,9 +6,11 @@ thing to get right is delay: v[t-1] is not "v, earlier" at a start, but v's init
 node that is read with delay may only give way to one whose delayed reads mean the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from rnnc.graph.nodes import FRAME, Builder, Graph, Node, Read, only, renumber
+from rnnc.errors import Span
+from rnnc.graph.nodes import FRAME, REAL, Builder, Graph, Node, Read, only, renumber
 from rnnc.graph.ops import make
 
 
@@ -70,6 +72,21 @@ class Patch(Builder):
     def make(self, name: str, /, *reads: Read | int, **attrs) -> Read:
         """A new node, to be read."""
         return Read(make(self, name, *reads, **attrs))
+
+    def number(self, value: float) -> Read:
+        return self.make("number", kind=REAL, value=value)
+
+    def total(self, parts: Sequence[Read], span: Span | None = None) -> Read:
+        """The sum of these, from the first on."""
+        found, *more = parts
+        for part in more:
+            found = self.make("add", found, part, span=span)
+        return found
+
+    def become_sum(self, n: int, parts: Sequence[Read]) -> None:
+        """Node n becomes the sum of these, of at least two."""
+        *first, last = parts
+        self.become(n, "add", self.total(first, self.nodes[n].span), last)
 
     def replace_by(self, n: int, target: Read) -> bool:
         """Everyone who reads n reads `target`, if that means the same; whether it does."""

@@ -72,10 +72,10 @@ def scale_products(graph: Graph) -> Graph:
     patch = Patch(graph)
     for n in range(len(graph)):
         node = patch.nodes[n]
-        if node.op != "matmul" or len(node.shape) != 1 or len(patch.at(patch.read(node.args[0])).shape) != 2:
+        if not _asks(patch, n):
             continue
-        scaled = patch.at(patch.read(node.args[0]))
-        if scaled.op != "mul" or scaled.domain != FRAME:
+        scaled = patch.at(patch.arg(n, 0))
+        if scaled.op != "mul" or len(scaled.shape) != 2:
             continue
         for factor, matrix in (map(patch.read, scaled.args), map(patch.read, scaled.args[::-1])):
             s, along = (factor, None) if patch.nodes[factor.node].shape == () else spread_vector(patch.nodes, factor)
@@ -231,10 +231,7 @@ def split_products(graph: Graph) -> Graph:
                 block = _cut(patch, w, columns, low, low + size)
                 parts.append(patch.make("matmul", block, part, span=node.span, **_turns(ta, False)))
                 low += size
-            total = parts[0]
-            for part in parts[1:-1]:
-                total = patch.make("add", total, part, span=node.span)
-            patch.become(n, "add", total, parts[-1])
+            patch.become_sum(n, parts)
     return patch.finish()
 
 

@@ -3,7 +3,7 @@
 from rnnc.graph.nodes import SEQUENCE, Graph, Read
 from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Map, Once, RowKernel, Schedule, Spans, Sweep, nodes_of
-from rnnc.plan.storage import BYTES, stored_as
+from rnnc.plan.storage import BYTES, PARTS, stored_as
 
 
 def label(graph: Graph, n: int) -> str:
@@ -74,7 +74,7 @@ def matrix(graph: Graph, n: int) -> str:
         return str(node.attr("name"))
     if node.op == "scatter":
         return f"sparse {matrix(graph, node.args[0].node)}"
-    if node.op in ("slice", "transpose", "reshape") or node.op == "quantize" and not node.name:
+    if node.op in PARTS or node.op == "quantize" and not node.name:
         return f"{node.op} of {matrix(graph, node.args[0].node)}"
     return label(graph, n)
 

@@ -18,7 +18,7 @@ from rnnc.plan.schedule import Panel
 
 BYTES = {"bfloat16": 2, "int8": 1}             # of one number
 MOST = 127                                     # steps either way that a byte counts: quantize of 8 bits
-PARTS = ("slice", "transpose", "reshape")
+PARTS = ("slice", "transpose", "reshape")      # of a matrix, still its numbers
 
 
 def shorten(graph: Graph, weights: str) -> Graph:

@@ -50,16 +50,17 @@ def attended(access: Access, n: int) -> list[str]:
     rows, columns = (graph[read.node].size for read in node.args[:2])
     to, of_columns = f"real *const to = {access.at(n, 'b')};", int(node.attr("along") == 1)
     each = []
+    alone = products == 1                      # a sequence of few frames goes by itself, of one product
     for i in range(products):
+        how = "RN_CHUNK_MORE" if i else STEPS
         if node.attr("along") is None:
             few = f"rn_attended_few(&x, to, S, {rows}, {columns});"
-            step = f"rn_attended(&x, &room, {rows}, j0, wide, {STEPS if not i else 'RN_CHUNK_MORE'});"
+            step = f"rn_attended(&x, &room, {rows}, j0, wide, {how});"
         else:
             few = f"rn_faded_few(&x, to, S, {rows}, {columns}, {of_columns});"
-            step = f"rn_faded(&x, &room, {rows}, j0, wide, {of_columns}, {STEPS if not i else 'RN_CHUNK_MORE'});"
+            step = f"rn_faded(&x, &room, {rows}, j0, wide, {of_columns}, {how});"
         u, w = node.args[2 * i:2 * i + 2]
-        each.append(({"u": w, "w": u}, [f"if (few) {few}", f"else {step}"] if products == 1 else [step]))
-    alone = products == 1                      # a sequence of few frames goes by itself, of one product
+        each.append(({"u": w, "w": u}, [f"if (few) {few}", f"else {step}"] if alone else [step]))
     return ["if (!c->T) return;", *pieces(access, n, rows, columns),
             *indented("const long s = c->sequence[(c->T - 1) * c->B + b];",
                       *sequence(access, before, FEW if alone else ()), to,

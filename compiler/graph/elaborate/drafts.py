@@ -265,22 +265,26 @@ def _around(draft: Draft) -> "Type | None":
     """The shape of the elementwise values that a draft goes into, or what a known matrix before it wants; none where it
     goes into several, as a number may."""
     seen, waiting = {draft}, [draft]
-    found: dict[tuple, Type] = {}
+    found: dict[tuple, tuple[Size, ...]] = {}
+
+    def note(shape: tuple[Size, ...]) -> None:
+        found.setdefault(tuple(size.value for size in shape), shape)
+
     while waiting:
         here = waiting.pop()
         for user in here.users:
             if user.op == "product" and user.args[1].draft is here:
                 matrix = user.args[0].draft.known
                 if matrix is not None and matrix.rank == 2:
-                    found.setdefault(tuple(size.value for size in matrix.shape[1:]), Type(matrix.shape[1:]))
+                    note(matrix.shape[1:])
             if user in seen or not user.is_elementwise or user.type is WRONG:
                 continue
             seen.add(user)
             if user.type is not None and user.type.shape:
-                found.setdefault(tuple(size.value for size in user.type.shape), Type(user.type.shape))
+                note(user.type.shape)
             else:
                 waiting.append(user)
-    return found.popitem()[1] if len(found) == 1 else None
+    return Type(found.popitem()[1]) if len(found) == 1 else None
 
 
 def _makes_matrices(draft: Draft) -> bool:
