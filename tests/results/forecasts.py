@@ -88,39 +88,47 @@ model glass {
 
 
 def mackey_glass(seed: int, series: int = 8, frames: int = 2000) -> np.ndarray:
-    """[frames, series], after a warm-up of 100 frames, as tanh(x - 1) without its mean."""
+    """[frames, series], after a warm-up of 100 frames, as tanh(x - 1) without the mean of all: without a mean of its
+    own, each series would be of a system of its own, which costs a network three to thirty times the error."""
     net = rnnc.compile(GLASS, dtype="float64", gradient=None, threads=1)
     first = 1.2 + 0.2 * (np.random.default_rng(seed).random(series) - 0.5)
     x = net.run(first=first, state=net.state(streams=series), frames=10 * (frames + 100))["x"]
     x = np.tanh(x[1000::10] - 1)
-    return x - x.mean(axis=0)
+    return x - x.mean()
 
 
+# Of the known result neither the reservoir nor the ridge is written down. Radius, leak, bias and the 200 frames left
+# out are those that its source names for NARMA-10; the scale of the input (of 0.5, 1, 2) and the ridge (of 1e-6, 1e-8,
+# 1e-10, 1e-12) were picked on the series and reservoirs of seeds 100 to 104, which are not among those reported. With
+# the scale of NARMA-10, 0.5, it would be 0.0062 and 0.00027 there.
 FORETELLER = """
 model foreteller(units = 100) {
     input u
-    h = echo_state(units, leak = 0.5, scale = 1, bias = 0.2)(u)
+    h = echo_state(units, radius = 0.9, leak = 1, scale = 1, bias = 0.1)(u)
     output h
 }
 """
-FRAMES_AHEAD = 15
+FRAMES_AHEAD, LEFT_OUT, RIDGE = 15, 200, 1e-10
 
 
 def errors_as_known(found: Found) -> tuple[str, bool]:
+    """Linear and last value within 5 %, which says that the task is the same; reservoirs as good or better: within the
+    known deviation, and what rounds to the known digit."""
     mean = {k: v.mean() for k, v in found.items()}
-    good = mean["100 units"] < 1.05 * 0.0075 and mean["300 units"] < 0.002 and mean["linear, 32 frames"] > 0.3
-    return "; ".join(f"{k} {v:.2g}" for k, v in mean.items()), good
+    same = abs(mean["last value"] / 1.62 - 1) < 0.05 and abs(mean["linear, 32 frames"] / 0.471 - 1) < 0.05
+    good = mean["100 units"] < 0.0069 + 0.0006 and mean["300 units"] < 0.00025
+    return "; ".join(f"{k} {v:.{2 if v < 0.1 else 3}g}" for k, v in mean.items()), same and good
 
 
-@experiment(known="root error: last value 1.62, linear in 32 frames .471, echo state 100 units .0069, 300 .0002",
-            seeds=5, judge=errors_as_known)
+@experiment(known="root error: last value 1.62, linear in 32 frames .471, echo state 100 units .0069 ± .0006, 300 "
+                  ".0002", seeds=5, judge=errors_as_known)
 def mackey_glass_ahead(seed):
     """Mackey-Glass (delay 17), 15 frames ahead, echo state network, ridge regression on four series of 2,000 frames,
     tried on four others"""
     x = mackey_glass(seed)
     y = x[FRAMES_AHEAD:]
-    flat = lambda a: np.concatenate(list(a.swapaxes(0, 1)[:, 100:len(y)]))
-    wanted, half = flat(y), 4 * (len(y) - 100)
+    flat = lambda a: np.concatenate(list(a.swapaxes(0, 1)[:, LEFT_OUT:len(y)]))
+    wanted, half = flat(y), 4 * (len(y) - LEFT_OUT)
     learned, tried = slice(0, half), slice(half, None)
     last = flat(x)
     found = {"last value": float(np.sqrt(((last - wanted)[tried] ** 2).mean() / wanted[tried].var()))}
@@ -128,7 +136,7 @@ def mackey_glass_ahead(seed):
     found["linear, 32 frames"] = ridge(flat(lags), wanted, learned, tried)
     for units in (100, 300):
         h = compiled(FORETELLER, seed, units=units, dtype="float64", gradient=None).run(u=x)["h"]
-        found[f"{units} units"] = ridge(flat(h), wanted, learned, tried, 1e-12)
+        found[f"{units} units"] = ridge(flat(h), wanted, learned, tried, RIDGE)
     return found
 
 
