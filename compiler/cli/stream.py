@@ -10,10 +10,11 @@ import json
 import sys
 from pathlib import Path
 
+import rnnc
 from rnnc.cli.console import Refusal, Usage, patience
 from rnnc.cli.generate import labels
-from rnnc.cli.record import Job
-from rnnc.cli.sources import add_progress
+from rnnc.cli.record import JOB, Job
+from rnnc.cli.sources import add_progress, find
 from rnnc.errors import InputError
 
 FORMATS = ("numbers", "json", "raw", "label")
@@ -21,7 +22,8 @@ FORMATS = ("numbers", "json", "raw", "label")
 
 def add(commands) -> None:
     command = commands.add_parser("run", help="stream stdin through a trained model to stdout, frame by frame")
-    command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path)
+    command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="or, with --weights, a program")
+    command.add_argument("--weights", metavar="FILE", type=Path, help="parameters (.safetensors) of a program")
     command.add_argument("--format", choices=FORMATS, default="numbers",
                          help="of frames and results; label: the likeliest class only (numbers)")
     command.add_argument("--output", action="append", metavar="NAME", help="only this output (may be repeated)")
@@ -30,9 +32,7 @@ def add(commands) -> None:
 
 
 def run(options) -> int:
-    job = Job.read(options.checkpoint)
-    with patience("compiling", options.progress):
-        net = job.trained(options.checkpoint, gradient=None)
+    net, vocabulary, dtype = trained(options)
     wanted = options.output or list(net.outputs)
     for name in wanted:
         if name not in net.outputs:
@@ -42,26 +42,45 @@ def run(options) -> int:
             raise Refusal(f"the model takes lists of labels ({name}), which have no frames: use Python")
     state = net.state(streams=1)
     write = {"numbers": numbers, "json": as_json, "raw": raw, "label": likeliest}[options.format]
-    for place, frame in frames(net, job, options.format):
+    for place, frame in frames(net, vocabulary, dtype, options.format):
         try:
             out = net.step(state, **frame)
         except InputError as fault:
             raise Refusal(f"{place}: {fault}") from None
-        write({name: out[name][0] for name in wanted}, job.vocabulary)
+        write({name: out[name][0] for name in wanted}, vocabulary)
         sys.stdout.flush()
     return 0
 
 
+def trained(options) -> tuple:
+    """The net, its characters if it knows any, and its type of numbers: of a checkpoint, or of a program and weights."""
+    if options.weights is None:
+        if options.checkpoint.is_file():
+            raise Usage(f"{options.checkpoint} is a file, not a checkpoint", hint="--weights names its parameters")
+        job = Job.read(options.checkpoint)
+        with patience("compiling", options.progress):
+            return job.trained(options.checkpoint, gradient=None), job.vocabulary, job.dtype
+    if (options.checkpoint / JOB).exists():
+        raise Usage(f"{options.checkpoint} is a checkpoint, with its own weights")
+    if not options.weights.is_file():
+        raise Usage(f"no such weights: {options.weights}")
+    program = find(str(options.checkpoint))
+    with patience("compiling", options.progress):
+        net = rnnc.compile(str(program.path) if program.path else program.text, gradient=None)
+    net.load(options.weights)
+    return net, None, net.dtype
+
+
 # ------------------------------------------------------------------------------------------------ reading
 
-def frames(net, job: Job, form: str):
+def frames(net, vocabulary: str | None, dtype: str, form: str):
     """Where each frame stands, and a dictionary of arrays [1, ...]."""
-    if job.vocabulary is not None and form != "raw":
+    if vocabulary is not None and form != "raw":
         (name,) = net.inputs
         for number, character in enumerate(characters(), 1):
-            yield f"stdin character {number}", {name: labels(character, job.vocabulary)}
+            yield f"stdin character {number}", {name: labels(character, vocabulary)}
     elif form == "raw":
-        for number, frame in enumerate(raw_frames(net, job.dtype), 1):
+        for number, frame in enumerate(raw_frames(net, dtype), 1):
             yield f"stdin frame {number}", frame
     else:
         read = json_frame if form == "json" else number_frame

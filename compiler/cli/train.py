@@ -12,6 +12,7 @@ from pathlib import Path
 
 import rnnc
 from rnnc.cli import dataset, held, report
+from rnnc.cli.build import fingerprint
 from rnnc.cli.console import Refusal, Usage, note, patience
 from rnnc.cli.curve import draw
 from rnnc.cli.numbers import add_numbers, numbers
@@ -47,6 +48,7 @@ def add(commands) -> None:
     how.add_argument("--schedule", choices=("constant", "cosine"), help=f"of the rate ({DEFAULTS['schedule']})")
     how.add_argument("--clip-norm", type=real, help=f"of the whole gradient ({DEFAULTS['clip_norm']})")
     how.add_argument("--seed", type=nonnegative, help="of the first weights (0)")
+    how.add_argument("--weights", metavar="FILE", type=Path, help="first weights (.safetensors), as rnnc import has them")
     add_numbers(how)
     how.add_argument("--threads", type=positive, help="(chosen by the planner)")
     out = command.add_argument_group("results")
@@ -85,6 +87,8 @@ def share(text: str) -> float:
 def train(options) -> int:
     program = find(options.file)
     folder = options.checkpoint or Path(f"{program.stem}-run")
+    if options.weights and not options.weights.is_file():
+        raise Usage(f"no such weights: {options.weights}")
     if folder.exists() and not folder.is_dir():
         raise Usage(f"{folder} is a file, not a folder")
     stored = Job.read(folder) if (folder / JOB).exists() and began(folder) else None
@@ -95,6 +99,8 @@ def train(options) -> int:
     job = save_job(job, folder, sources, data)
     with patience(f"compiling {program.stem}", options.progress):
         net = job.net(folder, "parameters")
+        if options.weights and stored is None:
+            net.load(options.weights)
     if corpus:
         report.tell(corpus.summary())
     report.tell(summary(job, net, data))
@@ -137,6 +143,7 @@ def prepare(options, program, stored: Job | None):
 def settled(options, stored: dict) -> dict:
     """Each setting from its flag, from the run that goes on, or from the defaults, in this order."""
     given = {key: getattr(options, key) for key in DEFAULTS if getattr(options, key) is not None}
+    given |= {"first weights": fingerprint(options.weights)} if options.weights else {}
     return DEFAULTS | stored | given
 
 

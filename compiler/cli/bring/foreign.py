@@ -2,10 +2,12 @@
 
 PyTorch keeps the gates of a layer below one another in one matrix and has two biases for each; here every gate has its
 own matrix and one bias, but for the candidate of gru_after, whose second bias lies inside the reset. The rows of an
-embedding there are its columns here. In a state dict, `encoder.weight_ih_l0` belongs to the module `encoder`.
+embedding there are its columns here. In a state dict, `encoder.weight_ih_l0` belongs to the module `encoder`. The
+modules of an ONNX file are placed in a program in the same way.
 """
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,12 +20,27 @@ NAMES = {"weight": ("W", "g"), "bias": ("b",)}               # of dense and embe
 KIND = {"ih": ("W", "b"), "hh": ("U", "b")}
 
 
-def converted(arrays: dict[str, np.ndarray], places: dict[str, list[str]], shapes: dict[str, tuple[int, ...]],
-              labels: set[str]) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Modules:
+    """Recurrent modules, as (layer, backwards) -> the parameters of a cell; and all other arrays by name."""
+
+    layers: dict[str, dict[tuple[int, bool], dict[str, np.ndarray]]]
+    rest: dict[str, np.ndarray]
+
+
+def of_pytorch(arrays: dict[str, np.ndarray]) -> Modules:
+    """What a state dict holds."""
+    layers, rest = _layers(arrays)
+    return Modules({module: {key: _layer(_source(module, key), parts[key]) for key in sorted(parts)}
+                    for module, parts in layers.items()}, rest)
+
+
+def placed(modules: Modules, places: dict[str, list[str]], shapes: dict[str, tuple[int, ...]],
+           labels: set[str]) -> dict[str, np.ndarray]:
     """Every parameter of a program by its path. `places`: module, or full name, there -> paths here (of a module of
     several layers: one for all, or one for each layer and direction). `shapes`: what the program has; `labels`: which
-    of these are multiplied by labels, so that PyTorch has them as the rows of an embedding."""
-    layers, rest = _layers(arrays)
+    of these are multiplied by labels, so that other frameworks have them as the rows of an embedding."""
+    layers, rest = modules.layers, modules.rest
     unknown = [name for name in places if name not in layers and name not in rest
                and not any(key.startswith(f"{name}.") for key in rest)]
     if unknown:
@@ -31,9 +48,8 @@ def converted(arrays: dict[str, np.ndarray], places: dict[str, list[str]], shape
     found: dict[str, tuple[str, np.ndarray]] = {}
     for module, parts in layers.items():
         for path, key in zip(_paths(module, parts, places), sorted(parts)):
-            source = f"{module or 'the state dict'}, layer {key[0]}{' backwards' if key[1] else ''}"
-            for name, array in _layer(source, parts[key]).items():
-                found[f"{path}.{name}" if path else name] = (source, array)
+            for name, array in parts[key].items():
+                found[f"{path}.{name}" if path else name] = (_source(module, key), array)
     for name, array in rest.items():
         path = _path(name, places, shapes)
         found[path] = (name, array.T if path in labels and array.ndim == 2 else array)
@@ -43,6 +59,10 @@ def converted(arrays: dict[str, np.ndarray], places: dict[str, list[str]], shape
         if array.shape != shape:
             raise InputError(f"{source}: shape {list(array.shape)} for {path}, which has {list(shape)}")
     return {path: array for path, (_, array) in found.items()}
+
+
+def _source(module: str, key: tuple[int, bool]) -> str:
+    return f"{module or 'the state dict'}, layer {key[0]}{' backwards' if key[1] else ''}"
 
 
 def _layers(arrays: dict) -> tuple[dict, dict]:

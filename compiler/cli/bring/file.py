@@ -1,0 +1,169 @@
+"""An ONNX file -> a plain graph: nodes with their attributes, known numbers, inputs and outputs.
+
+The `onnx` package reads the file; nothing of it is seen behind this file, but that numbers known beforehand are
+computed by its reference implementation.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rnnc.cli.console import Refusal, Usage
+
+KINDS = {"float": "real", "double": "real", "float16": "real", "bfloat16": "real", "int64": "label", "int32": "label",
+         "int16": "label", "int8": "label", "uint8": "label", "bool": "flag"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator. `place`: its number in the file."""
+
+    place: int
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict
+    domain: str = ""
+
+    def __str__(self) -> str:
+        return f"node {self.name or self.outputs[0]} ({self.op})"
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the graph; a size is a number, a name, or None."""
+
+    name: str
+    kind: str                                  # "real", "label", "flag", or what ONNX calls any other type
+    sizes: tuple[int | str | None, ...] | None
+
+    def __str__(self) -> str:
+        return "[" + ", ".join(str(s or "?") for s in self.sizes or ()) + "]"
+
+
+@dataclass
+class Network:
+    """A graph with everything that is known beforehand."""
+
+    nodes: list[Node]
+    inputs: list[Port]
+    outputs: list[Port]
+    numbers: dict[str, np.ndarray]
+    trained: set[str] = field(default_factory=set)      # of the numbers: initializers, which may have been learned
+    opset: int = 20
+    maker: str = ""
+
+    def readers(self) -> dict[str, list[Node]]:
+        """Who reads a value."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                found.setdefault(name, []).append(node)
+        return found
+
+
+def library():
+    """The onnx package, or how to get it."""
+    try:
+        import onnx
+    except ImportError:
+        raise Usage("ONNX files are read by the onnx package, which is not installed",
+                    hint="pip install 'rnnc[onnx]', or save the state dict of the model as .safetensors") from None
+    return onnx
+
+
+def read(path: Path) -> Network:
+    """The graph of a file, its local functions written out."""
+    onnx = library()
+    if path.stat().st_size == 0:
+        raise Refusal(f"{path}: no ONNX model: the file is empty")
+    try:
+        model = onnx.load(path)
+    except FileNotFoundError as fault:
+        raise Refusal(f"{path}: its weights are in a file of their own, which is not there ({_line(fault)})") from None
+    except Exception as fault:                 # of many kinds, by what is wrong with the file
+        raise Refusal(f"{path}: no ONNX model that can be read ({_line(fault)})") from None
+    if not model.HasField("graph") or not model.graph.output:
+        raise Refusal(f"{path}: no ONNX model: no graph with an output is in it")
+    try:
+        if model.functions:
+            from onnx import inliner
+            model = inliner.inline_local_functions(model)
+        return _network(onnx, model)
+    except Refusal:
+        raise
+    except Exception as fault:
+        raise Refusal(f"{path}: a damaged ONNX model ({_line(fault)})") from None
+
+
+def _line(fault: Exception) -> str:
+    lines = str(fault).strip().splitlines()
+    return lines[0][:160] if lines else type(fault).__name__
+
+
+def _network(onnx, model) -> Network:
+    graph = model.graph
+    numbers = {i.name: plain(onnx.numpy_helper.to_array(i)) for i in graph.initializer}
+    trained = set(numbers)
+    nodes = []
+    for proto in graph.node:
+        attributes = {a.name: _attribute(onnx, a) for a in proto.attribute}
+        if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
+            (value,) = attributes.values()
+            value = value.encode() if isinstance(value, str) else value
+            numbers[proto.output[0]] = plain(np.asarray(value, np.float32 if isinstance(value, float) else None))
+            continue
+        nodes.append(Node(len(nodes), proto.op_type, proto.name, tuple(proto.input), tuple(proto.output), attributes,
+                          proto.domain if proto.domain != "ai.onnx" else ""))
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    return Network(nodes, [_port(onnx, i) for i in graph.input if i.name not in numbers],
+                   [_port(onnx, o) for o in graph.output], numbers, trained, opset,
+                   " ".join(part for part in (model.producer_name, model.producer_version) if part))
+
+
+def _attribute(onnx, attribute):
+    """As plain Python: texts for bytes, arrays for tensors; a graph stays what it is."""
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.type == onnx.AttributeProto.TENSOR:
+        return plain(onnx.numpy_helper.to_array(value))
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, (list, tuple)) or type(value).__name__.startswith("Repeated"):
+        return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value]
+    return value
+
+
+def _port(onnx, info) -> Port:
+    tensor = info.type.tensor_type
+    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    sizes = None
+    if tensor.HasField("shape"):
+        sizes = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim)
+    return Port(info.name, KINDS.get(kind, kind), sizes)
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """Short real numbers as float32: NumPy cannot compute with some of them."""
+    if array.dtype.kind in "iub" or array.dtype in (np.float32, np.float64):
+        return array
+    return array.astype(np.float32) if array.dtype.kind in "fV" else array
+
+
+def computed(node: Node, arguments: list[np.ndarray | None], opset: int) -> list[np.ndarray]:
+    """What a node makes of numbers that are all known."""
+    onnx = library()
+    from onnx.reference import ReferenceEvaluator
+    attributes = {k: onnx.numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v
+                  for k, v in node.attributes.items()}
+    made = onnx.helper.make_node(node.op, list(node.inputs), list(node.outputs), name=node.name, **attributes)
+    given = {name: array for name, array in zip(node.inputs, arguments) if name}
+    ports = [onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+             for name, array in given.items()]
+    results = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UNDEFINED, None)
+               for name in node.outputs if name]
+    graph = onnx.helper.make_graph([made], "one", ports, results)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    found = ReferenceEvaluator(model).run(None, given)
+    return [np.asarray(value) for value in found]
