@@ -53,7 +53,7 @@ def run(options) -> int:
 
 
 def trained(options) -> tuple:
-    """The net, its characters if it knows any, and its type of numbers: of a checkpoint, or of a program and weights."""
+    """The net, its characters if it knows any, its type of numbers: of a checkpoint, or of a program and weights."""
     if options.weights is None:
         if options.checkpoint.is_file():
             raise Usage(f"{options.checkpoint} is a file, not a checkpoint", hint="--weights names its parameters")

@@ -96,7 +96,7 @@ def whole(options) -> int:
     import numpy as np
 
     from rnnc import pipeline
-    from rnnc.errors import Source
+    from rnnc.errors import CompileError, Source
     from rnnc.runtime.storage import encoded
     out = options.output
     if out.suffix != ".rnn":
@@ -112,7 +112,10 @@ def whole(options) -> int:
             made = written(options, weights)
         except InputError as fault:
             raise Refusal(f"{options.state}: {fault}") from None
-        graph = pipeline.elaborated(Source(str(out), made.text))
+        try:
+            graph = pipeline.elaborated(Source(str(out), made.text))
+        except CompileError as fault:
+            raise AssertionError(f"the program that was made of {options.state} does not hold: {fault}") from None
     shapes = {p.name: tuple(p.shape) for p in graph.params}
     arrays = {path: np.ascontiguousarray(made.weights[path]).reshape(shape) for path, shape in shapes.items()}
     if set(made.weights) != set(shapes):

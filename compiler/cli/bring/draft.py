@@ -17,7 +17,7 @@ INSIDE = frozenset("h c i f g o z r n y centred variance".split()) | {
     f"{kind}{gate}" for kind in "WUbp" for gate in ("", *"ifgozrhu")}
 WORDS = frozenset(                                          # of the language; further ones are asked of the compiler
     "use model cell fn input target param frozen const layer init output loss metric return sparse per in and or not "
-    "t class flag labels state starts weight out probe accumulate streams frames threads self cotangents".split())
+    "t state starts weight out probe accumulate streams frames threads self cotangents".split())
 
 
 @dataclass(frozen=True)

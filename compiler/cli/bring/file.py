@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnc.cli.bring.values import Inexpressible
 from rnnc.cli.console import Refusal, Usage
 
 KINDS = {"float": "real", "double": "real", "float16": "real", "bfloat16": "real", "int64": "label", "int32": "label",
@@ -105,22 +106,23 @@ def _line(fault: Exception) -> str:
 
 def _network(onnx, model) -> Network:
     graph = model.graph
-    numbers = {i.name: plain(onnx.numpy_helper.to_array(i)) for i in graph.initializer}
+    numbers = {text(i.name): plain(onnx.numpy_helper.to_array(i)) for i in graph.initializer}
     trained = set(numbers)
     nodes = []
     for proto in graph.node:
-        attributes = {a.name: _attribute(onnx, a) for a in proto.attribute}
+        attributes = {text(a.name): _attribute(onnx, a) for a in proto.attribute}
         if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
             (value,) = attributes.values()
             value = value.encode() if isinstance(value, str) else value
-            numbers[proto.output[0]] = plain(np.asarray(value, np.float32 if isinstance(value, float) else None))
+            numbers[text(proto.output[0])] = plain(np.asarray(value, np.float32 if isinstance(value, float) else None))
             continue
-        nodes.append(Node(len(nodes), proto.op_type, proto.name, tuple(proto.input), tuple(proto.output), attributes,
-                          proto.domain if proto.domain != "ai.onnx" else ""))
+        nodes.append(Node(len(nodes), text(proto.op_type), text(proto.name), tuple(map(text, proto.input)),
+                          tuple(map(text, proto.output)), attributes,
+                          text(proto.domain) if proto.domain != "ai.onnx" else ""))
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-    return Network(nodes, [_port(onnx, i) for i in graph.input if i.name not in numbers],
+    return Network(nodes, [_port(onnx, i) for i in graph.input if text(i.name) not in numbers],
                    [_port(onnx, o) for o in graph.output], numbers, trained, opset,
-                   " ".join(part for part in (model.producer_name, model.producer_version) if part))
+                   " ".join(text(part) for part in (model.producer_name, model.producer_version) if part))
 
 
 def _attribute(onnx, attribute):
@@ -129,10 +131,16 @@ def _attribute(onnx, attribute):
     if attribute.type == onnx.AttributeProto.TENSOR:
         return plain(onnx.numpy_helper.to_array(value))
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        return text(value)
     if isinstance(value, (list, tuple)) or type(value).__name__.startswith("Repeated"):
-        return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value]
+        return [text(v) if isinstance(v, bytes) else v for v in value]
     return value
+
+
+def text(name: str | bytes) -> str:
+    """Names are UTF-8; those of a damaged file may be anything."""
+    name = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _port(onnx, info) -> Port:
@@ -140,8 +148,8 @@ def _port(onnx, info) -> Port:
     kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
     sizes = None
     if tensor.HasField("shape"):
-        sizes = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim)
-    return Port(info.name, KINDS.get(kind, kind), sizes)
+        sizes = tuple(d.dim_value if d.HasField("dim_value") else text(d.dim_param) or None for d in tensor.shape.dim)
+    return Port(text(info.name), KINDS.get(kind, kind), sizes)
 
 
 def plain(array: np.ndarray) -> np.ndarray:
@@ -165,5 +173,8 @@ def computed(node: Node, arguments: list[np.ndarray | None], opset: int) -> list
                for name in node.outputs if name]
     graph = onnx.helper.make_graph([made], "one", ports, results)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    found = ReferenceEvaluator(model).run(None, given)
+    try:
+        found = ReferenceEvaluator(model).run(None, given)
+    except Exception as fault:                 # of many kinds, by what does not fit
+        raise Inexpressible(f"of the known numbers it is given it makes none ({_line(fault)})") from None
     return [np.asarray(value) for value in found]

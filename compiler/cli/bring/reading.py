@@ -48,6 +48,9 @@ class Reading:
     """One trial, with the roles of the inputs' axes given."""
 
     def __init__(self, network: Network, way: dict[str, tuple[str, ...]], carry: bool):
+        self.timed = any(TIME in roles for roles in way.values())
+        if not self.timed:                     # whatever there is several of are frames
+            way = {name: tuple(role and TIME for role in roles) for name, roles in way.items()}
         self.network, self.way, self.carry = network, way, carry
         self.draft = Draft()
         self.needed, self.readers = needed(network), network.readers()
@@ -59,7 +62,6 @@ class Reading:
         self.called: dict[str, str] = {}       # inputs there -> here
         self.carried: set[str] = set()         # of these, states that the net keeps itself
         self.told: set[str] = set()            # lines that are outputs by their own names
-        self.timed = any(TIME in roles for roles in way.values())
         self.place = -1                        # how far it came
 
     # ------------------------------------------------------------------------------------------- values
@@ -77,7 +79,7 @@ class Reading:
         axes = [Axis(n if isinstance(n, int) else None, (role,) if role else ())
                 for n, role in zip(port.sizes, self.way[port.name])]
         shape = tuple(a.size for a in axes if not a.roles)
-        per = "frame" if not self.timed or any(a.roles == (TIME,) for a in axes) else "sequence"
+        per = "frame" if any(a.roles == (TIME,) for a in axes) else "sequence"
         readers = self.readers.get(port.name, [])
         real = port.kind == "real" or port.kind == "label" and readers and all(r.op == "Cast" for r in readers)
         name = self.called[port.name] = self.draft.name(port.name)
@@ -188,6 +190,8 @@ class Reading:
             text = f"reshape({said.text}, [{lengths[0]}, {lengths[1]}])"
         elif value.kind != LABEL and lengths and said.number:
             text = f"reshape({said.text}, [1])"
+        elif value.kind != LABEL and not value.data.shape and not said.number:
+            text = f"{said.text}[0]"
         else:
             text = said.text
         if text in self.draft.named and self.draft.line(text).kind == "equation" and text not in self.told:

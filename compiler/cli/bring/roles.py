@@ -66,7 +66,8 @@ def likely(port: Port, start: bool, timed: bool) -> list[tuple[str, ...]]:
     elif rank == 1:
         found = [(B,), (T,)] if timed and not whole else [(T,), (B,)]
     elif rank == 2:
-        found = [(T, B), (B, T), (B, U), (T, U)] if whole else [(B, U), (T, B), (B, T), (T, U)] if timed else [(T, U)]
+        frames = [(T, B), (B, T)]
+        found = [*frames, (B, U), (T, U)] if whole else [(B, U), *frames, (T, U)] if timed else [(T, U), *frames]
     else:
         found = [(T, B), (B, T)] + ([(B, U, T)] if rank == 3 else [])
         found = [way + (U,) * (rank - len(way)) for way in found]

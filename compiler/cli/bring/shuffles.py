@@ -18,6 +18,7 @@ from rnnc.cli.bring.values import (
     inserted,
     reshaped,
     rest,
+    same_along,
     sizes,
     transposed,
     without,
@@ -49,7 +50,7 @@ def squeeze(call: Call) -> Value:
     given = call.integers(1, "axes")
     rank = len(value.axes)
     axes = [call.axis(a, rank) for a in given] if given is not None else \
-        [i for i, a in enumerate(value.axes) if not a.roles and a.size == 1]
+        [i for i, a in enumerate(value.axes) if a.size == 1]
     for i in sorted(axes, reverse=True):
         if value.axes[i].size != 1:
             raise Inexpressible(f"it drops an axis of {value}, which is not 1 long")
@@ -116,18 +117,30 @@ def aligned(call: Call, values: list[Value], at: int) -> tuple[list[Axis], list[
     units."""
     axes: list[Axis] = []
     for i in range(len(values[0].axes)):
-        roles = list(dict.fromkeys(v.axes[i].roles for v in values))
-        if len(roles) > 1:
-            raise Misplaced(f"axis {i} is {values[0].axes[i]} in one value and {values[1].axes[i]} in another")
-        axes.append(values[0].axes[i])
+        found = list({v.axes[i].roles: v.axes[i] for v in values if v.axes[i].roles or v.kind != NUMBERS}.values())
+        if len(found) > 1:
+            raise Misplaced(f"axis {i} is {found[0]} in one value and {found[1]} in another")
+        axes.append(found[0] if found else values[0].axes[i])
     mixed = {v.kind for v in values} == {UNITS, NUMBERS}
     parts = []
     for k, v in enumerate(values):
+        v = over_frames(v, axes)
         data = v.data
         if mixed and v.kind == NUMBERS:
             data = call.parameter(k, np.ascontiguousarray(data).ravel(), v.trained).reshape(data.shape)
         parts.append(np.moveaxis(data, v.within(at), -1))
     return axes, parts
+
+
+def over_frames(value: Value, axes: list[Axis]) -> Value:
+    """Numbers written out for all frames and streams of the others, where they are the same in all."""
+    for i, axis in enumerate(axes):
+        if axis.roles and not value.axes[i].roles:
+            if not same_along(value.data, value.within(i)):
+                raise Inexpressible(f"its shape {value} differs along {axis}, which one frame does not see")
+            data = value.data.take(0, value.within(i))
+            value = rest(value, [*value.axes[:i], axis, *value.axes[i + 1:]], data)
+    return value
 
 
 def split(call: Call) -> list[Value]:

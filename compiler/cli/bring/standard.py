@@ -22,7 +22,7 @@ def program(arrays: dict[str, np.ndarray], model: str, title: str) -> Written:
     cell, kind = next(found for gate, found in CELLS.items() if gate in layers[0, False])
     units = next(array.shape[1] for path, array in layers[0, False].items() if path.startswith("U"))
     both = (0, True) in layers
-    width = next(iter(layers[0, False].values())).shape[1]
+    width = next(array.shape[1] for path, array in layers[0, False].items() if path.startswith("W"))
     embedding, linear = _ends(modules.rest, width, units * (1 + both))
 
     draft, weights, lines = Draft(), {}, []
@@ -63,17 +63,17 @@ def program(arrays: dict[str, np.ndarray], model: str, title: str) -> Written:
 
 def _ends(rest: dict[str, np.ndarray], inside: int, outside: int):
     """The embedding, as (name, rows), and the linear layer, as (name, matrix, bias), of what is no recurrent layer."""
-    left = dict(rest)
+    left, embedding, linear = dict(rest), None, None
     matrices = [key for key, array in rest.items() if key.rpartition(".")[2] == "weight" and array.ndim == 2]
-    embedding = linear = None
-    for key in matrices:
-        module = key.rpartition(".")[0]
-        bias = f"{module}.bias" if module else "bias"
-        if bias not in rest and rest[key].shape[1] == inside and embedding is None and (
-                rest[key].shape[1] != outside or list(rest).index(key) == 0 and len(matrices) == 2):
-            embedding = module, left.pop(key)
-        elif rest[key].shape[1] == outside and linear is None:
-            linear = module, left.pop(key), left.pop(bias, None)
+    bias = lambda key: key.removesuffix("weight") + "bias"
+    for key in sorted(matrices, key=lambda key: bias(key) not in rest):         # those with a bias are no embeddings
+        either = bias(key) not in rest and rest[key].shape[1] == inside == outside
+        if rest[key].shape[1] == outside and linear is None and not (either and "emb" in key.lower()):
+            if either and embedding is None:
+                break                          # nothing tells on which side it stands
+            linear = key.rpartition(".")[0], left.pop(key), left.pop(bias(key), None)
+        elif bias(key) not in rest and rest[key].shape[1] == inside and embedding is None:
+            embedding = key.rpartition(".")[0], left.pop(key)
     if left:
         raise Inexpressible(f"what {', '.join(list(left)[:8])} is for a state dict does not say: it can be told for "
                             f"one recurrent module with an nn.Embedding before and an nn.Linear behind it; {INSTEAD}, "
