@@ -136,6 +136,25 @@ def test_reshapes_that_keep_frames_apart(target, tmp_path):
     agrees(tmp_path, graph(nodes, {"x": [5, 3, M]}, ["out"], numbers | {"to": np.array(target)}))
 
 
+@pytest.mark.parametrize("sizes,fine", [([5, "batch", N], True), (["time", "batch", N], False), (None, False)])
+def test_a_length_that_is_fixed_inside_only(sizes, fine, tmp_path, capsys):
+    """As an exporter does that wrongly thinks time was not to be open; an output says so, too."""
+    nodes, numbers = layer("LSTM")
+    model = graph([*nodes, ("Reshape", "Y to", "y")], {"x": FRAMES}, ["y"], numbers | {"to": np.array([5, -1, N])})
+    if sizes:
+        make = needs("onnx").helper
+        model.graph.output[0].CopyFrom(make.make_tensor_value_info("y", 1, sizes))
+    else:
+        model.graph.output[0].type.tensor_type.ClearField("shape")
+    if fine:
+        agrees(tmp_path, model)
+        assert "the file counts on 5 for the length of time" in capsys.readouterr().err
+    else:
+        with pytest.raises(SystemExit):
+            brought(tmp_path, model)
+        assert "node Reshape_1 (Reshape): it takes the length of time to be 5" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flat", [("Reshape", "Y flat", "f"), ("Flatten", "Y", "f", {"axis": 3})], ids=lambda n: n[0])
 def test_frames_and_streams_in_one_axis_and_back(flat, tmp_path):
     """A linear layer on [time * batch, units], as older PyTorch code has it."""
@@ -176,10 +195,13 @@ def test_lengths_of_sequences_are_left_out(tmp_path, capsys):
     assert "lengths" not in text and "lengths is left out: sequences of different lengths" in capsys.readouterr().err
 
 
-def test_a_decoder_that_reads_the_encoders_last_state(tmp_path):
+def test_a_decoder_that_reads_the_encoders_last_state(tmp_path, capsys):
     first, numbers = layer("GRU", tag="e")
     second, more = layer("GRU", starts="He", tag="d", x="z")
     agrees(tmp_path, graph([*first, *second], {"x": FRAMES, "z": FRAMES}, ["Yd"], numbers | more))
+    assert not capsys.readouterr().err
+    agrees(tmp_path, graph([*first, *second], {"x": FRAMES, "z": ["words", "batch", M]}, ["Yd"], numbers | more))
+    assert "the inputs x (time) and z (words) may have different numbers of frames" in capsys.readouterr().err
 
 
 def test_one_vector_of_a_sequence_in_every_frame(tmp_path):
@@ -222,6 +244,78 @@ def test_a_network_of_one_frame(tmp_path):
 def test_a_batch_of_one_that_is_squeezed_away(tmp_path):
     nodes, numbers = layer("LSTM")
     agrees(tmp_path, graph([*nodes, ("Squeeze", "Y", "y"), ("Tanh", "y", "out_")], {"x": [5, 1, M]}, ["out_"], numbers))
+
+
+@pytest.mark.parametrize("more,numbers,cell", [
+    ({"pads": [1, 1]}, {"w": draw(N, M, 3), "b": draw(N)}, "convolution(4, 3, 1, 1)"),
+    ({"pads": [2, 0]}, {"w": draw(N, M, 3), "b": draw(N)}, "conv(4, 3)"),
+    ({"pads": [0, 4], "dilations": [2]}, {"w": draw(N, M, 3)}, "convolution(4, 3, 2, 0)"),
+    ({"auto_pad": "SAME_UPPER"}, {"w": draw(N, M, 4)}, "convolution(4, 4, 1, 1)"),
+    ({"auto_pad": "SAME_LOWER"}, {"w": draw(N, M, 4)}, "convolution(4, 4, 1, 2)"),
+    ({"pads": [1, 1], "group": M}, {"w": draw(M, 1, 3), "b": draw(M)}, "depthwise(3, 1, 1)"),
+    ({}, {"w": draw(N, M, 1)}, "conv(4, 1)"),
+])
+def test_convolutions_over_time(more, numbers, cell, tmp_path):
+    """As speech comes: [batch, units, time]."""
+    nodes = [("Conv", "x w b" if "b" in numbers else "x w", "c", more), ("Relu", "c", "y")]
+    assert cell in agrees(tmp_path, graph(nodes, {"x": ["batch", M, "time"]}, ["y"], numbers))
+
+
+def test_convolutions_that_are_padded_or_cut_to_see_the_past(tmp_path):
+    nodes, numbers = layer("GRU", x="ct", width=N)
+    nodes = [("Pad", "x amounts", "p"), ("Conv", "p w b", "a"), ("Conv", "x w b", "long", {"pads": [2, 2]}),
+             ("Slice", "long zero minus two", "c"), ("Add", "a c", "s"),
+             ("Transpose", "s", "ct", {"perm": [2, 0, 1]}), *nodes]
+    numbers |= {"amounts": np.array([0, 0, 2, 0, 0, 0]), "w": draw(N, M, 3), "b": draw(N), "zero": np.array([0]),
+                "minus": np.array([-2]), "two": np.array([2])}
+    text = agrees(tmp_path, graph(nodes, {"x": ["batch", M, "time"]}, ["Y"], numbers))
+    assert text.count("conv(4, 3)(x)") == 2
+
+
+def test_a_convolution_of_what_has_a_first_state(tmp_path, capsys):
+    """Before the first frame the file has zeros, the program would have that state."""
+    nodes, numbers = layer("GRU", starts="h0")
+    nodes += [("Squeeze", "Y one", "y"), ("Transpose", "y", "yt", {"perm": [1, 2, 0]}),
+              ("Conv", "yt w", "z", {"pads": [2, 0]})]
+    numbers |= {"one": np.array([1]), "w": draw(2, N, 3)}
+    with pytest.raises(SystemExit):
+        brought(tmp_path, graph(nodes, {"x": FRAMES, "h0": [1, "batch", N]}, ["z"], numbers))
+    assert "beyond the sequence its input is not zero here" in capsys.readouterr().err
+
+
+def test_a_direction_made_by_turning_time_round(tmp_path):
+    """By ReverseSequence and by a slice with step -1; a layer in between runs the other way."""
+    first, numbers = layer("LSTM", x="r")
+    second, more = layer("GRU", {"direction": "bidirectional"}, tag="2", x="r2")
+    nodes = [("ReverseSequence", "x n", "r", {"time_axis": 0, "batch_axis": 1}), *first, ("Squeeze", "Y one", "Ys"),
+             ("ReverseSequence", "Ys n", "y", {"time_axis": 0, "batch_axis": 1}),
+             ("Slice", "x minus far zero minus", "r2"), *second, ("Slice", "Y2 minus far zero minus", "y2"),
+             ("Gather", "Y2 last", "l"), ("Softmax", "Y2", "s", {"axis": 0}), ("Mul", "s Y2", "sy"),
+             ("ReduceSum", "sy zero", "sum")]
+    numbers |= more | {"n": np.array([5, 5, 5]), "minus": np.array([-1]), "far": np.array([-2 ** 63]),
+                       "zero": np.array([0]), "last": np.array(-1), "one": np.array([1])}
+    agrees(tmp_path, graph(nodes, {"x": [5, 3, M]}, ["y", "H", "C", "y2", "H2", "l", "sum"], numbers))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_branch_whose_condition_is_known(known, tmp_path, capsys):
+    """As PyTorch exports squeeze where it does not know a size."""
+    make = needs("onnx").helper
+    nodes, numbers = layer("GRU")
+    port = [make.make_tensor_value_info("b", 1, None)]
+    branches = {name: make.make_graph([make.make_node(op, ["Y", "one"][:count], ["b"], name=op)], name, [], port)
+                for name, op, count in (("then_branch", "Squeeze", 2), ("else_branch", "Identity", 1))}
+    nodes += [("Shape", "H", "s"), ("Gather", "s zero", "n"), ("Equal", "n one", "is"), ("If", "is", "z", branches),
+              ("Tanh", "z", "y")]
+    nodes += [] if known else [("Cast", "Y", "c", {"to": 9}), ("If", "c", "w", branches)]
+    numbers |= {"one": np.array([1]), "zero": np.array([0])}
+    model = graph(nodes, {"x": FRAMES}, ["y" if known else "w"], numbers)
+    if known:
+        assert "[time, batch, 4] in the file" in agrees(tmp_path, model)
+    else:
+        with pytest.raises(SystemExit):
+            brought(tmp_path, model)
+        assert "which branch it takes is not known before a run (c)" in capsys.readouterr().err
 
 
 def test_numbers_and_vectors_of_one_unit(tmp_path):

@@ -73,6 +73,16 @@ def test_units_moved_about(tmp_path):
     agrees(tmp_path, graph(nodes, {"x": [5, 3, 4]}, outputs, numbers))
 
 
+def test_whole_numbers(tmp_path):
+    """A cast to whole numbers cuts off what is behind the point; of inputs that are whole it changes nothing."""
+    nodes = [("Cast", "x", "i", {"to": 7}), ("Cast", "i", "f", {"to": 1}), ("Cast", "x", "b", {"to": 9}),
+             ("Where", "b f x", "y"), ("Cast", "k", "kf", {"to": 1}), ("Unsqueeze", "kf two", "k1"), ("Mul", "k1 x",
+             "z")]
+    text = agrees(tmp_path, graph(nodes, {"x": SHAPE, "k": [int, "time", "batch"]}, ["f", "y", "z"],
+                                  {"two": INTEGERS(2)}))
+    assert "sign(x) * floor(abs(x))" in text and "input k    #" in text
+
+
 def test_normalisations(tmp_path):
     nodes = [("LayerNormalization", "x g b", "one"), ("LayerNormalization", "x g", "other", {"epsilon": 1e-3}),
              ("Transpose", "x", "t", {"perm": [0, 2, 1]}), ("BatchNormalization", "t g b mean var", "bn"),
@@ -110,8 +120,8 @@ LSTM = ("LSTM", "x W R", "Y", {"hidden_size": 2})
 
 
 @pytest.mark.parametrize("nodes,inputs,numbers,message", [
-    ([("Conv", "x w", "y")], {"x": SHAPE}, {},
-     "node Conv_0 (Conv): Conv has no counterpart; write the network as a program"),
+    ([("Hardmax", "x", "y")], {"x": SHAPE}, {},
+     "node Hardmax_0 (Hardmax): Hardmax has no counterpart; write the network as a program"),
     ([("FFT", "x", "y", {"domain": "my.own"})], {"x": SHAPE}, {}, "FFT of my.own has no counterpart"),
     ([LSTM, ("Transpose", "Y", "a", {"perm": [1, 2, 0, 3]}), ("Transpose", "Y", "b", {"perm": [1, 2, 3, 0]}),
       ("MatMul", "a b", "y")], {"x": SHAPE}, {}, "node MatMul_3 (MatMul): a product of two signals of shapes"),
@@ -141,6 +151,17 @@ LSTM = ("LSTM", "x W R", "Y", {"hidden_size": 2})
     ([("Add", "x y_", "y")], {"x": SHAPE, "y_": [int, "time", "batch"]}, {}, "holds labels, which are no numbers"),
     ([("Gather", "table x", "y")], {"x": [int, "time", "batch", 3]}, {"table": draw(5, 2)}, "3 labels in one frame"),
     ([("Mul", "x huge", "y")], {"x": SHAPE}, {"huge": np.float32(np.inf)}, "the number inf is in it"),
+    ([("Conv", "x w", "y")], {"x": ["batch", 2, "time"]}, {"w": draw(3, 2, 4)}, "it has 3 frames less than its input"),
+    ([("Conv", "x w", "y", {"strides": [2], "pads": [1, 1]})], {"x": ["batch", 2, "time"]}, {}, "strides above 1"),
+    ([("Conv", "x w", "y", {"pads": [2, 2]})], {"x": ["batch", 2, "time"]}, {},
+     "returns frames in their order, as many"),
+    ([LSTM, ("Slice", "Y minus far zero minus", "y")], {"x": SHAPE}, {"minus": INTEGERS(-1), "far": INTEGERS(-2 ** 63)},
+     "the output y: it has the axes [time backwards, 1, batch, 2]"),
+    ([("Pad", "x amounts", "y")], {"x": SHAPE}, {"amounts": INTEGERS(0, 0, 1, 0, 0, 0)}, "it pads 4 by 1 and 0; time"),
+    ([("Dropout", "x half yes", "y")], {"x": SHAPE}, {"half": np.float32(0.5), "yes": np.array(True)},
+     "random numbers"),
+    ([LSTM, ("Squeeze", "Y one", "s"), ("Concat", "s z", "y", {"axis": 2})], {"x": [5, 3, 4], "z": [6, 3, 2]}, {},
+     "its inputs have different numbers of frames"),
     ([("Loop", "x", "y")], {"x": SHAPE}, {}, "Loop has no counterpart"),
     ([("Relu", "one", "y")], {"x": SHAPE}, {}, "the output y: it depends on no input"),
 ], ids=lambda v: v[:40] if isinstance(v, str) else None)

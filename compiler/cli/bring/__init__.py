@@ -9,7 +9,7 @@
     values       what is known of a value of the graph: which axes are time, batch, units; the units themselves
     draft        the program that is being written
     calls        one node with its arguments, as the rules below are given it
-    shuffles, units, reductions, products, recurrent     what the operators mean, each kind in a file
+    shuffles, units, reductions, products, windows, recurrent     what the operators mean, each kind in a file
     reading      the graph, node by node, into a draft
     roles        which axes of the inputs are time and batch
     goal         a target and a loss for what was read

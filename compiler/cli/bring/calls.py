@@ -6,7 +6,7 @@ import numpy as np
 
 from rnnc.cli.bring.draft import Draft, Said, literal, units
 from rnnc.cli.bring.file import Network, Node
-from rnnc.cli.bring.values import LABEL, NUMBERS, SIZES, TIME, UNITS, Axis, Inexpressible, Value
+from rnnc.cli.bring.values import BACK, LABEL, NUMBERS, SIZES, UNITS, Axis, Inexpressible, Value
 
 MOST_ROWS = 32                                 # of what is written out row by row
 SCOPELESS = ("node_",)                         # what exporters put before names that say nothing
@@ -131,6 +131,7 @@ def few(count: int, what: str) -> None:
 def at_time(call: Call, value: Value, axis: int, first: bool, label: str | None = None, final: bool = False) -> Value:
     """The value in the last frame of a sequence, or in its first; without the axis."""
     axes = [a for i, a in enumerate(value.axes) if i != axis]
+    first = first != (value.axes[axis].roles == (BACK,))
     draft = call.draft
     if value.kind == NUMBERS or all(line.per != "frame" for line in draft.makers(value.data)):
         return Value(tuple(axes), value.data, value.kind, value.trained)
@@ -154,6 +155,3 @@ cell at_end()(x) {
     return y
 }"""
 
-
-def time_axes(value: Value) -> list[int]:
-    return [i for i, a in enumerate(value.axes) if a.roles == (TIME,)]

@@ -18,7 +18,7 @@ KINDS = {"float": "real", "double": "real", "float16": "real", "bfloat16": "real
 
 @dataclass(frozen=True)
 class Node:
-    """One operator. `place`: its number in the file."""
+    """One operator. `place`: its number in the file; `inside`: what its branches read of the graph around them."""
 
     place: int
     op: str
@@ -27,6 +27,7 @@ class Node:
     outputs: tuple[str, ...]
     attributes: dict
     domain: str = ""
+    inside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"node {self.name or self.outputs[0]} ({self.op})"
@@ -55,14 +56,22 @@ class Network:
     trained: set[str] = field(default_factory=set)      # of the numbers: initializers, which may have been learned
     opset: int = 20
     maker: str = ""
+    folded: dict[str, list[np.ndarray]] = field(default_factory=dict)   # what follows from these numbers, by result
 
     def readers(self) -> dict[str, list[Node]]:
         """Who reads a value."""
         found: dict[str, list[Node]] = {}
         for node in self.nodes:
-            for name in dict.fromkeys(node.inputs):
+            for name in dict.fromkeys(node.inputs + node.inside):
                 found.setdefault(name, []).append(node)
         return found
+
+    def borrowed(self) -> list[str]:
+        """What a branch reads that it does not make."""
+        made = {name for node in self.nodes for name in node.outputs} | set(self.numbers)
+        made |= {port.name for port in self.inputs}
+        read = [name for node in self.nodes for name in node.inputs + node.inside]
+        return [name for name in [*read, *(port.name for port in self.outputs)] if name and name not in made]
 
 
 def library():
@@ -92,7 +101,9 @@ def read(path: Path) -> Network:
         if model.functions:
             from onnx import inliner
             model = inliner.inline_local_functions(model)
-        return _network(onnx, model)
+        opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+        maker = " ".join(text(part) for part in (model.producer_name, model.producer_version) if part)
+        return _network(onnx, model.graph, opset, maker)
     except Refusal:
         raise
     except Exception as fault:
@@ -104,13 +115,14 @@ def _line(fault: Exception) -> str:
     return lines[0][:160] if lines else type(fault).__name__
 
 
-def _network(onnx, model) -> Network:
-    graph = model.graph
+def _network(onnx, graph, opset: int, maker: str = "") -> Network:
     numbers = {text(i.name): plain(onnx.numpy_helper.to_array(i)) for i in graph.initializer}
     trained = set(numbers)
     nodes = []
     for proto in graph.node:
-        attributes = {text(a.name): _attribute(onnx, a) for a in proto.attribute}
+        attributes = {text(a.name): _network(onnx, a.g, opset) if a.type == onnx.AttributeProto.GRAPH else
+                      _attribute(onnx, a) for a in proto.attribute}
+        inside = [name for part in attributes.values() if isinstance(part, Network) for name in part.borrowed()]
         if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
             (value,) = attributes.values()
             value = value.encode() if isinstance(value, str) else value
@@ -118,15 +130,13 @@ def _network(onnx, model) -> Network:
             continue
         nodes.append(Node(len(nodes), text(proto.op_type), text(proto.name), tuple(map(text, proto.input)),
                           tuple(map(text, proto.output)), attributes,
-                          text(proto.domain) if proto.domain != "ai.onnx" else ""))
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+                          text(proto.domain) if proto.domain != "ai.onnx" else "", tuple(dict.fromkeys(inside))))
     return Network(nodes, [_port(onnx, i) for i in graph.input if text(i.name) not in numbers],
-                   [_port(onnx, o) for o in graph.output], numbers, trained, opset,
-                   " ".join(text(part) for part in (model.producer_name, model.producer_version) if part))
+                   [_port(onnx, o) for o in graph.output], numbers, trained, opset, maker)
 
 
 def _attribute(onnx, attribute):
-    """As plain Python: texts for bytes, arrays for tensors; a graph stays what it is."""
+    """As plain Python: texts for bytes, arrays for tensors."""
     value = onnx.helper.get_attribute_value(attribute)
     if attribute.type == onnx.AttributeProto.TENSOR:
         return plain(onnx.numpy_helper.to_array(value))

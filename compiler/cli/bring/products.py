@@ -6,7 +6,7 @@ from rnnc.cli.bring.calls import Call, few
 from rnnc.cli.bring.draft import Said, units
 from rnnc.cli.bring.file import Node
 from rnnc.cli.bring.shuffles import gather
-from rnnc.cli.bring.values import LABEL, NUMBERS, TIME, Axis, Inexpressible, Value, together, transposed
+from rnnc.cli.bring.values import LABEL, NUMBERS, Axis, Inexpressible, Value, together, transposed
 
 PRODUCT = """# A matrix product alone; `dense` has a bias as well.
 cell product(n)(x) {
@@ -60,7 +60,7 @@ def dense(call: Call, x: Value, matrix: np.ndarray, bias: np.ndarray | None, joi
                                        call.node.inputs + joined.inputs, joined.outputs, {}), call.arguments)
     made = _rows(call, x, text, len(matrix), weights)
     if joined is not None:
-        call.reading.done[joined.place] = made
+        call.reading.done[joined.outputs[0]] = made
     return made
 
 
@@ -102,7 +102,7 @@ def of_signals(call: Call, x: Value, w: Value) -> Value:
     if min(len(x.axes), len(w.axes)) < 2:
         raise Inexpressible(f"a product of two signals of shapes {x} and {w}")
     inner, outer = (x.axes[-1], w.axes[-2]), (x.axes[-2], w.axes[-1])
-    if any(a.roles for a in outer) or inner[0].roles != inner[1].roles or inner[0].roles not in ((), (TIME,)):
+    if any(a.roles for a in outer) or inner[0].roles != inner[1].roles or inner[0].roles and not inner[0].time:
         raise Inexpressible(f"a product of two signals of shapes {x} and {w}, in which every frame meets every other "
                             "one; a program has sums over time of what each frame has, and nothing of frame by frame")
     batch, _ = together([Value(v.axes[:-2], np.zeros([a.size for a in v.axes[:-2] if not a.roles]), NUMBERS)

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnc.cli.bring import products, recurrent, reductions, roles, shuffles, units
+from rnnc.cli.bring import products, recurrent, reductions, roles, shuffles, units, windows
 from rnnc.cli.bring.calls import Call
 from rnnc.cli.bring.draft import Draft, Line, label
 from rnnc.cli.bring.draft import units as signal
 from rnnc.cli.bring.file import Network, Node, Port, computed
 from rnnc.cli.bring.goal import goal
-from rnnc.cli.bring.values import LABEL, NUMBERS, SIZES, TIME, Axis, Inexpressible, Misplaced, Value, numbers
+from rnnc.cli.bring.values import BATCH, LABEL, NUMBERS, SIZES, TIME, Axis, Inexpressible, Misplaced, Value, numbers
 from rnnc.errors import InputError
 
-RULES = shuffles.RULES | units.RULES | reductions.RULES | products.RULES | recurrent.RULES
+RULES = shuffles.RULES | units.RULES | reductions.RULES | products.RULES | recurrent.RULES \
+    | windows.RULES
 OTHERWISE = "write the network as a program and let `rnnc import MODEL PROGRAM -o FILE` bring its weights"
 
 
@@ -31,7 +32,8 @@ def program(network: Network, model: str, title: str, carry: bool, loss: str | N
     """The program of a graph. `carry`: states that go in and out are left to the net, which keeps its own. `loss`: what
     it is to learn."""
     best: tuple[int, bool] = (-2, False)
-    told: InputError = Inexpressible("its inputs name their axes in a way that contradicts itself")
+    told: InputError = Inexpressible("its inputs have different numbers of frames or streams, or name their axes in a "
+                                     "way that contradicts itself; a program has the same frames of all its inputs")
     for way in roles.ways(network):
         reading = Reading(network, way, carry)
         try:
@@ -56,10 +58,12 @@ class Reading:
         self.needed, self.readers = needed(network), network.readers()
         self.wanted = {port.name for port in network.outputs}
         self.values: dict[str, Value | None] = {}
-        self.done: dict[int, Value] = {}       # nodes that another one has taken along
+        self.done: dict[str, Value] = {}       # results that another node has made along with its own
         self.shared: dict = {}                 # lines that several nodes ask for
         self.classes: dict[str, int] = {}      # of labels
         self.called: dict[str, str] = {}       # inputs there -> here
+        self.fixed: dict[tuple, str] = {}      # open lengths, as (roles, number), and the node that counts on one
+        self.whole: set[str] = set()           # lines that are whole numbers, or 0 and 1
         self.carried: set[str] = set()         # of these, states that the net keeps itself
         self.told: set[str] = set()            # lines that are outputs by their own names
         self.place = -1                        # how far it came
@@ -84,6 +88,8 @@ class Reading:
         real = port.kind == "real" or port.kind == "label" and readers and all(r.op == "Cast" for r in readers)
         name = self.called[port.name] = self.draft.name(port.name)
         remark = f"{axes_there(axes)} in the file" + ("" if name == port.name else f", {port.name}")
+        if port.kind in ("label", "flag"):
+            self.whole.add(name)
         if real:
             lengths = [n for n in shape if n != 1] or [1] * bool(shape)
             lengths = lengths if len(lengths) <= 2 else [int(np.prod(lengths))]
@@ -121,8 +127,8 @@ class Reading:
         return self.values[name]
 
     def node(self, node: Node) -> None:
-        if node.place in self.done:
-            self.values[node.outputs[0]] = self.done[node.place]
+        if node.outputs[0] in self.done:
+            self.values[node.outputs[0]] = self.done[node.outputs[0]]
             return
         try:
             found = self.rule(node)
@@ -134,7 +140,21 @@ class Reading:
         found = [found] if isinstance(found, Value) else found
         self.values.update({name: value for name, value in zip(node.outputs, found) if name})
 
+    def branch(self, node: Node) -> list[Value | None]:
+        """The branch of an If whose condition is known: exporters write one where a shape was open to them."""
+        condition = self.value(node.inputs[0])
+        if not condition.known:
+            raise Inexpressible(f"which branch it takes is not known before a run ({node.inputs[0]})")
+        chosen = node.attributes["then_branch" if condition.data.all() else "else_branch"]
+        self.network.numbers.update(chosen.numbers)
+        self.network.trained.update(chosen.trained)
+        for inner in chosen.nodes:
+            self.node(inner)
+        return [self.value(port.name) for port in chosen.outputs]
+
     def rule(self, node: Node):
+        if node.op == "If" and not node.domain:
+            return self.branch(node)
         if node.domain or node.op not in RULES and not all(self.known(name) for name in node.inputs if name):
             where = f" of {node.domain}" if node.domain else ""
             raise Inexpressible(f"{node.op}{where} has no counterpart; {OTHERWISE}")
@@ -142,18 +162,28 @@ class Reading:
         given = [v for v in call.arguments if v is not None]
         if given and all(v.known for v in given):
             trained = any(v.trained for v in given)
-            made = computed(node, [None if v is None else v.data for v in call.arguments], self.network.opset)
-            return [numbers(array, trained) for array in made]
+            return [numbers(array, trained) for array in self.computed(call)]
         if node.op not in RULES:
             raise Inexpressible(f"{node.op} has no counterpart; {OTHERWISE}")
         if any(v.kind == SIZES for v in given) and node.op in units.ON_SIZES:
             return units.on_sizes(call)
         return RULES[node.op](call)
 
+    def computed(self, call: Call) -> list[np.ndarray]:
+        """What a node makes of known numbers; once for all trials, if these are in the file."""
+        node, known = call.node, self.network.folded
+        data = [None if v is None else v.data for v in call.arguments]
+        if not all(name in self.network.numbers or name in known for name in node.inputs if name):
+            return computed(node, data, self.network.opset)
+        if node.outputs[0] not in known:
+            known |= dict.fromkeys(node.outputs, computed(node, data, self.network.opset))
+        return known[node.outputs[0]]
+
     # ------------------------------------------------------------------------------------------- the program
 
     def written(self, model: str, title: str, loss: str | None) -> Written:
         outputs, needs, first = [], set(), None
+        self.count_on()
         for port in self.network.outputs:
             value = self.value(port.name)
             try:
@@ -172,15 +202,31 @@ class Reading:
         lines = reachable(self.draft.lines, self.draft, needs)
         weights = {path: array for line in lines for path, array in line.weights.items()}
         left_out = set(self.called.values()) - {line.name for line in lines} - self.carried
-        notes = list(dict.fromkeys(self.draft.notes))
+        notes = list(dict.fromkeys([*roles.lengths(self.network, self.way), *self.draft.notes]))
         notes += [f"no output depends on the input {name}, which is left out" for name, here in self.called.items()
                   if here in left_out and not any(note.startswith(f"{name} ") for note in notes)]
         return Written(self.text(model, title, lines, outputs), weights, tuple(notes))
+
+    def count_on(self) -> None:
+        """An exporter may fix a length inside that it leaves open in the inputs; then it is fixed in an output, too.
+        Otherwise a node with such a number takes frames apart."""
+        said = {(axis.roles, n) for port in self.network.outputs
+                for axis, n in zip(self.value(port.name).axes, port.sizes or ())}
+        for (roles_there, n), node in self.fixed.items():
+            axis = Axis(None, roles_there)
+            if (roles_there, n) not in said:
+                raise Inexpressible(f"{node}: it takes the length of {axis} to be {n}, which the file leaves open "
+                                    "elsewhere; export the model with that length open, or fixed, in all of it")
+            self.draft.notes.append(f"the file counts on {n} for the length of {axis}, though its inputs leave it "
+                                    "open; the program takes any")
 
     def output(self, port: Port, value: Value) -> tuple[str, set[str]] | None:
         """A line of an output, and what it names; None for a last state that the net keeps."""
         if value.kind in (SIZES, NUMBERS):
             raise Inexpressible("it depends on no input")
+        strange = value.roles() - {TIME, BATCH}
+        if strange:
+            raise Misplaced(f"it has the axes {value}; a program returns frames in their order, as many as it is given")
         makers = self.draft.makers(value.data)
         if self.carry and all(line.final for line in makers):
             return None
@@ -246,7 +292,7 @@ def needed(network: Network) -> set[int]:
         node = makers.get(waiting.pop())
         if node is not None and node.place not in found:
             found.add(node.place)
-            waiting += node.inputs
+            waiting += node.inputs + node.inside
     return found
 
 

@@ -8,7 +8,7 @@ from rnnc.cli.bring.calls import Call, at_time
 from rnnc.cli.bring.cells import ACTIVATIONS, PEEPHOLES, directions, parameters
 from rnnc.cli.bring.draft import Said, literal, units
 from rnnc.cli.bring.units import activation
-from rnnc.cli.bring.values import BATCH, LABEL, NUMBERS, TIME, UNITS, Axis, Inexpressible, Misplaced, Value
+from rnnc.cli.bring.values import BACK, BATCH, LABEL, NUMBERS, TIME, UNITS, Axis, Inexpressible, Misplaced, Value
 
 SLOTS = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}          # inputs that hold first states
 STATES = {"LSTM": ("h", "c"), "GRU": ("h",), "RNN": ("h",)}
@@ -47,18 +47,19 @@ def recurrent(call: Call) -> list[Value]:
     n = arrays[1].shape[2]
     starts = [first_states(call, i, len(backward), n, batch_first) for i in SLOTS[op]]
     of_streams = x.axes[batch]
+    turned = x.axes[time].roles == (BACK,)
     outputs, states = [], [[] for _ in STATES[op]]
     option = arrays[3] is not None if op == "LSTM" else bool(attributes.get("linear_before_reset", 0)) and op == "GRU"
     for d, back in enumerate(backward):
         given = [s[d] for s in starts]
         form = Form(op, option, functions(op, attributes, d, len(backward)), float(attributes.get("clip", 0.0)),
                     tuple(g is not None for g in given))
-        h = layer(call, form, n, back, call.draft.say(x.data), given, made[d])
+        h = layer(call, form, n, back != turned, call.draft.say(x.data), given, made[d])
         outputs.append(h)
         name = call.draft.maker(int(h[0])).name
         for k, state in enumerate(STATES[op]):
             if call.node.outputs[1 + k: 2 + k] not in ((), ("",)):
-                states[k].append(last(call, x, time, name, h, state, back))
+                states[k].append(last(call, name, h, state, back != turned))
     T, one = x.axes[time], [Axis(len(backward))]
     data = np.stack(outputs)
     stream = [] if of_streams.roles else [1]
@@ -82,7 +83,7 @@ def weight(call: Call, i: int) -> np.ndarray | None:
 
 
 def check_axes(x: Value, time: int, batch: int, width: int) -> None:
-    right = len(x.axes) == 3 and x.kind == UNITS and x.axes[time].roles == (TIME,) and not x.axes[2].roles \
+    right = len(x.axes) == 3 and x.kind == UNITS and x.axes[time].time and not x.axes[2].roles \
         and (x.axes[batch].roles == (BATCH,) or not x.axes[batch].roles and x.axes[batch].size == 1)
     if not right or x.axes[2].size != width:
         order = "[batch, time, units]" if batch == 0 else "[time, batch, units]"
@@ -131,7 +132,7 @@ def first_states(call: Call, i: int, count: int, n: int, batch_first: bool) -> l
         return [None] * count
     axes = list(value.axes)
     batch = 0 if batch_first else 1
-    if len(axes) != 3 or axes[1 - batch].roles or axes[2].roles or TIME in value.roles() or axes[2].size != n:
+    if len(axes) != 3 or axes[1 - batch].roles or axes[2].roles or value.roles() - {BATCH} or axes[2].size != n:
         raise Inexpressible(f"its first state {call.node.inputs[i]} has the axes {value}, where {count} times {n} "
                             "units of a batch are wanted (layers with projections have no counterpart)")
     if value.kind == NUMBERS and not value.data.any():
@@ -168,11 +169,11 @@ def layer(call: Call, form: Form, n: int, back: bool, x: Said, given: list, weig
     return call.draft.equation(label, text, (n,), needs, weights, per="frame")
 
 
-def last(call: Call, x: Value, time: int, name: str, h: np.ndarray, state: str, back: bool) -> np.ndarray:
+def last(call: Call, name: str, h: np.ndarray, state: str, back: bool) -> np.ndarray:
     """The last state of one direction: backwards, that in the first frame."""
     label = f"{name}_{'memory' if state == 'c' else 'last'}"
     if state == "h":
-        value = units([x.axes[time], Axis(len(h))], h)
+        value = units([Axis(None, (TIME,)), Axis(len(h))], h)
         return at_time(call, value, 0, back, label, final=True).data
     if back:
         from rnnc.cli.bring.calls import AT_END

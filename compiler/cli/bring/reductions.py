@@ -4,7 +4,7 @@ import numpy as np
 
 from rnnc.cli.bring.calls import Call, few, rows
 from rnnc.cli.bring.draft import Said, label, literal, units
-from rnnc.cli.bring.values import NUMBERS, TIME, Axis, Inexpressible, Value, inserted, numbers
+from rnnc.cli.bring.values import NUMBERS, Axis, Inexpressible, Value, inserted, numbers
 
 # Over the units of a vector, and over time.
 REDUCE = {
@@ -38,7 +38,7 @@ def reduced(call: Call, value: Value, axes: list[int], keep: bool, text: str, ov
     if value.kind == NUMBERS:
         raise Inexpressible(f"it is taken of numbers that are repeated over {' and '.join(sorted(value.roles()))}")
     for i in axes:
-        if value.axes[i].roles not in ((), (TIME,)):
+        if value.axes[i].roles and not value.axes[i].time:
             raise Inexpressible(f"it is taken over {value.axes[i]}; streams do not see each other")
     kept, made = list(range(len(value.axes))), value
     time = [i for i in axes if value.axes[i].roles]
@@ -85,7 +85,7 @@ def softmax(call: Call) -> Value:
     old = call.network.opset < 13
     axis = call.axis(call.attribute("axis", 1 if old else -1), len(value.axes))
     axes = list(range(axis, len(value.axes))) if old else [axis]
-    if [value.axes[i].roles for i in axes] == [(TIME,)]:
+    if len(axes) == 1 and value.axes[axis].time:
         said = call.draft.say(value.data)
         text = f"softmax_over(t, {said.text})"
         return call.equation(text if name == "softmax" else f"log({text})", list(value.axes), value.data.shape, [said],

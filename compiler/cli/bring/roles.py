@@ -86,10 +86,23 @@ def against(port: Port, way: tuple[str, ...]) -> int:
 
 
 def consistent(network: Network, way: dict[str, tuple[str, ...]]) -> bool:
-    """One name of a size means one thing in all inputs, and so has one fixed number."""
+    """One name of a size means one thing in all inputs, and all of them have as many frames, or streams."""
     meant: dict[str, str] = {}
+    counted: dict[str, int] = {}
     for port in network.inputs:
         for size, role in zip(port.sizes, way[port.name]):
             if isinstance(size, str) and meant.setdefault(size, role) != role:
                 return False
+            if isinstance(size, int) and role != U and counted.setdefault(role, size) != size:
+                return False
     return True
+
+
+def lengths(network: Network, way: dict[str, tuple[str, ...]]) -> list[str]:
+    """A note where a file gives the times of its inputs different names: here all have the same frames."""
+    named = {port.name: size for port in network.inputs for size, role in zip(port.sizes or (), way[port.name])
+             if role == TIME and isinstance(size, str)}
+    if len(set(named.values())) < 2:
+        return []
+    said = " and ".join(f"{name} ({size})" for name, size in named.items())
+    return [f"the inputs {said} may have different numbers of frames in the file; in the program all have the same"]

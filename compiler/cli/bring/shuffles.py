@@ -4,6 +4,7 @@ import numpy as np
 
 from rnnc.cli.bring.calls import Call, at_time
 from rnnc.cli.bring.values import (
+    BACK,
     BATCH,
     LABEL,
     NUMBERS,
@@ -23,6 +24,7 @@ from rnnc.cli.bring.values import (
     transposed,
     without,
 )
+from rnnc.cli.bring.windows import LONGER
 
 
 def identity(call: Call) -> Value:
@@ -31,12 +33,10 @@ def identity(call: Call) -> Value:
 
 def dropout(call: Call) -> tuple:
     """In a run it is nothing. Its mask has no counterpart."""
+    training = call.given(2)
+    if training is not None and not (training.known and not training.data.any()):
+        raise Inexpressible("it draws random numbers in a run, too; export the model in its evaluating mode")
     return call[0], None
-
-
-def cast(call: Call) -> Value:
-    """From real to real, and from whole numbers that are no labels to real."""
-    return call[0]
 
 
 def transpose(call: Call) -> Value:
@@ -76,8 +76,8 @@ def reshape(call: Call) -> Value:
         return reshaped(value, target)
     except Inexpressible:
         found = reshaped(value, target, fixed=True)
-        call.draft.notes.append("the file fixes the length of time or batch inside, though it leaves that of its "
-                                "inputs open; the program takes any")
+        call.reading.fixed |= {(axis.roles, n): str(call.node) for axis, n in zip(found.axes, target)
+                               if axis.roles and isinstance(n, int) and n > 0}
         return found
 
 
@@ -184,7 +184,12 @@ def _cut(call: Call, value: Value, axis: int, start, end, step) -> Value:
     first = start == 0 or isinstance(start, int) and of.size is not None and start == -of.size
     if first and step == 1 and whole:
         return value
-    if of.roles == (TIME,) and step == 1:
+    if of.roles == (LONGER,) and first and step == 1 and end == -of.parts[1]:
+        return replaced(value, axis, Axis(None if of.size is None else of.size - of.parts[1], (TIME,)))
+    if of.time and step == -1 and (start == -1 or isinstance(start, int) and start >= (of.size or 2 ** 31) - 1) \
+            and isinstance(end, int) and end < -(of.size or 2 ** 31 - 1):
+        return turned(value, axis)
+    if of.time and step == 1:
         if isinstance(start, int) and (start == -1 or of.size is not None and start == of.size - 1) and whole:
             return inserted(at_time(call, value, axis, first=False), axis)
         if first and end == 1:
@@ -192,10 +197,35 @@ def _cut(call: Call, value: Value, axis: int, start, end, step) -> Value:
     raise cut(of, f"takes a part of {of} ({start} to {end}{'' if step == 1 else f', step {step}'})")
 
 
+def replaced(value: Value, axis: int, by: Axis) -> Value:
+    return rest(value, [by if i == axis else a for i, a in enumerate(value.axes)], value.data)
+
+
+def turned(value: Value, axis: int) -> Value:
+    """The same frames, of which the last comes first."""
+    of = value.axes[axis]
+    return replaced(value, axis, Axis(of.size, (TIME,) if of.roles == (BACK,) else (BACK,)))
+
+
+def reverse_sequence(call: Call) -> Value:
+    """Time turned round within each sequence; its length is that of all frames, or comes from outside."""
+    value, lengths = call[0], call[1]
+    time = call.attribute("time_axis", 0)
+    if not value.axes[time].time:
+        raise Misplaced(f"it turns {value.axes[time]} round")
+    makers = call.draft.makers(lengths.data) if lengths.kind in (LABEL, UNITS) else []
+    if any(line.kind != "input" for line in makers):
+        raise Inexpressible(f"the lengths of its sequences are computed ({call.node.inputs[1]})")
+    size = value.axes[time].size
+    if lengths.kind == NUMBERS and size is not None and (lengths.data != size).any():
+        raise Inexpressible("it turns round a part of the frames only")
+    return turned(value, time)
+
+
 def cut(of: Axis, what: str) -> Inexpressible:
     hint = ("; of a sequence, only its first and its last frame can be taken. If this is a recurrent layer written out "
             "frame by frame, export the model so that its LSTM, GRU or RNN stays one operator "
-            "(torch.onnx.export(..., dynamo=False))" if TIME in of.roles else "; streams do not see each other")
+            "(torch.onnx.export(..., dynamo=False))" if of.time else "; streams do not see each other")
     return Inexpressible(f"it {what}{hint}")
 
 
@@ -215,7 +245,7 @@ def gather(call: Call) -> Value:
     last = entry == -1 or of.size is not None and entry == of.size - 1
     if of.roles == (BATCH,) and of.size == 1 and entry in (0, -1):
         found = without(value, at)
-    elif of.roles == (TIME,) and (last or entry == 0):
+    elif of.time and (last or entry == 0):
         found = at_time(call, value, at, first=not last)
     else:
         raise cut(of, f"takes entries of {of}")
@@ -267,7 +297,7 @@ def tile(call: Call) -> Value:
     return value
 
 
-RULES = {"Identity": identity, "Dropout": dropout, "Cast": cast, "CastLike": cast, "Transpose": transpose,
+RULES = {"Identity": identity, "Dropout": dropout, "Transpose": transpose,
          "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Reshape": reshape, "Flatten": flatten, "Concat": concat,
-         "Split": split, "Slice": slice_, "Gather": gather, "Shape": shape, "ConstantOfShape": constant_of_shape,
-         "Expand": expand, "Tile": tile}
+         "Split": split, "Slice": slice_, "Gather": gather, "ReverseSequence": reverse_sequence, "Shape": shape,
+         "ConstantOfShape": constant_of_shape, "Expand": expand, "Tile": tile}

@@ -5,7 +5,7 @@ import numpy as np
 from rnnc.cli.bring.calls import Call
 from rnnc.cli.bring.draft import Said, literal
 from rnnc.cli.bring.file import computed
-from rnnc.cli.bring.values import NUMBERS, SIZES, Inexpressible, Size, Value, together
+from rnnc.cli.bring.values import NUMBERS, SIZES, UNITS, Inexpressible, Size, Value, together
 
 # {0} is the operand; names in braces are attributes, with their defaults.
 ONE = {
@@ -31,6 +31,7 @@ TWO = {"Add": "{0} + {1}", "Sub": "{0} - {1}", "Mul": "{0} * {1}", "Div": "{0} /
        "Equal": "{0} == {1}", "And": "{0} and {1}", "Or": "{0} or {1}",
        "PRelu": "where({0} > 0, {0}, {1} * {0})", "Where": "where({0}, {1}, {2})"}
 MANY = {"Sum": (" + ", "{}"), "Max": (", ", "max({})"), "Min": (", ", "min({})"), "Mean": (" + ", "({}) / {count}")}
+REAL, BOOL = (1, 10, 11, 16), 9                # ONNX's numbers for types
 ON_SIZES = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide, "Equal": np.equal,
             "Where": np.where, "ReduceProd": lambda a, *axes: np.asarray(np.multiply.reduce(a), object)}
 
@@ -76,6 +77,18 @@ def gelu(call: Call) -> Value:
     return unit_by_unit(call, "gelu({0})", 1)
 
 
+def cast(call: Call) -> Value:
+    """To real numbers it changes nothing, to whole ones it cuts off what is behind the point."""
+    value, to = call[0], call.attribute("to", 1)
+    if value.kind == NUMBERS:
+        (found,) = computed(call.node, [value.data], call.network.opset)
+        return Value(value.axes, found, NUMBERS, value.trained)
+    if value.kind != UNITS or to in REAL \
+            or all(line.name in call.reading.whole for line in call.draft.makers(value.data)):
+        return value
+    return unit_by_unit(call, "{0} != 0" if to == BOOL else "sign({0}) * floor(abs({0}))", 1)
+
+
 def modulo(call: Call) -> Value:
     if call.attribute("fmod", 0):
         raise Inexpressible("with fmod = 1 it has the sign of its first argument, mod of a program that of its second")
@@ -114,7 +127,8 @@ def on_sizes(call: Call) -> Value:
     work, data = ON_SIZES[call.node.op], [v.data for v in call.arguments]
     plain = lambda d: d if d.dtype != object else np.vectorize(
         lambda e: e.size if isinstance(e, Size) and e.size is not None else e, otypes=[object])(d)
-    for arrays in (data, [plain(d) for d in data]):
+    whole = [plain(d) for d in data]
+    for arrays in ([whole] if call.node.op == "Equal" else [data, whole]):
         try:
             found = np.asarray(work(*arrays))
         except TypeError:
@@ -130,4 +144,4 @@ def on_sizes(call: Call) -> Value:
 
 
 RULES = {op: one for op in ONE if op not in ("Affine", "ScaledTanh")} | {op: two for op in TWO} \
-    | {op: many for op in MANY} | {"Gelu": gelu, "Mod": modulo, "Clip": clip}
+    | {op: many for op in MANY} | {"Gelu": gelu, "Mod": modulo, "Cast": cast, "Clip": clip}

@@ -14,6 +14,7 @@ import numpy as np
 from rnnc.errors import InputError
 
 TIME, BATCH = "time", "batch"
+BACK = "time backwards"                        # what a graph has turned round
 NUMBERS, UNITS, LABEL, SIZES = "numbers", "units", "label", "sizes"
 FREE = -2                                      # a size that any number may stand for
 
@@ -34,6 +35,11 @@ class Axis:
     size: int | None
     roles: tuple[str, ...] = ()
     parts: tuple[int | None, ...] = ()
+
+    @property
+    def time(self) -> bool:
+        """Frames alone, in either order."""
+        return self.roles in ((TIME,), (BACK,))
 
     def __str__(self) -> str:
         return " and ".join(self.roles) if self.roles else str(self.size)
