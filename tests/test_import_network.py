@@ -235,7 +235,7 @@ def test_wrong_use(line, message, tmp_path, monkeypatch, capsys):
     assert message in capsys.readouterr().err and len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_weights_run_and_learn(tmp_path):
+def test_the_weights_run_and_learn(tmp_path, monkeypatch, capsys):
     """`rnnc run` of a program with weights; `rnnc train` begins with them, and goes on where it was stopped."""
     save_file({**state_dict(False, layers=1), "fc.weight": draw(1, 4), "fc.bias": draw(1)}, tmp_path / "s.safetensors")
     command("import", "s.safetensors", "-o", "net.rnn", cwd=tmp_path)
@@ -248,8 +248,6 @@ def test_the_weights_run_and_learn(tmp_path):
     graph = pipeline.elaborated(Source("net.rnn", text))
     wanted = oracle.run(graph, {"x": x[:4, None]}, weights).value(graph.outputs["fc"])
     assert np.allclose(out, wanted.ravel(), atol=1e-5)
-    assert "--weights names its parameters" in command("run", "net.rnn", cwd=tmp_path, code=2).stderr
-    assert "no such weights" in command("run", "net.rnn", "--weights", "x", cwd=tmp_path, code=2).stderr
 
     (tmp_path / "net.rnn").write_text(text.rstrip().removesuffix("}") + "    target y : [1]\n    loss mse(fc, y)\n}\n")
     np.savez(tmp_path / "d.npz", x=x, y=x[:, :1])
@@ -257,11 +255,15 @@ def test_the_weights_run_and_learn(tmp_path):
     command("train", *flags, *more, "--checkpoint", "run", cwd=tmp_path)
     learned = load_file(tmp_path / "run" / "checkpoint.safetensors")
     assert all(np.allclose(learned[f"parameter/{k}"], v, atol=1e-6) for k, v in weights.items())
-    command("train", *flags, *more[:-4], "--epochs", "2", "--lr", "1e-9", "--checkpoint", "run", cwd=tmp_path)
     command("train", "net.rnn", *more[:-4], "--epochs", "2", "--lr", "1e-9", "--checkpoint", "run", cwd=tmp_path)
     (tmp_path / "other.safetensors").write_bytes((tmp_path / "s.safetensors").read_bytes())
-    for folder, message in (("run", "first weights"), ("new", "it lacks rnn.Wi")):
-        refused = command("train", "net.rnn", "--weights", "other.safetensors", *more, "--checkpoint", folder,
-                          cwd=tmp_path, code=1)
-        assert message in refused.stderr
-    assert "is a checkpoint" in command("run", "run", "--weights", "net.safetensors", cwd=tmp_path, code=2).stderr
+
+    monkeypatch.chdir(tmp_path)
+    other = ("train", "net.rnn", "--weights", "other.safetensors", *more, "--checkpoint")
+    for line, code, message in (
+            ((*other, "run"), 1, "first weights"), ((*other, "new"), 1, "it lacks rnn.Wi"),
+            (("train", *flags[:2], "x", *more), 2, "no such weights: x"),
+            (("run", "net.rnn"), 2, "--weights names its parameters"),
+            (("run", "net.rnn", "--weights", "x"), 2, "no such weights: x"),
+            (("run", "run", "--weights", "net.safetensors"), 2, "is a checkpoint, with its own weights")):
+        assert main(list(line)) == code and message in capsys.readouterr().err, line

@@ -215,6 +215,14 @@ def test_one_vector_of_a_sequence_in_every_frame(tmp_path):
     assert "input who : class(6) per sequence" in text and "embed(2)(who)" in text
 
 
+def test_an_input_that_nobody_reads(tmp_path, capsys):
+    """An exporter has it where two arguments were one tensor; its axes do not matter then."""
+    nodes, numbers = layer("LSTM", starts="c0 c0")
+    inputs = {"x": [5, 3, M], "h0": [2, 7, 7], "odd": ["n"], "c0": [1, 3, N]}
+    text = agrees(tmp_path, graph(nodes, inputs, ["Y"], numbers))
+    assert "h0 :" not in text and "no output depends on the input h0, which is left out" in capsys.readouterr().err
+
+
 def test_labels(tmp_path):
     nodes, numbers = layer("LSTM", x="e", width=2)
     nodes = [("Gather", "table x", "e"), *nodes, ("Squeeze", "Y one", "y"), ("MatMul", "y w", "m"),

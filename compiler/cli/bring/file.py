@@ -66,6 +66,23 @@ class Network:
                 found.setdefault(name, []).append(node)
         return found
 
+    def needed(self) -> set[int]:
+        """Nodes that an output depends on."""
+        makers = {name: node for node in self.nodes for name in node.outputs if name}
+        found, waiting = set(), [port.name for port in self.outputs]
+        while waiting:
+            node = makers.get(waiting.pop())
+            if node is not None and node.place not in found:
+                found.add(node.place)
+                waiting += node.inputs + node.inside
+        return found
+
+    def read_inputs(self) -> list[Port]:
+        """Inputs that some needed node reads, or that are outputs as they are."""
+        needed = self.needed()
+        read = {name for node in self.nodes if node.place in needed for name in node.inputs + node.inside}
+        return [port for port in self.inputs if port.name in read | {p.name for p in self.outputs}]
+
     def borrowed(self) -> list[str]:
         """What a branch reads that it does not make."""
         made = {name for node in self.nodes for name in node.outputs} | set(self.numbers)

@@ -55,7 +55,7 @@ class Reading:
             way = {name: tuple(role and TIME for role in roles) for name, roles in way.items()}
         self.network, self.way, self.carry = network, way, carry
         self.draft = Draft()
-        self.needed, self.readers = needed(network), network.readers()
+        self.needed, self.readers = network.needed(), network.readers()
         self.wanted = {port.name for port in network.outputs}
         self.values: dict[str, Value | None] = {}
         self.done: dict[str, Value] = {}       # results that another node has made along with its own
@@ -72,7 +72,8 @@ class Reading:
 
     def read(self) -> None:
         for port in self.network.inputs:
-            self.values[port.name] = self.input(port)
+            if port.name in self.way:          # others are never read
+                self.values[port.name] = self.input(port)
         for node in self.network.nodes:
             if node.place in self.needed:
                 self.place = node.place
@@ -201,10 +202,10 @@ class Reading:
             outputs, needs = [*outputs, *more], needs | named
         lines = reachable(self.draft.lines, self.draft, needs)
         weights = {path: array for line in lines for path, array in line.weights.items()}
-        left_out = set(self.called.values()) - {line.name for line in lines} - self.carried
+        here = {line.name for line in lines} | self.carried
         notes = list(dict.fromkeys([*roles.lengths(self.network, self.way), *self.draft.notes]))
-        notes += [f"no output depends on the input {name}, which is left out" for name, here in self.called.items()
-                  if here in left_out and not any(note.startswith(f"{name} ") for note in notes)]
+        notes += [f"no output depends on the input {port.name}, which is left out" for port in self.network.inputs
+                  if self.called.get(port.name) not in here and not any(n.startswith(f"{port.name} ") for n in notes)]
         return Written(self.text(model, title, lines, outputs), weights, tuple(notes))
 
     def count_on(self) -> None:
@@ -282,18 +283,6 @@ def axes_there(axes) -> str:
 
 def remarked(value: Value, name: str) -> str:
     return f"    # {axes_there(value.axes)} in the file{f', {name}' if name else ''}"
-
-
-def needed(network: Network) -> set[int]:
-    """Nodes that an output depends on."""
-    makers = {name: node for node in network.nodes for name in node.outputs if name}
-    found, waiting = set(), [port.name for port in network.outputs]
-    while waiting:
-        node = makers.get(waiting.pop())
-        if node is not None and node.place not in found:
-            found.add(node.place)
-            waiting += node.inputs + node.inside
-    return found
 
 
 def reachable(lines: list[Line], draft: Draft, needs: set[str]) -> list[Line]:

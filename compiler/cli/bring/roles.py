@@ -17,18 +17,18 @@ T, B, U = TIME, BATCH, ""                      # U: units
 
 def ways(network: Network) -> list[dict[str, tuple[str, ...]]]:
     """Roles of the axes of every input, as many ways as are worth a trial, the likeliest first."""
-    starts, timed = first_states(network), timed_by_rank(network)
-    options = {port.name: likely(port, port.name in starts, timed) for port in network.inputs}
-    for port in network.inputs:
+    starts, timed, ports = first_states(network), timed_by_rank(network), network.read_inputs()
+    options = {port.name: likely(port, port.name in starts, timed) for port in ports}
+    for port in ports:
         if not options[port.name]:
             shape = "an unknown shape" if port.sizes is None else f"the shape {port}"
             raise Inexpressible(f"the input {port.name} has {shape}: no axes of time, batch and units can be told in "
                                 "it; export the model with the sizes of all axes but time and batch fixed")
-    kind = {port.name: (len(port.sizes), port.kind, port.name in starts) for port in network.inputs}
+    kind = {port.name: (len(port.sizes), port.kind, port.name in starts) for port in ports}
     alike = [dict(zip(options, way)) for way in itertools.islice(itertools.product(*options.values()), 20 * MOST)]
     same = lambda way: all(way[a] == way[b] or way[b] not in options[a] for a in way for b in way if kind[a] == kind[b])
-    alike = [way for way in alike if consistent(network, way)]
-    alike.sort(key=lambda way: (not same(way), sum(against(p, way[p.name]) for p in network.inputs)))
+    alike = [way for way in alike if consistent(ports, way)]
+    alike.sort(key=lambda way: (not same(way), sum(against(p, way[p.name]) for p in ports)))
     return alike[:MOST]
 
 
@@ -85,11 +85,11 @@ def against(port: Port, way: tuple[str, ...]) -> int:
     return count
 
 
-def consistent(network: Network, way: dict[str, tuple[str, ...]]) -> bool:
+def consistent(ports: list[Port], way: dict[str, tuple[str, ...]]) -> bool:
     """One name of a size means one thing in all inputs, and all of them have as many frames, or streams."""
     meant: dict[str, str] = {}
     counted: dict[str, int] = {}
-    for port in network.inputs:
+    for port in ports:
         for size, role in zip(port.sizes, way[port.name]):
             if isinstance(size, str) and meant.setdefault(size, role) != role:
                 return False
@@ -100,7 +100,7 @@ def consistent(network: Network, way: dict[str, tuple[str, ...]]) -> bool:
 
 def lengths(network: Network, way: dict[str, tuple[str, ...]]) -> list[str]:
     """A note where a file gives the times of its inputs different names: here all have the same frames."""
-    named = {port.name: size for port in network.inputs for size, role in zip(port.sizes or (), way[port.name])
+    named = {port.name: size for port in network.inputs for size, role in zip(port.sizes or (), way.get(port.name, ()))
              if role == TIME and isinstance(size, str)}
     if len(set(named.values())) < 2:
         return []
