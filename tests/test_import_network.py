@@ -167,6 +167,16 @@ def test_a_gru_of_either_form_and_peepholes_by_their_names():
     assert np.allclose([seen["pi"], seen["po"], seen["pf"]], p.reshape(3, 2)) and not seen["bi"].any()
 
 
+def test_matrices_of_one_scope_keep_apart():
+    """The second one has no module of its own, so it has its own name."""
+    numbers = {"a": draw(3, 2), "b": draw(2, 4), "c": draw(5, 4)}
+    nodes = [Node(0, "MatMul", "att/MatMul", ("x", "a"), ("y",), {}),
+             Node(1, "MatMul", "att/MatMul_1", ("y", "b"), ("z",), {}),
+             Node(2, "Gemm", "Gemm_2", ("z", "c"), ("w",), {"transB": 1})]
+    rest = of_onnx(Network(nodes, [], [], numbers, set(numbers))).rest
+    assert {name: array.shape for name, array in rest.items()} == {"att.weight": (2, 3), "b": (4, 2), "c": (5, 4)}
+
+
 def test_without_the_package(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "onnx", None)
     (tmp_path / "model.onnx").write_bytes(b"x")

@@ -9,7 +9,6 @@ from rnnc.cli.bring.file import Network, Node
 from rnnc.cli.bring.values import BACK, LABEL, NUMBERS, SIZES, UNITS, Axis, Inexpressible, Value
 
 MOST_ROWS = 32                                 # of what is written out row by row
-SCOPELESS = ("node_",)                         # what exporters put before names that say nothing
 
 
 @dataclass
@@ -70,14 +69,8 @@ class Call:
 
     @property
     def label(self) -> str:
-        """What the equation is called: the module's path, where an exporter kept it, or that of its weights."""
-        scope = [part for part in self.node.name.split("/")[:-1] if part]
-        if scope:
-            return "_".join(scope).replace(".", "_")
-        for name in self.node.inputs:
-            if name in self.network.trained and "." in name and "::" not in name:
-                return name.rpartition(".")[0]
-        return self.node.op.lower()
+        """What the equation is called."""
+        return module(self.network, self.node)
 
     # ------------------------------------------------------------------------------------------- expressions
 
@@ -114,6 +107,16 @@ class Call:
         size = int(np.prod(shape, dtype=np.int64))
         made = self.draft.equation(label or self.label, text, () if number else (size,), needs, weights, per)
         return units(axes, made.reshape(shape))
+
+
+def module(network: Network, node: Node) -> str:
+    """The path of the module that a node stands in: /encoder/rnn/LSTM is in encoder.rnn. Where an exporter kept none,
+    it may be that of its weights; else the operator."""
+    scope = [part for part in node.name.split("/")[:-1] if part]
+    if scope:
+        return ".".join(scope)
+    weight = next((name for name in node.inputs if name in network.trained and "." in name and "::" not in name), None)
+    return weight.rpartition(".")[0] if weight else node.op.lower()
 
 
 def rows(data: np.ndarray, axes: list[int]) -> np.ndarray:

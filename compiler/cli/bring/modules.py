@@ -7,58 +7,47 @@ called it; everything else keeps its name.
 
 import numpy as np
 
-from rnnc.cli.bring.calls import Call
+from rnnc.cli.bring.calls import module
 from rnnc.cli.bring.cells import GATES, directions, parameters
 from rnnc.cli.bring.file import Network, Node, computed
 from rnnc.cli.bring.foreign import Modules
 from rnnc.cli.bring.values import Inexpressible
 
 
-class Names:
-    """What `Call.label` asks of a reading."""
-
-    def __init__(self, network: Network):
-        self.network = network
-
-
 def of_onnx(network: Network) -> Modules:
-    known = dict(network.numbers)
-    trained = dict.fromkeys(network.trained)
+    known, trained = dict(network.numbers), set(network.trained)
     layers: dict[str, dict] = {}
     rest: dict[str, np.ndarray] = {}
     used: set[str] = set()
-    counts: dict[str, int] = {}
     for node in network.nodes:
         if node.domain:
             continue
         if node.op in GATES:
-            _layer(network, node, known, layers, counts)
+            _layer(network, node, known, layers)
             used |= set(node.inputs)
-        elif node.op in ("MatMul", "Gemm") and len(node.inputs) > 1 and node.inputs[1] in known:
+        elif node.op in ("MatMul", "Gemm") and len(node.inputs) > 1 and node.inputs[1] in trained:
             matrix = known[node.inputs[1]]
-            if matrix.ndim == 2 and node.inputs[1] in trained:
+            if matrix.ndim == 2:
                 rows = matrix if node.op == "Gemm" and node.attributes.get("transB", 0) else matrix.T
-                rest.setdefault(_weight(network, node), np.ascontiguousarray(rows))
+                name = _weight(network, node)
+                rest[name if name not in rest else node.inputs[1]] = np.ascontiguousarray(rows)
                 used.add(node.inputs[1])
-        elif node.inputs and all(name in known for name in node.inputs if name):
-            # weights that are turned, cut or put together before they are used
-            if any(name in trained for name in node.inputs):
-                try:
-                    made = computed(node, [known.get(name) for name in node.inputs], network.opset)
-                except Exception:              # what it is for says the node that reads it, if one does
-                    continue
-                known |= zip(node.outputs, made)
-                trained |= dict.fromkeys(node.outputs)
-                used |= set(node.inputs)
-    real = lambda array: array.dtype.kind == "f" and array.size > 0
-    rest |= {name: known[name] for name in network.trained
-             if name not in used and name not in rest and real(known[name])}
+        elif any(name in trained for name in node.inputs) and all(name in known for name in node.inputs if name):
+            try:                               # weights that are turned, cut or put together before they are used
+                made = computed(node, [known.get(name) for name in node.inputs], network.opset)
+            except Inexpressible:              # what it is for says the node that reads it, if one does
+                continue
+            known.update(zip(node.outputs, made))
+            trained |= set(node.outputs)
+            used |= set(node.inputs)
+    rest |= {name: known[name] for name in network.trained if name not in used and name not in rest
+             and known[name].dtype.kind == "f" and known[name].size}
     if not layers and not rest:
         raise Inexpressible("no weights are in it")
     return Modules(layers, rest)
 
 
-def _layer(network: Network, node: Node, known: dict, layers: dict, counts: dict[str, int]) -> None:
+def _layer(network: Network, node: Node, known: dict, layers: dict) -> None:
     names = [*node.inputs, *[""] * 8]
     chosen = [names[i] for i in (1, 2, 3)] + [names[7] if node.op == "LSTM" else ""]
     missing = next((name for name in chosen if name and name not in known), None)
@@ -68,16 +57,9 @@ def _layer(network: Network, node: Node, known: dict, layers: dict, counts: dict
         made = parameters(node.op, [known[name] if name else None for name in chosen], node.attributes)
     except Inexpressible as fault:
         raise Inexpressible(f"{node}: {fault}") from None
-    module = _path(network, node)
-    number = counts[module] = counts.get(module, -1) + 1
-    for back, found in zip(directions(node.attributes), made):
-        layers.setdefault(module, {})[number, back] = found
-
-
-def _path(network: Network, node: Node) -> str:
-    """The module of a node, with dots: /encoder/rnn/LSTM is in encoder.rnn."""
-    scope = [part for part in node.name.split("/")[:-1] if part]
-    return ".".join(scope) if scope else Call(Names(network), node, []).label
+    found = layers.setdefault(module(network, node), {})
+    number = 1 + max((n for n, _ in found), default=-1)
+    found |= {(number, back): part for back, part in zip(directions(node.attributes), made)}
 
 
 def _weight(network: Network, node: Node) -> str:
