@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results import clocks, copying, forecasts, grammars, harness, long_lags, recordings, speech
+from results import clocks, copying, forecasts, grammars, harness, long_lags, recordings, speech, texts
 
 from rnnc import pipeline
 from rnnc.errors import Source
@@ -74,6 +74,15 @@ def test_all_series_are_of_one_system():
     the reservoirs err several times as much as the known ones."""
     x = forecasts.mackey_glass(0, frames=500)
     assert abs(x.mean()) < 1e-12 < 1e-4 < abs(x.mean(axis=0)).min()
+
+
+def test_what_is_written_in_a_file(tmp_path):
+    """Docstrings, and comments in blocks; nothing of a file that is no program."""
+    path = tmp_path / "a.py"
+    path.write_text('"""One,\n\n   two."""\n\n# three\n#  four\nx = "no"   # aside\n\nif x:\n    # five\n    x = 1\n')
+    assert [texts.plain(one) for one in texts.written(path)] == ["One, two.", "three four", "five"]
+    path.write_text("print 1  # an old one\n")
+    assert texts.written(path) == []
 
 
 def test_answers_of_tasks():

@@ -13,13 +13,13 @@ import rnnc
 
 CONSTANT = 10.7                                # what probabilities cost that are the same in all frames of speech
 IN_STREAMS = 0.232                             # the same for a frame of 64 out of streams of speech
-TEXT = {"hierarchical": {"space": 0}, "fixed_point": {}, "sparse_gru": {"hidden": 64}, "memory_read": {},
+TEXT = {"hierarchical": {"blanks": 1}, "fixed_point": {}, "sparse_gru": {"hidden": 64}, "memory_read": {},
         "gated_memory": {}, "router": {}}
 LINEAR = "sru qrnn min_gru min_lstm lru mamba rwkv retnet gla delta_net mlstm slstm".split()
 FAR = {"narx": 8, "mist": 8, "dilated": 8, "skip": 10, "clockwork": 3, "phased": 1, "lagged": 20}   # frames back
 CASES = {name: (name, tasks.text(**{"hidden": 32, **sizes}), 0.7) for name, sizes in TEXT.items()}
 CASES |= {
-    "hierarchical_in_context": ("hierarchical", tasks.text(hidden=32, space=0, variant=1), 0.7),
+    "hierarchical_of_letters": ("hierarchical", tasks.text(hidden=32, blanks=1, variant=1), 0.7),
     "two_bits": ("fixed_point", tasks.text(hidden=32, bits=2), 0.7),
     **{name: ("linear_layers", tasks.text(hidden=16, kind=kind), 0.7) for kind, name in enumerate(LINEAR)},
     **{name: ("long_delays", tasks.recall(lag, kind=kind, hidden=32), 0.7)
