@@ -7,6 +7,9 @@
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L               /* sched_yield and getpid under plain -std=c11 */
 #endif
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE                       /* syscall */
+#endif
 #include <math.h>
 #include <stdatomic.h>
 #include <stddef.h>

@@ -3,13 +3,18 @@
  * Each thread owns one line of memory with a counter only it writes; everybody else only reads it. A meeting of n
  * threads takes ceil(log2 n) rounds: in round r a thread raises its own flag, then waits for the thread 2^r before it
  * (a dissemination barrier). For two threads that is one flag each way. Waiting spins a while, then gives the processor
- * away: with more threads than processors pure spinning stands still. */
+ * away: with more threads than processors pure spinning stands still. Linux lets a thread sleep until a counter changes;
+ * elsewhere it yields. A thread that slept is let in again at once, one that yielded only after a whole slice of the
+ * others: with two processes beside a net of 16 streams on two cores that is 20,000 frames a second instead of 2,000. */
 #if defined(__unix__) || defined(__APPLE__)
 #include <sched.h>
 #include <unistd.h>
 #define RN_YIELD() ((void)sched_yield())
 #else
 #define RN_YIELD() ((void)0)
+#endif
+#ifdef __linux__
+#include <sys/syscall.h>
 #endif
 #ifdef _OPENMP
 #include <omp.h>
@@ -21,7 +26,8 @@
 /* One counter alone on its lines: 128 bytes, since processors fetch lines in pairs. */
 typedef struct {
     _Atomic uint32_t count;
-    char rest[128 - sizeof(uint32_t)];
+    _Atomic uint32_t asleep;                  /* threads that sleep until it changes, or are about to */
+    char rest[128 - 2 * sizeof(uint32_t)];
 } rn_flag;
 
 typedef struct {
@@ -35,12 +41,37 @@ RN_INLINE int rn_reached(const rn_flag *flag, uint32_t value) {
     return (int32_t)(atomic_load_explicit(&flag->count, memory_order_acquire) - value) >= 0;
 }
 
-RN_FUNCTION void rn_wait_long(const rn_flag *flag, uint32_t value) {
+#ifdef SYS_futex
+/* The sleeper says so before it looks a last time, and the kernel compares once more with what it saw; who raises the
+ * counter looks for sleepers after that. In the one order that both see, no change is missed. */
+RN_FUNCTION void rn_sleep(rn_flag *flag, uint32_t value) {
+    const int wait_private = 128;
+    atomic_fetch_add(&flag->asleep, 1);
+    const uint32_t seen = atomic_load(&flag->count);
+    if ((int32_t)(seen - value) < 0) (void)syscall(SYS_futex, &flag->count, wait_private, seen, NULL, NULL, 0);
+    atomic_fetch_sub(&flag->asleep, 1);
+}
+RN_FUNCTION void rn_wake(rn_flag *flag) {
+    const int wake_private = 129, all = RN_MOST_THREADS;
+    (void)syscall(SYS_futex, &flag->count, wake_private, all, NULL, NULL, 0);
+}
+RN_INLINE void rn_raise(rn_flag *flag, uint32_t value) {
+    atomic_exchange(&flag->count, value);
+    if (atomic_load(&flag->asleep)) rn_wake(flag);
+}
+#else
+RN_INLINE void rn_sleep(const rn_flag *flag, uint32_t value) { (void)flag, (void)value, RN_YIELD(); }
+RN_INLINE void rn_raise(rn_flag *flag, uint32_t value) {
+    atomic_store_explicit(&flag->count, value, memory_order_release);
+}
+#endif
+
+RN_FUNCTION void rn_wait_long(rn_flag *flag, uint32_t value) {
     for (long spins = 0; !rn_reached(flag, value); spins++)
-        if (spins >= RN_SPINS) RN_YIELD();
+        if (spins >= RN_SPINS) rn_sleep(flag, value);
 }
 
-RN_INLINE void rn_wait(const rn_flag *flag, uint32_t value) {
+RN_INLINE void rn_wait(rn_flag *flag, uint32_t value) {
     if (!rn_reached(flag, value)) rn_wait_long(flag, value);
 }
 
@@ -53,19 +84,22 @@ RN_INLINE void rn_meet(const rn_team *team, int thread) {
     uint32_t count = atomic_load_explicit(&team->flags[thread].count, memory_order_relaxed);
     for (int reach = 1; reach < team->threads; reach *= 2) {
         int other = thread - reach;
-        atomic_store_explicit(&team->flags[thread].count, ++count, memory_order_release);
+        rn_raise(&team->flags[thread], ++count);
         rn_wait(&team->flags[other < 0 ? other + team->threads : other], count);
     }
 }
 
 /* How far a thread has come with something others wait for, chunk by chunk; starts at 0, only grows, one writer. */
 RN_INLINE void rn_progress_set(rn_flag *progress, long value) {
-    atomic_store_explicit(&progress->count, (uint32_t)value, memory_order_release);
+    rn_raise(progress, (uint32_t)value);
 }
-RN_INLINE void rn_progress_wait(const rn_flag *progress, long value) { rn_wait(progress, (uint32_t)value); }
+RN_INLINE void rn_progress_wait(rn_flag *progress, long value) { rn_wait(progress, (uint32_t)value); }
 
 RN_INLINE void rn_flags_clear(rn_flag *flags, int n) {
-    for (int i = 0; i < n; i++) atomic_store_explicit(&flags[i].count, 0, memory_order_relaxed);
+    for (int i = 0; i < n; i++) {
+        atomic_store_explicit(&flags[i].count, 0, memory_order_relaxed);
+        atomic_store_explicit(&flags[i].asleep, 0, memory_order_relaxed);
+    }
 }
 
 /* The contiguous share [first, last) of one thread; shares differ by one at most. */
