@@ -20,7 +20,7 @@ def initial(init: tuple, shape: tuple[int, ...], seed: int, path: str, entry: di
     outputs = shape[-2] if len(shape) > 1 else inputs
     sparse = entry is not None and entry.get("pattern") is not None
     if sparse:
-        outputs = outputs * inputs / entry["whole"][1]
+        outputs = outputs * inputs / entry["whole"][-1]
     match kind:
         case "value":
             return np.full(shape, float(numbers[0]) if numbers else 0.0)
@@ -43,14 +43,12 @@ def initial(init: tuple, shape: tuple[int, ...], seed: int, path: str, entry: di
             gain = numbers[0] if numbers else 1.0
             return gain * _orthogonal(random.standard_normal(shape), outputs, inputs).reshape(shape)
         case "spectral":                       # Jaeger 2001: normal numbers, scaled to a spectral radius
-            draws = random.standard_normal(shape)
+            draws = whole = random.standard_normal(shape)
             if sparse:
                 whole = np.zeros(entry["whole"])
                 whole[places(entry)] = draws
-                return draws * (numbers[0] / (np.abs(np.linalg.eigvals(whole)).max() or 1))
-            family = draws.reshape(-1, outputs, inputs)
-            radii = np.abs(np.linalg.eigvals(family)).max(axis=1)
-            return (numbers[0] * family / np.where(radii > 0, radii, 1)[:, None, None]).reshape(shape)
+            radii = np.abs(np.linalg.eigvals(whole)).max(axis=-1)[..., None, None]
+            return numbers[0] * draws / np.where(radii > 0, radii, 1)
     raise InputError(f"{path}: no way to initialise is called {kind!r}")
 
 

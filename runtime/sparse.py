@@ -9,7 +9,7 @@ BLOCK = 16                                     # rows of a block, as in the C
 
 class Sparse(np.ndarray):
     """The stored numbers of a sparse matrix, an array [rows, kept]: row r holds `values[r, j]` in column
-    `pattern[r // 16, j]`, and zeros elsewhere."""
+    `pattern[r // 16, j]`, and zeros elsewhere. Those of a family have its axis in front, the pattern too."""
 
     def __array_finalize__(self, other) -> None:
         self._entry = getattr(other, "_entry", None)            # of the manifest
@@ -20,7 +20,7 @@ class Sparse(np.ndarray):
 
     @property
     def pattern(self) -> np.ndarray:
-        """Columns kept in every 16 rows [rows / 16, kept], read-only."""
+        """Columns kept in every 16 rows [(family,) rows / 16, kept], read-only."""
         return pattern_of(self._whole())
 
     def dense(self) -> np.ndarray:
@@ -43,9 +43,11 @@ def pattern_of(entry: dict) -> np.ndarray:
     return table
 
 
-def places(entry: dict) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.arange(entry["whole"][0])
-    return rows[:, None], pattern_of(entry)[rows // BLOCK]
+def places(entry: dict) -> tuple[np.ndarray, ...]:
+    """Indices of the stored numbers in the whole."""
+    *family, rows, _ = entry["whole"]
+    *members, row, _ = np.ogrid[(*map(slice, family), slice(rows), slice(1))]
+    return *members, row, pattern_of(entry)[..., np.arange(rows) // BLOCK, :]
 
 
 def stored(entry: dict, array: np.ndarray, what: str) -> np.ndarray:

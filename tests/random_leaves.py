@@ -140,7 +140,7 @@ class Leaves:
         self.note(f"initialiser {drawn}")
         word = "frozen" if self.maybe(0.07) else "param"
         self.note(word)
-        if len(shape) == 2 and not family and drawn not in ("orthogonal", "identity", "spectral") and self.maybe(0.12):
+        if len(shape) == 2 and drawn not in ("orthogonal", "identity", "spectral") and self.maybe(0.12):
             self.note("sparse")
             rule += f" sparse({self.chance.choice(['0.9', '0.5', '0.3', '0.7'])})"
         dims = ([str(family)] if family else []) + [self.size(n) for n in shape]

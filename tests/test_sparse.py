@@ -40,20 +40,21 @@ model lstm(n = 40) {
 
 
 def test_a_pattern_follows_from_path_sizes_and_share():
-    one = pattern_of("h.U", 40, 30, 0.8)
+    one = pattern_of("h.U", (40, 30), 0.8)
     assert (one.kept, one.blocks, one.stored) == (6, 3, (40, 6))
-    assert one == pattern_of("h.U", 40, 30, 0.8) and np.array_equal(one.table, pattern_of("h.U", 40, 30, 0.8).table)
-    assert not np.array_equal(one.table, pattern_of("h.V", 40, 30, 0.8).table)
+    again = pattern_of("h.U", (40, 30), 0.8)
+    assert one == again and np.array_equal(one.table, again.table)
+    assert not np.array_equal(one.table, pattern_of("h.V", (40, 30), 0.8).table)
     for row in one.table:
         assert (np.diff(row) > 0).all() and row.min() >= 0 and row.max() < 30
-    assert pattern_of("W", 3, 5, 0.99).kept == 1 and pattern_of("W", 3, 5, 0.5).kept == 3
-    counts = np.bincount(pattern_of("W", 16 * 2000, 20, 0.5).table.ravel(), minlength=20)       # no column is preferred
+    assert pattern_of("W", (3, 5), 0.99).kept == 1 and pattern_of("W", (3, 5), 0.5).kept == 3
+    counts = np.bincount(pattern_of("W", (16 * 2000, 20), 0.5).table.ravel(), minlength=20)   # no column is preferred
     assert abs(counts / 1000 - 1).max() < 0.1
 
 
 def test_patterns_stay_what_they_are():
     """Files of parameters depend on it."""
-    assert pattern_of("h.U", 32, 20, 0.75).table.tolist() == FIXED
+    assert pattern_of("h.U", (32, 20), 0.75).table.tolist() == FIXED
 
 
 FIXED = [[0, 3, 7, 12, 14], [1, 2, 3, 5, 17]]
@@ -101,9 +102,55 @@ def test_c_agrees_with_the_oracle(dtype, n, monkeypatch):
     same_bits(outcome["net"], outcome["data"])
 
 
-def test_only_what_is_stored_is_multiplied():
+GATES = """
+cell thin(n, share)(x) {
+    param W : [4, n, dim(x)]   param U : [4, n, n] sparse(share)
+    c = sigmoid(W[0] @ x + U[0] @ h[t-1]) * c[t-1] + sigmoid(W[1] @ x + U[1] @ h[t-1]) * tanh(W[2] @ x + U[2] @ h[t-1])
+    h = sigmoid(W[3] @ x + U[3] @ h[t-1]) * tanh(c)
+    return h
+}
+model lstm(n = 40) {
+    input x : [6]
+    target y : [n]
+    h = thin(n, 0.8)(x)
+    output h
+    loss mse(h, y)
+}
+"""
+
+
+def test_a_family_is_as_many_sparse_matrices():
+    graph = graph_of("""model m { input x : [30]   param W : [3, 20, 30] sparse(0.7)   param V : [2, 2, 17, 30] sparse(0.5)
+        output a = W[1] @ x, b = transpose(W[2]) @ (W[0] @ x), c = sum(W), d = V[1, 0] @ x }""")
+    assert {p.name: p.shape for p in graph.params} == {"W": (3, 20, 9), "V": (2, 2, 17, 15)}
+    chance = np.random.default_rng(0)
+    x, values = chance.normal(size=(4, 2, 30)), {p.name: chance.normal(size=p.shape) for p in graph.params}
+    W, V = (np.zeros(p.pattern.whole) for p in graph.params)
+    for p, whole in zip(graph.params, (W, V)):
+        tables = p.pattern.table.reshape(-1, p.pattern.blocks, p.pattern.kept)
+        assert len({t.tobytes() for t in tables}) == len(tables)          # columns of their own
+        rows, columns = p.pattern.rows, p.pattern.columns
+        for i, (table, v) in enumerate(zip(tables, values[p.name].reshape(len(tables), rows, -1))):
+            for r in range(rows):
+                whole.reshape(-1, rows, columns)[i, r, table[r // BLOCK]] = v[r]
+    out = oracle.run(graph, {"x": x}, values).outputs
+    want = {"a": x @ W[1].T, "b": x @ W[0].T @ W[2], "c": np.full((4, 2), W.sum()), "d": x @ V[1, 0].T}
+    for name, value in want.items():
+        np.testing.assert_allclose(out[name], value, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("n", [40, 21])
+def test_c_of_a_family_agrees_with_the_oracle(n, monkeypatch):
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+    outcome = compare(pipeline.elaborated(Source("lstm.rnn", GATES), None, {"n": n}), "float32", n, frames=9, streams=5)
+    assert outcome["ratio"] is not None
+    same_bits(outcome["net"], outcome["data"])
+
+
+@pytest.mark.parametrize("program", [LSTM, GATES], ids=["matrices", "family"])
+def test_only_what_is_stored_is_multiplied(program):
     """A step of the loop multiplies 4 x 40 x 8 numbers a row, forwards and backwards; so do the gradient's sums."""
-    log = Counted(LSTM).log("backprop", 2)
+    log = Counted(program).log("backprop", 2)
     volume = lambda stages: sum(piece.volume for piece in log.of(*stages))
     forward, backward = log.kind(Sweep)
     stored = T * B * 4 * 40 * 8
@@ -117,7 +164,7 @@ def test_only_what_is_stored_is_multiplied():
 @pytest.mark.parametrize("n,m,share", [(40, 33, 0.7), (16, 20, 0.9), (21, 50, 0.5), (5, 3, 0.3)])
 def test_kernels(build, n, m, share):
     """Products with the matrix, with its transpose, and sums of outer products, for any number of rows."""
-    k, chance, pattern = loaded(*build), np.random.default_rng(n), pattern_of("W", n, m, share)
+    k, chance, pattern = loaded(*build), np.random.default_rng(n), pattern_of("W", (n, m), share)
     v = k.array(chance.normal(size=pattern.stored))
     W = np.zeros((n, m))
     W[pattern.places] = v
@@ -192,6 +239,36 @@ def test_spectral_radius_of_a_sparse_matrix():
     found = rnnc.compile("model m { input x : [30]\n param U : [30, 30] ~ spectral(0.8) sparse(0.6)\n"
                          " h = tanh(x + U @ h[t-1])  output h }", dtype="float64").parameters["U"].dense()
     assert np.abs(np.linalg.eigvals(found)).max() == pytest.approx(0.8)
+
+
+FAMILY = """model m {
+    input x : [30]
+    param U : [2, 30, 30] ~ spectral(0.8) sparse(0.6)
+    h = tanh(x + U[0] @ h[t-1] + U[1] @ h[t-2])
+    output h
+    loss mean(h^2)
+}
+"""
+
+
+def test_a_family_from_outside(tmp_path):
+    net = rnnc.compile(FAMILY, dtype="float64")
+    U = net.parameters["U"]
+    whole = U.dense()
+    assert U.shape == (2, 30, 12) and U.pattern.shape == (2, 2, 12) and whole.shape == (2, 30, 30)
+    assert np.count_nonzero(whole) == U.size
+    assert np.array_equal(whole[1, 17, U.pattern[1, 1]], U.values[1, 17])
+    assert np.abs(np.linalg.eigvals(whole)).max(axis=1) == pytest.approx([0.8, 0.8])
+    net.save(tmp_path / "u.safetensors")
+    other = rnnc.compile(FAMILY, seed=1, dtype="float64")
+    other.load(tmp_path / "u.safetensors")
+    assert np.array_equal(other.parameters["U"].dense(), whole)
+    other.parameters["U"] = 2 * whole
+    assert np.array_equal(other.parameters["U"], 2 * U)
+    with pytest.raises(InputError, match=r"U'\]: 1080 entries that are not zero stand where"):
+        other.parameters["U"] = np.ones((2, 30, 30))
+    net.backprop(x=np.ones((5, 30)))
+    assert net.gradients["U"].dense().shape == (2, 30, 30) and "U: [2, 30, 12] of [2, 30, 30]" in repr(net.parameters)
 
 
 def test_training(net):

@@ -116,7 +116,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flag_line(model),
         "total": total, "trainable": trainable, "weights_length": max(1, total),
         "params": [{"name": member(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
-                    "whole": p.pattern and [p.pattern.rows, p.pattern.columns],
+                    "whole": p.pattern and list(p.pattern.whole),
                     "offset": places[p.name]} for p in sorted(graph.params, key=lambda p: places[p.name])],
         "inputs": [{"declaration": text, "remark": remark(text, about)} for i in graph.inputs
                    for text, about in declarations(i, real)],
@@ -270,7 +270,7 @@ def optimisers(name: str, real: str, wanted: bool) -> dict:
 def sparsity(param) -> dict:
     """Where a sparse parameter's numbers stand, for the Python side."""
     pattern = param.pattern
-    return {} if pattern is None else {"whole": [pattern.rows, pattern.columns], "pattern": pattern.table.tolist()}
+    return {} if pattern is None else {"whole": list(pattern.whole), "pattern": pattern.table.tolist()}
 
 
 def manifest(model, texts, places: dict[str, int]) -> dict:

@@ -163,7 +163,7 @@ def sparsity(made: Parameter, statement: tree.Param, at: At) -> None:
     if not isinstance(share, (int, float)) or not 0 <= share < 1:
         said = f"{share:g}" if isinstance(share, (int, float)) else "this"
         raise Stop("E0505", f"sparse takes the share of entries that are zero, from 0 to below 1, not {said}", span)
-    if made.rank != 2:
+    if made.rank < 2:
         raise Stop("E0505", f"only a matrix is sparse, and {made.name} is none", span)
     if statement.initialiser is not None and statement.initialiser.name in ("orthogonal", "identity"):
         raise Stop("E0505", f"a sparse matrix cannot start as {statement.initialiser.name}", span)

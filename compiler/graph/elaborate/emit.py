@@ -317,7 +317,7 @@ class Emitter:
 
     def pattern(self, made: Parameter) -> Pattern | None:
         """Where a sparse parameter's numbers stand."""
-        return pattern_of(made.place.path(), *self.shape(made.draft), made.share) if made.share else None
+        return pattern_of(made.place.path(), self.shape(made.draft), made.share) if made.share else None
 
     def param(self, made: Parameter) -> ParamInfo:
         pattern = self.pattern(made)

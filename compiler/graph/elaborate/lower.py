@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rnnc.graph.elaborate.drafts import Draft
 from rnnc.graph.elaborate.rules import bounds
 from rnnc.graph.nodes import INT, REAL, SEQUENCE, Node, Read
 from rnnc.graph.ops.random import site_number
+from rnnc.graph.ops.sparse import Pattern
 
 if TYPE_CHECKING:
     from rnnc.graph.elaborate.emit import Emitter
@@ -53,7 +56,24 @@ def param(e: Emitter, d: Draft) -> Node:
     if pattern is None:
         return e.node("param", (), e.shape(d), REAL, d.span, name=path)
     stored = e.add("param", (), pattern.stored, REAL, d.span, name=path)
-    return e.node("scatter", (stored,), e.shape(d), REAL, d.span, pattern=pattern)
+    if not pattern.family:
+        return e.node("scatter", (stored,), e.shape(d), REAL, d.span, pattern=pattern)
+    return family(e, d, stored, pattern)
+
+
+def family(e: Emitter, d: Draft, stored: Read, pattern: Pattern) -> Node:
+    """A sparse family, put together of its matrices: who picks one of them sees that one only."""
+    count, matrix, matrices = math.prod(pattern.family), (pattern.rows, pattern.columns), []
+    flat = e.add("reshape", (stored,), (count, pattern.rows, pattern.kept), REAL, d.span)
+    for place, index in enumerate(np.ndindex(pattern.family)):
+        one = e.add("slice", (flat,), (1, pattern.rows, pattern.kept), REAL, d.span, axis=0, low=place, high=place + 1)
+        one = e.add("reshape", (one,), (pattern.rows, pattern.kept), REAL, d.span)
+        one = e.add("scatter", (one,), matrix, REAL, d.span, pattern=pattern.member(index))
+        matrices.append(e.add("reshape", (one,), (1, *matrix), REAL, d.span))
+    if len(pattern.family) == 1:
+        return e.node("concat", matrices, e.shape(d), REAL, d.span, axis=0)
+    all_ = e.add("concat", matrices, (count, *matrix), REAL, d.span, axis=0)
+    return e.node("reshape", (all_,), e.shape(d), REAL, d.span)
 
 
 def input_(e: Emitter, d: Draft) -> Node:

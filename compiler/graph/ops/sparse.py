@@ -4,10 +4,11 @@ scatter(v; pattern) is the matrix [n, m] with the stored numbers v [n, kept] in 
 gather(a; pattern) takes the stored numbers out of a matrix, and is its derivative; fold_sparse(a, b; pattern) is the
 sum over frames of a b', of which only the stored places are computed. What is stored comes in blocks of BLOCK rows by
 one column, as many in each row of blocks; so row r holds v[r, j] in column table[r // BLOCK, j]. The columns follow
-from the parameter's path, its sizes and the share that is zero.
+from the parameter's path, its sizes and the share that is zero. Of a family of matrices each has columns of its own; the
+operators know single matrices only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,16 +22,26 @@ BLOCK = 16                                     # rows of a block: what one vecto
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which entries of a parameter are stored: `kept` of `columns` in every block of rows."""
+    """Which entries of a parameter are stored: `kept` of `columns` in every block of rows. `family`: the axes in front,
+    of a family of matrices."""
 
     path: str
     rows: int
     columns: int
     kept: int
+    family: tuple[int, ...] = ()
 
     @property
-    def stored(self) -> tuple[int, int]:
-        return self.rows, self.kept
+    def stored(self) -> tuple[int, ...]:
+        return *self.family, self.rows, self.kept
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        return *self.family, self.rows, self.columns
+
+    def member(self, index: tuple[int, ...]) -> "Pattern":
+        """Of one matrix of a family."""
+        return replace(self, path="".join([self.path, *(f"[{i}]" for i in index)]), family=())
 
     @property
     def blocks(self) -> int:
@@ -39,12 +50,13 @@ class Pattern:
 
     @property
     def table(self) -> np.ndarray:
-        """The columns kept in each row of blocks [blocks, kept], ascending."""
-        return _table(self)
+        """The columns kept in each row of blocks [(family,) blocks, kept], ascending."""
+        tables = [_table(self.member(index)) for index in np.ndindex(self.family)]
+        return np.reshape(tables, (*self.family, self.blocks, self.kept))
 
     @property
     def places(self) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the stored numbers in the matrix."""
+        """Indices of the stored numbers in a single matrix."""
         rows = np.arange(self.rows)
         return rows[:, None], self.table[rows // BLOCK]
 
@@ -61,9 +73,10 @@ def _table(pattern: Pattern) -> np.ndarray:
     return np.sort(chosen, axis=1).astype(np.int32)
 
 
-def pattern_of(path: str, rows: int, columns: int, share: float) -> Pattern:
+def pattern_of(path: str, shape: tuple[int, ...], share: float) -> Pattern:
     """`share`: of the entries that are zero; at least one column is kept."""
-    return Pattern(path, rows, columns, max(1, columns - round(share * columns)))
+    *family, rows, columns = shape
+    return Pattern(path, rows, columns, max(1, columns - round(share * columns)), tuple(family))
 
 
 def _scatter_shape(args, attrs, shape):
