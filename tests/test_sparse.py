@@ -120,7 +120,8 @@ model lstm(n = 40) {
 
 
 def test_a_family_is_as_many_sparse_matrices():
-    graph = graph_of("""model m { input x : [30]   param W : [3, 20, 30] sparse(0.7)   param V : [2, 2, 17, 30] sparse(0.5)
+    graph = graph_of("""model m { input x : [30]
+        param W : [3, 20, 30] sparse(0.7)   param V : [2, 2, 17, 30] sparse(0.5)
         output a = W[1] @ x, b = transpose(W[2]) @ (W[0] @ x), c = sum(W), d = V[1, 0] @ x }""")
     assert {p.name: p.shape for p in graph.params} == {"W": (3, 20, 9), "V": (2, 2, 17, 15)}
     chance = np.random.default_rng(0)

@@ -4,7 +4,7 @@ scatter(v; pattern) is the matrix [n, m] with the stored numbers v [n, kept] in 
 gather(a; pattern) takes the stored numbers out of a matrix, and is its derivative; fold_sparse(a, b; pattern) is the
 sum over frames of a b', of which only the stored places are computed. What is stored comes in blocks of BLOCK rows by
 one column, as many in each row of blocks; so row r holds v[r, j] in column table[r // BLOCK, j]. The columns follow
-from the parameter's path, its sizes and the share that is zero. Of a family of matrices each has columns of its own; the
+from the parameter's path, its sizes and the share that is zero. Of a family each matrix has columns of its own; the
 operators know single matrices only.
 """
 
