@@ -10,7 +10,8 @@
 Compared with the authors' published code: SGD-SaI's there divides the deviation by n - 1 and begins with the whole
 first gradient as velocity, where the paper's formulas, and these, divide by n and begin at zero; Apollo's puts Adam's
 corrections of the first means into the rate, the same but for eps, and takes the square root of its `scale`
-(APOLLO-Mini is rank=1, whole=True, scale=128 ** 0.5 here); for a square matrix both low-rank ones look along the other axis.
+(APOLLO-Mini is rank=1, whole=True, scale=128 ** 0.5 here); for a square matrix both low-rank ones look along the
+other axis.
 
 Columns are those of the longer axis. Vectors, single numbers, sparse matrices and matrices with an axis of at most
 `rank` are trained by AdamW.

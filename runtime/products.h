@@ -20,6 +20,7 @@
 #define RN_ROWS_3 4
 #define RN_ROWS_4 2
 #endif
+#define RN_PICKED 96                          /* of so many rows those are picked in which a condition holds */
 #define RN_JOIN_(a, b) a##b
 #define RN_JOIN(a, b) RN_JOIN_(a, b)
 #define RN_ROWS(mv) RN_JOIN(RN_ROWS_, mv)     /* mv a literal 1 .. 4, or a macro that is one */

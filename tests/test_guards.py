@@ -12,7 +12,7 @@ from rnnc import pipeline
 from rnnc.errors import Broken, Source
 from rnnc.plan.check import check
 from rnnc.plan.guards import share
-from rnnc.plan.roles import Guards, Roles
+from rnnc.plan.roles import Guards
 from rnnc.plan.schedule import Schedule
 from rnnc.plan.show import guarded, show
 
@@ -100,7 +100,7 @@ def test_the_share_of_frames(clock, wanted):
 def with_guards(made: Schedule, needed=None, gates=None) -> Schedule:
     role = made.role
     held = Guards({**role.guards.needed, **(needed or {})}, role.guards.zero)
-    return replace(made, role=Roles(role.role, {**role.gates, **(gates or {})}, held))
+    return replace(made, role=replace(role, gates={**role.gates, **(gates or {})}, guards=held))
 
 
 def guard_of(made: Schedule):

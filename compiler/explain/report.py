@@ -137,7 +137,8 @@ def products(graph, kernel) -> list[str]:
         lines += filled(f"{shown(names)} @ {signal(graph, panel.operand.node)}{at(panel.operand.delay)}: "
                         f"{len(panel.gates)} x {kernel.width} by {panel.inner}"
                         f"{f', stored as {stored}' if stored else ''}"
-                        f"{f', only where {guarded(graph, panel.guards)}' if panel.guards else ''}", "   ")
+                        f"{f', only where {guarded(graph, panel.guards)}' if panel.guards else ''}"
+                        f"{f', of the rows alone where {guarded(graph, kernel.guards)}' if kernel.guards else ''}", "   ")
     return lines
 
 

@@ -45,10 +45,7 @@ class Weighing:
     def mean(self, value: int) -> int:
         node = self.builder.look(value)
         weight, scale = self.of(node.domain)
-        each = make(self.builder, "mul", weight, value, span=node.span)
-        if node.domain == SEQUENCE:            # what does not count may be infinite: a list of labels that is too long
-            zero = make(self.builder, "number", value=0.0)
-            each = make(self.builder, "where", make(self.builder, "eq", weight, zero), zero, each, span=node.span)
+        each = self.counted(weight, make(self.builder, "mul", weight, value, span=node.span))
         total = make(self.builder, "fold_sum", each, span=node.span)
         return make(self.builder, "mul", total, scale, span=node.span)
 
@@ -63,4 +60,12 @@ class Weighing:
 
     def seed(self, value: int) -> int:
         """The adjoint of a loss."""
-        return make(self.builder, "mul", *self.of(self.builder.look(value).domain))
+        weight, scale = self.of(self.builder.look(value).domain)
+        return self.counted(weight, make(self.builder, "mul", weight, scale))
+
+    def counted(self, weight: int, value: int) -> int:
+        """Zero where the weight is, whatever the value: what does not count may be infinite (a list of labels that is
+        too long), and need not be computed."""
+        zero = make(self.builder, "number", value=0.0)
+        nothing = make(self.builder, "eq", weight, zero)
+        return make(self.builder, "where", nothing, zero, value, span=self.builder.look(value).span)

@@ -59,6 +59,10 @@ class Kernels:
         self.ordered: set[Slot] = set()
         self.roots = frozenset(graph.roots())
         self.before = frozenset(n for initial in graph.initials.values() for n in initial.nodes())
+        self.asked: dict[int, set[int]] = {}                    # condition -> who is left out by it
+        for n in range(len(graph)):
+            for read in role.conditions(n):
+                self.asked.setdefault(read.node, set()).add(n)
         self.draft_of = {n: i for i, d in enumerate(clusters.drafts) for n in d.nodes}
 
     def stage(self, draft: Draft) -> Stage:
@@ -78,7 +82,9 @@ class Kernels:
             case "units":
                 self.ordered = set()
                 placed = {n: Slot(0, True, self.graph[n].size, 0) for n in nodes}
-                return Map((self.unit_kernel(nodes, placed),), self._why_map(draft), draft.per)
+                made = replace(self.unit_kernel(nodes, placed), guards=draft.guards)
+                panels = tuple(replace(panel, guards=()) for panel in made.panels)
+                return Map((replace(made, panels=panels) if draft.guards else made,), self._why_map(draft), draft.per)
         return self.sweep(draft, nodes)
 
     def sweep(self, draft: Draft, nodes: list[int]) -> Sweep:
@@ -158,6 +164,8 @@ class Kernels:
         if number in self.roots or number in self.graph.state or number in self.before:
             return True
         mine = set(kernel)
+        if self.asked.get(number, set()) - mine:
+            return True
         pending = [(number, u) for u in self.graph.uses[number]]
         while pending:
             base, (reader, position) = pending.pop()
@@ -167,7 +175,7 @@ class Kernels:
             if what in ("inner", "fold", "gate", "span"):
                 return True
             if what in ("view", "index"):
-                if units:
+                if units or self.asked.get(reader, set()) - mine:
                     return True
                 pending += [(reader, u) for u in self.graph.uses[reader]]
             elif reader not in mine:

@@ -9,7 +9,7 @@ zero must be of something that is zero.
 from rnnc.errors import Broken
 from rnnc.graph.nodes import FRAME, Graph, Read
 from rnnc.graph.ops import FOLD, OPS
-from rnnc.plan.schedule import Guard, Schedule
+from rnnc.plan.schedule import Guard, Schedule, nodes_of
 
 TRUE, ZERO, SPOILT = "true", "zero", "spoilt"
 ALONE = ("neg", "identity", "broadcast", "reshape", "slice", "pad", "transpose", "sum")       # zero of zero
@@ -20,8 +20,9 @@ SUMS = ("add", "sub", "concat")                # zero if all of them are
 def guards_hold(made: Schedule) -> None:
     graph, role = made.graph, made.role
     held = role.guards
-    for guard in sorted({g for group in (held.needed, held.zero) for found in group.values() for g in found}):
-        for n, what in enumerate(supposed(made, guard)):
+    rows = {n: kernel.guards for kernel in made.kernels() for n in nodes_of(kernel) if getattr(kernel, "guards", ())}
+    for guard in sorted({g for group in (held.needed, held.zero, rows) for found in group.values() for g in found}):
+        for n, what in enumerate(supposed(made, guard, rows)):
             if what == SPOILT:
                 unseen(graph, n, guard)
             if what == TRUE and guard in held.zero.get(n, ()) and OPS[graph[n].op].family != FOLD:
@@ -44,8 +45,9 @@ def is_zero(made: Schedule, read: Read, guard: Guard) -> bool:
     return (plain or not read.delay) and supposed(made, then)[read.node] == ZERO
 
 
-def supposed(made: Schedule, guard: Guard) -> list[str]:
-    """What is known of every value in a frame in which the guard does not hold."""
+def supposed(made: Schedule, guard: Guard, rows: dict[int, tuple[Guard, ...]] | None = None) -> list[str]:
+    """What is known of every value in a frame in which the guard does not hold. `rows`: of each value the guards
+    without which its kernel sets the row to zero, whatever it is."""
     graph, needed = made.graph, made.role.guards.needed
     state = [TRUE] * len(graph)
     for n in graph.order:
@@ -58,10 +60,10 @@ def supposed(made: Schedule, guard: Guard) -> list[str]:
         elif SPOILT in of:
             state[n] = SPOILT
         elif node.op == "where" and of[1:] == [ZERO, ZERO] or node.op in ALONE and of[0] == ZERO \
-                or node.op == "div" and of[0] == ZERO or node.op in FACTORS and ZERO in of \
+                or node.op in ("div", "place") and of[0] == ZERO or node.op in FACTORS and ZERO in of \
                 or node.op in SUMS and set(of) == {ZERO}:
             state[n] = ZERO
-        if guard in needed.get(n, ()):
+        if guard in needed.get(n, ()) or guard in (rows or {}).get(n, ()) and state[n] != ZERO:
             state[n] = SPOILT
     return state
 

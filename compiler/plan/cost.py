@@ -10,14 +10,12 @@ from math import ceil, inf, log2
 
 from rnnc.graph.chunkwise import CHUNK, FADE_CHUNK
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
-from rnnc.plan.guards import share
+from rnnc.plan.guards import FUNCTIONS, share
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel, kernels_of
 from rnnc.plan.storage import bytes_of, stored_as
 
-# Elementwise operators that cost as much as a tanh; those that cost some additions; the others cost one.
-FUNCTIONS = frozenset(
-    "exp log sigmoid tanh softplus erf sin cos pow softmax logsoftmax logsumexp surprisal dropout noise".split())
+# Elementwise operators that cost some additions; others but FUNCTIONS cost one.
 SLOW = {"div": 6, "sqrt": 6, "mod": 8, "floor": 2, "where": 2, "quantize": 12}
 FREE = frozenset("slice reshape column broadcast identity stop_gradient real".split())
 GROUP = 384 << 10                              # bytes of panels that meet all row blocks before the next ones do
@@ -208,6 +206,7 @@ class Costs:
         """One run of a kernel over `rows` rows; its values are shared with a chunk of `chunk` rows."""
         if isinstance(kernel, RowKernel):
             return self.numbers(kernel.body, rows, ceil(rows / min(self.threads, rows)), chunk, kernel.stores)
+        rows = max(1, round(rows * share(self.graph, kernel.guards)))       # streams are taken to be in phase
         blocks, panels, _ = self.tiles(kernel, rows)
         my_blocks, my_panels = self.dealt(kernel, rows)
         per_block = rows / blocks
@@ -216,7 +215,7 @@ class Costs:
         for panel in kernel.panels:
             vectors = len(panel.gates) * kernel.spread
             size = self.panel(panel) * kernel.spread
-            part = share(self.graph, panel.guards)              # streams are taken to be in phase
+            part = share(self.graph, panel.guards)
             operations = 2.0 * panel.inner * vectors * self.lanes * per_block
             compute = operations / self.machine.tile(vectors, per_block) * self.slow
             if stored_as(self.graph, panel) == "int8":

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rnnc.graph.chunkwise import CHUNK
 from rnnc.graph.nodes import FRAME
-from rnnc.plan.cost import CHUNKED, FREE, FUNCTIONS, in_chunks
+from rnnc.plan.cost import CHUNKED, FREE, in_chunks
+from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.needs import Need
 from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Map, Schedule, Sweep, UnitKernel, kernels_of

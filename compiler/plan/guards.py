@@ -23,13 +23,16 @@ One thread, thousand frames a second without and with guards:
 from dataclasses import dataclass, replace
 
 from rnnc.graph.loops import Loops, loops
-from rnnc.graph.nodes import FRAME, REAL, Builder, Graph, Node, Read
-from rnnc.graph.ops import FOLD, OPS, make
+from rnnc.graph.nodes import FRAME, INT, REAL, Builder, Graph, Node, Read
+from rnnc.graph.ops import FOLD, OPS, SPAN, make
 from rnnc.plan.regroup import compact
 from rnnc.plan.schedule import Guard
 
+# Operators that cost as much as a tanh.
+FUNCTIONS = frozenset(
+    "exp log sigmoid tanh softplus erf sin cos pow softmax logsoftmax logsumexp surprisal dropout noise".split())
 # Operators that are zero where their first, one, or all of their arguments are.
-OF_FIRST = frozenset("neg identity div broadcast reshape slice pad transpose sum".split())
+OF_FIRST = frozenset("neg identity div broadcast reshape slice pad transpose sum place".split())
 OF_ONE = frozenset("mul matmul outer".split())
 OF_ALL = frozenset("add sub concat".split())
 SUMS = ("fold_outer", "fold_sparse")           # over frames, of products of the two arguments
@@ -209,15 +212,40 @@ def _masked_sums(graph: Graph) -> Graph:
 
 
 def _near(graph: Graph) -> list[frozenset[int]]:
-    """Of each value the conditions of the loops that it is made in, or made of at its own frame."""
+    """Of each value the conditions of the loops that it is made in, or made of at its own frame; outside of loops those
+    that are there beforehand, if it is made of a product."""
     found = loops(graph)
-    own, near = _conditions(graph, found), [frozenset()] * len(graph)
+    own, near, before = _conditions(graph, found), [frozenset()] * len(graph), plain(graph, found)
     for n in graph.order:
         if n in found.loop:
             near[n] = frozenset(own.get(id(found.loop[n]), ()))
         elif graph[n].domain == FRAME:
             near[n] = frozenset().union(*(near[read.node] for read in graph[n].args if not read.delay))
+            if graph[n].op == "matmul":
+                near[n] |= before
     return near
+
+
+def plain(graph: Graph, found: Loops) -> frozenset[int]:
+    """Conditions made of inputs, the time and constants alone: no loop, no product and no sum over frames stands before
+    them, so whatever asks for them waits for nothing new. Whether an input is a label at all need not be asked."""
+    conditions = {graph[n].args[0].node for n in range(len(graph)) if _chooses(graph, n)}
+    label = lambda read: graph[read.node].op == "input" and graph[read.node].kind == INT and not read.delay
+    always = lambda c: graph[c].op == "lt" and label(graph[c].args[0])
+    return frozenset(c for c in conditions if not always(c) and not any(
+        n in found.loop or graph[n].op in ("matmul", "column") or OPS[graph[n].op].family in (FOLD, SPAN)
+        for n in ancestors(graph, c)))
+
+
+def ancestors(graph: Graph, number: int) -> set[int]:
+    """A value and all that it is made of, in whatever frame."""
+    seen, stack = {number}, [number]
+    while stack:
+        n = stack.pop()
+        for m in {m for read in graph[n].args for m in (read.node, *graph.before(read))} - seen:
+            seen.add(m)
+            stack.append(m)
+    return seen
 
 
 def _own(graph: Graph, n: int) -> frozenset[Guard]:

@@ -12,11 +12,12 @@ In: a graph (regrouped). Out: `Roles`: one word per node, and the gates (sums of
 Values of a sequence have the same roles as those of a frame; they are computed for one sequence after another.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rnnc.graph.nodes import CONSTANT, INT, Graph, Read
 from rnnc.graph.ops import OPS
-from rnnc.plan.guards import Guards, guards
+from rnnc.plan.guards import Found, Guards, guards
+from rnnc.plan.picked import picked
 from rnnc.plan.regroup import is_product, read_once
 from rnnc.plan.schedule import Gate, Term
 
@@ -27,7 +28,8 @@ LEAVES = ("input", "weight", "cotangent", "state_cotangent", "carried")
 class Roles:
     role: tuple[str, ...]
     gates: dict[int, Gate]
-    guards: Guards                             # of the nodes of loops
+    guards: Guards                             # of the nodes of loops, and of products whose rows are picked
+    picked: Found = field(default_factory=dict)        # without which a value outside loops is zero or never looked at
 
     def __getitem__(self, node: int) -> str:
         return self.role[node]
@@ -36,7 +38,13 @@ class Roles:
         """What has to be there before a node is made: a gate's operands, a node's arguments, the conditions of both."""
         if node in self.gates:
             return self.gates[node].reads()
-        return [*graph[node].args, *(guard.condition for guard in self.guards.of(node, product=True))]
+        return [*graph[node].args, *self.conditions(node)]
+
+    def conditions(self, node: int) -> list[Read]:
+        """What a node is left out by."""
+        if node in self.gates:
+            return [guard.condition for term in self.gates[node].terms for guard in term.guards]
+        return [guard.condition for guard in self.guards.of(node, product=True)]
 
 
 def needs_own_memory(graph: Graph, number: int, roots: frozenset[int], before: frozenset[int]) -> bool:
@@ -126,7 +134,10 @@ def roles(graph: Graph, found) -> Roles:
             role[n] = "inner"
             gates.pop(n, None)
     held = guards(graph, found)
-    return Roles(tuple(role), {n: _guarded(graph, gate, held) for n, gate in gates.items()}, held)
+    all_held, rows = picked(graph, found, held)
+    made = {n: _guarded(graph, gate, held) if n in found.loop else _picked(gate, rows.get(n, frozenset()))
+            for n, gate in gates.items()}
+    return Roles(tuple(role), made, all_held, rows)
 
 
 def _guarded(graph: Graph, gate: Gate, held: Guards) -> Gate:
@@ -135,6 +146,9 @@ def _guarded(graph: Graph, gate: Gate, held: Guards) -> Gate:
     terms = (replace(t, guards=tuple(sorted(needed | held.where_zero(graph, t.operand)))) for t in gate.terms)
     return replace(gate, terms=tuple(terms))
 
+
+def _picked(gate: Gate, guards) -> Gate:
+    return replace(gate, terms=tuple(replace(t, guards=tuple(sorted(guards))) for t in gate.terms))
 
 
 def _is_view(graph: Graph, number: int, role: list[str]) -> bool:

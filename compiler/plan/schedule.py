@@ -83,6 +83,7 @@ class UnitKernel:
     body: tuple[int, ...]                      # elementwise nodes, in an order that can be computed
     stores: tuple[int, ...]                    # gates and body nodes that others read from memory
     ordered: bool = False                      # reads its own rows of the same block: all rows of a unit by one thread
+    guards: tuple[Guard, ...] = ()             # only rows are computed in which all of these hold; others are zero
 
 
 @dataclass(frozen=True)

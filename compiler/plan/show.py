@@ -20,6 +20,8 @@ def kernel_line(graph: Graph, kernel) -> list[str]:
                 f"        writes {listed(graph, kernel.stores) or 'nothing'}"]
     lines = [f"  units k{kernel.number}: {kernel.width} units, {len(kernel.gates)} gates: "
              f"{listed(graph, nodes_of(kernel))}"]
+    if kernel.guards:
+        lines.append(f"        only the rows where {guarded(graph, kernel.guards)}")
     for panel in kernel.panels:
         stored = stored_as(graph, panel)
         delay = f"[t{-panel.operand.delay:+d}]" if panel.operand.delay else ""

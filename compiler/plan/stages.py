@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 
 from rnnc.graph.loops import Loop, Loops
 from rnnc.graph.nodes import CONSTANT, FRAME, SEQUENCE, Graph, Read
+from rnnc.plan.guards import plain
 from rnnc.plan.order import visits
 from rnnc.plan.phases import sources
 from rnnc.plan.recompute import costs
 from rnnc.plan.roles import Roles
+from rnnc.plan.schedule import Guard
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Draft:
     nodes: list[int] = field(default_factory=list)
     width: int = 0
     operand: Read | None = None
+    guards: tuple[Guard, ...] = ()             # of products outside loops: without which a row is left out
     loop: Loop | None = None
     by_rows: bool = False                      # a sweep whose threads own streams
     per: str = FRAME
@@ -51,6 +54,7 @@ class Clusters:
         self.follows = self._followers()
         self.sunk = self._sinks()
         self.lazy = self._lazy()
+        self.conditions = plain(graph, found)
 
     # -------------------------------------------------------------------------------------------- questions
 
@@ -152,7 +156,7 @@ class Clusters:
     def can_join(self, number: int, stage: int) -> bool:
         """May an elementwise vector or a row node be computed where its latest argument is?"""
         draft, graph = self.drafts[stage], self.graph
-        if draft.per != graph[number].domain:
+        if draft.per != graph[number].domain or not self.role.picked.get(number, frozenset()) >= {*draft.guards}:
             return False
         here = [s for s in sources(graph, self.role, number) if self.stage.get(s.node) == stage]
         if draft.kind == "rows":
@@ -175,6 +179,7 @@ class Clusters:
             if number in self.sunk:
                 self.beside_products(number)
             return
+        self.place_conditions(number)
         stage = self.target(number)
         waiting = [r.node for r in self.reads(number) if r.node in self.lazy and r.node not in self.stage]
         for n in waiting:
@@ -185,6 +190,19 @@ class Clusters:
             stage = self.new(self.fresh(number))
         self.pull(number, stage)
 
+    def place_conditions(self, number: int) -> None:
+        """What rows are left out by, and all that it is made of: outside of loops, and it may stand behind `number` in
+        the order of the data."""
+        waiting, stack = set(), [r.node for r in self.reads(number) if r.node in self.conditions]
+        while stack:
+            n = stack.pop()
+            if n not in waiting and n not in self.stage:
+                waiting.add(n)
+                stack += [r.node for r in self.reads(n)]
+        for n in self.graph.order:
+            if n in waiting and self.role[n] in ("unit", "row", "gate"):
+                self.place(n, eager=True)
+
     def target(self, number: int) -> int | None:
         """The stage that a value joins; None: a new one."""
         role, graph, after = self.role[number], self.graph, self.after(number)
@@ -192,7 +210,8 @@ class Clusters:
         match role:
             case "gate":
                 fresh = self.fresh(number)
-                same = lambda d: d.kind == "units" and d.operand == fresh.operand and d.width == fresh.width
+                same = lambda d: (d.kind, d.operand, d.width, d.guards) == ("units", fresh.operand, fresh.width,
+                                                                            fresh.guards)
                 return next((i for i in range(max(after, self.loop) + 1, last + 1) if same(self.drafts[i])), None)
             case "span":
                 return next((i for i in range(after + 1, last + 1) if self.drafts[i].kind == "spans"), None)
@@ -213,7 +232,8 @@ class Clusters:
         """The stage that a value begins when it can join none."""
         role, graph = self.role[number], self.graph
         if role == "gate":
-            return Draft("units", width=graph[number].size, operand=self.role.gates[number].terms[0].operand,
+            term = self.role.gates[number].terms[0]
+            return Draft("units", width=graph[number].size, operand=term.operand, guards=term.guards,
                          per=graph[number].domain)
         if role == "fold":
             return Draft("fold", per=rows_of(graph, number))

@@ -248,14 +248,16 @@ class Access:
 
 
 class Guarded:
-    """The guards of one kernel, as variables of its C: one for each set of guards, made when it is first asked for."""
+    """The guards of one kernel, as variables of its C: one for each set of guards, made when it is first asked for. A
+    condition that the kernel itself makes comes too late to be asked."""
 
-    def __init__(self, access: Access):
-        self.access = access
+    def __init__(self, access: Access, body: tuple[int, ...]):
+        self.access, self.body = access, frozenset(body)
         self.found: dict[tuple[Guard, ...], GuardView] = {}
 
     def on(self, guards: tuple[Guard, ...]) -> str:
         """The variable that says whether what has these guards counts; empty for what has none."""
+        guards = tuple(g for g in guards if g.condition.node not in self.body)
         if guards and guards not in self.found:
             self.found[guards] = GuardView(f"on_{len(self.found)}", self.access.holds(guards))
         return self.found[guards].name if guards else ""

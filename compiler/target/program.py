@@ -160,7 +160,8 @@ class Program:
         vectors = max(len(p.gates) for p in kernel.panels) * kernel.spread
         for panel in kernel.panels:
             self.text.work += 2 * panel.inner * len(panel.gates) * width
-        return cuts or f"rn_cuts(rows, RN_ROWS({vectors}))", f"RN_PANELS({width}, {kernel.spread})"
+        blocks = "rn_cuts(rows, RN_PICKED)" if kernel.guards else f"rn_cuts(rows, RN_ROWS({vectors}))"
+        return cuts or blocks, f"RN_PANELS({width}, {kernel.spread})"
 
     def kernel(self, kernel: Kernel, name: str, stage: int, backwards: bool, sequences: bool = False,
                cuts: str = "") -> str:

@@ -12,7 +12,7 @@ from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, INT, Read
 from rnnc.graph.ops import OPS
 from rnnc.graph.ops.random import RANDOM
-from rnnc.plan.cost import FUNCTIONS
+from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.schedule import Guard, RowKernel
 from rnnc.target.access import Access, Guarded
 from rnnc.target.expressions import COMPARE, bare, number, random, vector
@@ -32,7 +32,7 @@ class RowWriter:
         self.stores = set(kernel.stores)
         self.constants: dict[str, str] = {}
         self.scalars: dict[Read, str] = {}
-        self.guards = Guarded(access)
+        self.guards = Guarded(access, kernel.body)
         self.lines: list[str] = []
 
     def view(self, name: str, title: str, lines: str, stage: int = 0) -> RowView:

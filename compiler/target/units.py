@@ -8,7 +8,7 @@ import re
 
 from rnnc.graph.nodes import CONSTANT, Read
 from rnnc.graph.ops.random import RANDOM
-from rnnc.plan.cost import FUNCTIONS
+from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.schedule import Guard, UnitKernel, nodes_of
 from rnnc.plan.storage import bytes_of, stored_as
 from rnnc.target.access import Access, Guarded
@@ -36,7 +36,7 @@ class UnitWriter:
         self.scalars: dict[Read, str] = {}
         self.scalar_lines: list[str] = []
         self.operands: dict[Read, RowPointer] = {}
-        self.guards = Guarded(access)
+        self.guards = Guarded(access, kernel.body)
 
     def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
         """`cuts`: its number of row blocks as C, if not as many as its own tiles ask for."""
@@ -51,12 +51,13 @@ class UnitWriter:
         bytes_ = max(sum(p.size for p in panels), 1)
         by_number = any(re.search(r"\br\b", re.sub(r"/\*.*?\*/", "", line))      # a remark may name a signal r
                         for line in (*self.scalar_lines, *statements))
-        cuts = cuts or f"rn_cuts(rows, RN_ROWS({widest}))"
+        cuts = cuts or ("rn_cuts(rows, RN_PICKED)" if kernel.guards else f"rn_cuts(rows, RN_ROWS({widest}))")
         return UnitView(name, title, lines, self.width, widest, kernel.spread, cuts, max(1, CACHE // bytes_),
                         self.backwards, tuple(panels), tuple(self.operands.values()), tuple(self.pointers.values()),
                         tuple(self.targets.values()), by_number, sums, tuple(self.constants.values()),
                         tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels),
-                        self.guards.views())
+                        self.guards.views(), self.access.holds(kernel.guards),
+                        tuple(self.access.at(n, "r") for n in stores) if kernel.guards else ())
 
     # -------------------------------------------------------------------------------------------- products
 
@@ -123,11 +124,11 @@ class UnitWriter:
 
     def blocks(self) -> list[tuple[tuple[Guard, ...], list[int]]]:
         """The equations in an order that can be computed, those with the same guards as long as possible together."""
-        held = self.access.role.guards
-        costly = {held.of(n) for n in self.kernel.body if self.graph[n].op in FUNCTIONS}
+        held = lambda n: tuple(g for g in self.access.role.guards.of(n) if g not in self.kernel.guards)
+        costly = {held(n) for n in self.kernel.body if self.graph[n].op in FUNCTIONS}
         if not any(costly):                    # as in most kernels; the body is in such an order already
             return [((), list(self.kernel.body))]
-        key = {n: held.of(n) if held.of(n) in costly else () for n in self.kernel.body}
+        key = {n: held(n) if held(n) in costly else () for n in self.kernel.body}
         waiting, found = dict.fromkeys(self.kernel.body), []
         while waiting:
             ready = lambda n: all(r.delay or r.node not in waiting for r in self.graph[n].args)

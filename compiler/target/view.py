@@ -66,6 +66,8 @@ class UnitView:
     stage: int
     products: tuple[ProductView, ...] = ()     # for the counting build
     guards: tuple[GuardView, ...] = ()
+    picked: str = ""                           # which rows are computed, as C; empty: all
+    left: tuple[str, ...] = ()                 # rows that are zero where that does not hold
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ __attribute__((visibility("default"))) void bench_clear(void) {
         bench_us[i] += bench_now() - bench_start, bench_count[i]++;     \
         bench_place = bench_outer;                                      \
     } while (0)
+#undef RN_COUNTING
+#define RN_COUNTING(text) text
 #undef RN_COUNT_PRODUCT
 #define RN_COUNT_PRODUCT(stage, rows, columns, inner) \
     (bench_ops[bench_place] += 2.0 * (double)(rows) * (double)(columns) * (double)(inner))

@@ -156,29 +156,29 @@ typedef struct {
     real *h_part_2;
     real *x;
     const real *old_h;
-    real *value_part_14;
+    real *value_part_16;
+    real *value_part_4;
     real *value_part_3;
     real *y;
     real *weights_of_frames;
-    real *value_part_10;
+    real *value_part_12;
+    real *value_part_9;
+    real *value_part_8;
     real *value_part_7;
     real *value_part_6;
-    real *value_part_5;
-    real *value_part_4;
     real *value_part_2;
     real *value_part;
     real *ones;
     long near_2;
-    real *value_part_23;
+    real *value_part_25;
     real *value_part_11;
     real *d_z;
     real *d_h_part_2;
-    real *value_part_18;
+    real *value_part_20;
+    real *value_part_17;
     real *value_part_15;
-    real *value_part_13;
-    real *value_part_12;
-    real *value_part_9;
-    real *value_part_8;
+    real *value_part_14;
+    real *value_part_10;
 } rn_call;
 
 static size_t rn_up(size_t bytes) { return RN_UP(bytes); }
@@ -537,64 +537,95 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
     RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
 }
 
-/* z
- * dense.rnn:11, elman.rnn:10, elman.rnn:13 */
+/* unnamed values */
 static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
+    (void)rows;
+    for (long r = first + part.b0; r < first + part.b1; r++) {
+        const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
+        const rn_v value_part_4 = rn_eq(at_weights_of_frames, rn_all((real)0));
+        *(c->value_part_4 + rn_ring(r, c->near_0 * c->B)) = value_part_4[0];
+    }
+}
+
+/* z
+ * dense.rnn:11, elman.rnn:10, elman.rnn:13 */
+static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
+{
+    const long panels = part.p1 - part.p0;
+    const long u0 = part.p0 * 1 * RN_VL, units = RN_MIN(2, part.p1 * 1 * RN_VL) - u0;
+    RN_COUNTING(long rows_picked = 0;)
     const long together = rn_together(part, 1536);
     for (long group = 0; group < panels; group += together) {
         const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
-            long from, to;
-            rn_cut(rows, cuts, block, &from, &to);
-            from += first, to += first;
-            const real *x_0[RN_ROWS(1)];
-            real *value_part_14_row[RN_ROWS(1)];
-            for (long r = from; r < to; r++) {
-                x_0[r - from] = c->h + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
-                value_part_14_row[r - from] = c->value_part_14 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2);
+            long from = block * RN_PICKED, to = RN_MIN(rows, from + RN_PICKED);
+            long picked[RN_PICKED], count = 0;
+            for (long r = first + from; r < first + to; r++) {
+                if (*(c->value_part_4 + rn_ring(r, c->near_0 * c->B)) == 0) {
+                    picked[count++] = r;
+                } else if (group == 0) {
+                    rn_zero(c->value_part_16 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u0, units);
+                }
             }
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_2 + p * (4 * 1 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+            RN_COUNTING(if (group == 0) rows_picked += count;)
+            for (long tile = 0, tiles = rn_cuts(count, RN_ROWS(1)); tile < tiles; tile++) {
+                rn_cut(count, tiles, tile, &from, &to);
+                const real *x_0[RN_ROWS(1)];
+                real *value_part_16_row[RN_ROWS(1)];
                 for (long j = 0; j < to - from; j++) {
-                    const long r = from + j;
-                    const long u = p * RN_VL;
-                    const rn_v z_part = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v k_z_b = rn_load((c->packed + AT_z_b) + u);
-                    const rn_v y_u = rn_load(c->y + r * RN_PAD(2) + u);
-                    const rn_v z = z_part + k_z_b;
-                    const rn_v value_part_15 = z - y_u;
-                    const rn_v value_part_14 = value_part_15 * value_part_15;
-                    rn_store(value_part_14_row[j] + u, value_part_14);
+                    const long r = picked[from + j];
+                    x_0[j] = c->h + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
+                    value_part_16_row[j] = c->value_part_16 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2);
+                }
+                for (long n = group; n < group_end; n++) {
+                    const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
+                    RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
+                    rn_tile(1, c->packed + PANEL_2 + p * (4 * 1 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                    for (long j = 0; j < to - from; j++) {
+                        const long r = picked[from + j];
+                        const long u = p * RN_VL;
+                        const rn_v z_part = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v k_z_b = rn_load((c->packed + AT_z_b) + u);
+                        const rn_v y_u = rn_load(c->y + r * RN_PAD(2) + u);
+                        const rn_v z = z_part + k_z_b;
+                        const rn_v value_part_17 = z - y_u;
+                        const rn_v value_part_16 = value_part_17 * value_part_17;
+                        rn_store(value_part_16_row[j] + u, value_part_16);
+                    }
                 }
             }
         }
     }
-    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(3, rows_picked, rn_columns_of(2, 2, 1 * RN_VL, part), 4);
 }
 
 /* unnamed values
  * elman.rnn:13 */
-static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
+static void evaluate_4_4(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
+    RN_COUNTING(long rows_on_0 = 0;)
     for (long r = first + part.b0; r < first + part.b1; r++) {
-        const rn_v value_part_13 = rn_all(rn_row_sum(c->value_part_14 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2), 2));
-        const rn_v value_part_11 = value_part_13 * rn_all((real)0.5);
+        const int on_0 = *(c->value_part_4 + rn_ring(r, c->near_0 * c->B)) == 0;
+        RN_COUNTING(rows_on_0 += on_0;)
+        rn_v value_part_15 = {0};
+        if (on_0) value_part_15 = rn_all(rn_row_sum(c->value_part_16 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2), 2));
+        RN_PIN(value_part_15);
+        const rn_v value_part_13 = value_part_15 * rn_all((real)0.5);
         const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
-        const rn_v value_part_3 = at_weights_of_frames * value_part_11;
+        const rn_v value_part_5 = at_weights_of_frames * value_part_13;
+        const rn_v at_value_part_4 = rn_all(*(c->value_part_4 + rn_ring(r, c->near_0 * c->B)));
+        const rn_v value_part_3 = rn_where(at_value_part_4, rn_all((real)0), value_part_5);
         *(c->value_part_3 + rn_ring(r, c->near_0 * c->B)) = value_part_3[0];
     }
 }
 
-/* value_part_10: the sum over all frames of weights_of_frames */
-static void evaluate_4_value_part_10(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+/* value_part_12: the sum over all frames of weights_of_frames */
+static void evaluate_5_value_part_12(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
-    real *const to = c->value_part_10;
+    real *const to = c->value_part_12;
     long u0, u1;
     const real *a_rows[RN_FOLD_MOST];
     rn_share(1, thread, team->threads, &u0, &u1);
@@ -611,7 +642,7 @@ static void evaluate_4_value_part_10(const rn_call *c, const rn_team *team, int 
     }
 }
 /* value_part_2: the sum over all frames of value_part_3 */
-static void evaluate_4_value_part_2(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void evaluate_5_value_part_2(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_2;
@@ -632,17 +663,17 @@ static void evaluate_4_value_part_2(const rn_call *c, const rn_team *team, int t
 }
 /* unnamed values
  * elman.rnn:13 */
-static void evaluate_5_4(const rn_call *c, long first, long rows, rn_part part)
+static void evaluate_6_5(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
-    const rn_v at_value_part_10 = rn_all(*(c->value_part_10));
+    const rn_v at_value_part_12 = rn_all(*(c->value_part_12));
     const rn_v at_value_part_2 = rn_all(*(c->value_part_2));
     for (long r = first + part.b0; r < first + part.b1; r++) {
-        const rn_v value_part_7 = rn_eq(at_value_part_10, rn_all((real)0));
-        const rn_v value_part_6 = rn_where(value_part_7, rn_all((real)1), at_value_part_10);
-        const rn_v value_part_5 = rn_all((real)1) / value_part_6;
-        const rn_v value_part_4 = rn_where(value_part_7, rn_all((real)0), value_part_5);
-        const rn_v value_part = at_value_part_2 * value_part_4;
+        const rn_v value_part_9 = rn_eq(at_value_part_12, rn_all((real)0));
+        const rn_v value_part_8 = rn_where(value_part_9, rn_all((real)1), at_value_part_12);
+        const rn_v value_part_7 = rn_all((real)1) / value_part_8;
+        const rn_v value_part_6 = rn_where(value_part_9, rn_all((real)0), value_part_7);
+        const rn_v value_part = at_value_part_2 * value_part_6;
         *(c->value_part) = value_part[0];
     }
 }
@@ -683,34 +714,42 @@ static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t
     }
 }
 
-/* Products that wait for no loop: all frames at once. */
+/* All frames at once. */
 static void evaluate_2(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long rows = (t1 - t0) * c->B;
     evaluate_2_2(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(2, 1), thread, team->threads));
+        rn_split(rows, 1, thread, team->threads));
 }
 
-/* All frames at once. */
+/* Products that wait for no loop: all frames at once. */
 static void evaluate_3(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long rows = (t1 - t0) * c->B;
     evaluate_3_3(c, t0 * c->B, rows,
+        rn_split(rn_cuts(rows, RN_PICKED), RN_PANELS(2, 1), thread, team->threads));
+}
+
+/* All frames at once. */
+static void evaluate_4(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+{
+    const long rows = (t1 - t0) * c->B;
+    evaluate_4_4(c, t0 * c->B, rows,
         rn_split(rows, 1, thread, team->threads));
 }
 
 /* Sums over frames and streams: every piece has one owner. */
-static void evaluate_4(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void evaluate_5(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
-    evaluate_4_value_part_10(c, team, thread, t0, t1);
-    evaluate_4_value_part_2(c, team, thread, t0, t1);
+    evaluate_5_value_part_12(c, team, thread, t0, t1);
+    evaluate_5_value_part_2(c, team, thread, t0, t1);
 }
 
 /* Constants that wait for a sum. */
-static void evaluate_5(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+static void evaluate_6(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     (void)team, (void)t0, (void)t1;
-    if (thread == 0) evaluate_5_4(c, 0, 1, (rn_part){0, 1, 0, 1, 0});
+    if (thread == 0) evaluate_6_5(c, 0, 1, (rn_part){0, 1, 0, 1, 0});
 }
 
 static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
@@ -718,24 +757,26 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
     rn_space at = {workspace, 0};
     const long R = T * B;
     (void)R;
-    c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 6) * sizeof(rn_flag));
+    c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 7) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
     void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
     void *const slot_1 = rn_give(&at, (c->near_0 * B * RN_PAD(2)) * sizeof(real));
     void *const slot_2 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
-    void *const slot_3 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
-    void *const slot_4 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
+    void *const slot_3 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
+    void *const slot_4 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_5 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
     c->h = slot_0;
-    c->value_part_14 = slot_1;
-    c->value_part_3 = slot_2;
-    c->h_part_2 = slot_3;
-    c->y = slot_4;
-    c->value_part_10 = rn_give(&at, RN_PAD(1) * sizeof(real));
+    c->value_part_16 = slot_1;
+    c->value_part_4 = slot_2;
+    c->value_part_3 = slot_3;
+    c->h_part_2 = slot_4;
+    c->y = slot_5;
+    c->value_part_12 = rn_give(&at, RN_PAD(1) * sizeof(real));
+    c->value_part_9 = rn_give(&at, RN_PAD(1) * sizeof(real));
+    c->value_part_8 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_7 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_6 = rn_give(&at, RN_PAD(1) * sizeof(real));
-    c->value_part_5 = rn_give(&at, RN_PAD(1) * sizeof(real));
-    c->value_part_4 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_2 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->ones = rn_give(&at, R * sizeof(real));
@@ -743,20 +784,22 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
 }
 
 static const rn_need evaluate_0_needs[] = { {1, RN_ROOM} };
-static const rn_need evaluate_1_needs[] = { {0, RN_CHUNK}, {2, RN_ROOM} };
-static const rn_need evaluate_2_needs[] = { {1, RN_CHUNK}, {3, RN_ROOM} };
-static const rn_need evaluate_3_needs[] = { {2, RN_CHUNK}, {4, RN_ROOM} };
-static const rn_need evaluate_4_needs[] = { {3, RN_CHUNK} };
-static const rn_need evaluate_5_needs[] = { {4, RN_WHOLE} };
+static const rn_need evaluate_1_needs[] = { {0, RN_CHUNK}, {3, RN_ROOM} };
+static const rn_need evaluate_2_needs[] = { {3, RN_ROOM}, {4, RN_ROOM} };
+static const rn_need evaluate_3_needs[] = { {1, RN_CHUNK}, {2, RN_CHUNK}, {4, RN_ROOM} };
+static const rn_need evaluate_4_needs[] = { {2, RN_CHUNK}, {3, RN_CHUNK}, {5, RN_ROOM} };
+static const rn_need evaluate_5_needs[] = { {4, RN_CHUNK} };
+static const rn_need evaluate_6_needs[] = { {5, RN_WHOLE} };
 static const rn_effort evaluate_works[] = {
     {24, 16, 48, 1, 0, 0, 0, 1, 0},
     {32, 52, 64, 1, 1, 1, 0, 1, 0},
+    {0, 1, 0, 0, 0, 0, 0, 1, 0},
     {16, 14, 32, 1, 0, 0, 0, 1, 0},
-    {0, 4, 0, 0, 0, 0, 0, 1, 0},
+    {0, 5, 0, 0, 0, 0, 0, 1, 0},
     {0, 2, 0, 0, 0, 0, 0, 1, 0},
     {0, 0, 0, 0, 0, 0, 1, -1, 0},
 };
-static const unsigned char evaluate_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0 };    /* rows of a block */
+static const unsigned char evaluate_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0, 0 };    /* rows of a block */
 static void rn_body_evaluate(void *argument, const rn_team *team, int thread)
 {
     const rn_call *c = argument;
@@ -779,19 +822,23 @@ static void rn_body_evaluate(void *argument, const rn_team *team, int thread)
                 evaluate_2(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 2, k, chunks);
             }
-            if (rn_enter(w, 3, evaluate_3_needs, 2, k)) {
+            if (rn_enter(w, 3, evaluate_3_needs, 3, k)) {
                 evaluate_3(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 3, k, chunks);
             }
-            if (rn_enter(w, 4, evaluate_4_needs, 1, k)) {
+            if (rn_enter(w, 4, evaluate_4_needs, 3, k)) {
                 evaluate_4(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 4, k, chunks);
             }
+            if (rn_enter(w, 5, evaluate_5_needs, 1, k)) {
+                evaluate_5(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 5, k, chunks);
+            }
         }
     }
-    if (rn_enter(w, 5, evaluate_5_needs, 1, 0)) {
-        evaluate_5(c, &w->team, w->rank, 0, c->T);
-        rn_leave(w, 5, 0, 1);
+    if (rn_enter(w, 6, evaluate_6_needs, 1, 0)) {
+        evaluate_6(c, &w->team, w->rank, 0, c->T);
+        rn_leave(w, 6, 0, 1);
     }
 }
 
@@ -894,10 +941,10 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
             rn_cut(rows, cuts, block, &from, &to);
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
-            real *value_part_23_row[RN_ROWS(1)];
+            real *value_part_25_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->h + r * RN_PAD(4);
-                value_part_23_row[r - from] = c->value_part_23 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2);
+                value_part_25_row[r - from] = c->value_part_25 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -910,9 +957,9 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
                     const rn_v k_z_b = rn_load((c->packed + AT_z_b) + u);
                     const rn_v y_u = rn_load(c->y + r * RN_PAD(2) + u);
                     const rn_v z = z_part + k_z_b;
-                    const rn_v value_part_23 = z - y_u;
+                    const rn_v value_part_25 = z - y_u;
                     rn_store(c->z + r * RN_PAD(2) + u, z);
-                    rn_store(value_part_23_row[j] + u, value_part_23);
+                    rn_store(value_part_25_row[j] + u, value_part_25);
                 }
             }
         }
@@ -926,24 +973,27 @@ static void backprop_3_3(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
     for (long r = first + part.b0; r < first + part.b1; r++) {
-        RN_ALIGNED real value_part_22[RN_PAD(2) + RN_VL];
-        for (long u = 0; u < RN_PAD(2); u += RN_VL) {
-            const rn_v v_value_part_22 = rn_load(c->value_part_23 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u) * rn_load(c->value_part_23 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u);
-            rn_store(value_part_22 + u, v_value_part_22);
-        }
-        const rn_v value_part_21 = rn_all(rn_row_sum(value_part_22, 2));
-        const rn_v value_part_19 = value_part_21 * rn_all((real)0.5);
         const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
-        const rn_v value_part_11 = at_weights_of_frames * value_part_19;
+        const rn_v value_part_12 = rn_eq(at_weights_of_frames, rn_all((real)0));
+        *(c->value_part_12 + r) = value_part_12[0];
+        RN_ALIGNED real value_part_24[RN_PAD(2) + RN_VL];
+        for (long u = 0; u < RN_PAD(2); u += RN_VL) {
+            const rn_v v_value_part_24 = rn_load(c->value_part_25 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u) * rn_load(c->value_part_25 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u);
+            rn_store(value_part_24 + u, v_value_part_24);
+        }
+        const rn_v value_part_23 = rn_all(rn_row_sum(value_part_24, 2));
+        const rn_v value_part_21 = value_part_23 * rn_all((real)0.5);
+        const rn_v value_part_13 = at_weights_of_frames * value_part_21;
+        const rn_v value_part_11 = rn_where(value_part_12, rn_all((real)0), value_part_13);
         *(c->value_part_11 + rn_ring(r, c->near_0 * c->B)) = value_part_11[0];
     }
 }
 
-/* value_part_18: the sum over all frames of weights_of_frames */
-static void backprop_4_value_part_18(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+/* value_part_20: the sum over all frames of weights_of_frames */
+static void backprop_4_value_part_20(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
-    real *const to = c->value_part_18;
+    real *const to = c->value_part_20;
     long u0, u1;
     const real *a_rows[RN_FOLD_MOST];
     rn_share(1, thread, team->threads, &u0, &u1);
@@ -983,13 +1033,13 @@ static void backprop_4_value_part_10(const rn_call *c, const rn_team *team, int 
 static void backprop_5_4(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
-    const rn_v at_value_part_18 = rn_all(*(c->value_part_18));
+    const rn_v at_value_part_20 = rn_all(*(c->value_part_20));
     for (long r = first + part.b0; r < first + part.b1; r++) {
-        const rn_v value_part_15 = rn_eq(at_value_part_18, rn_all((real)0));
-        const rn_v value_part_14 = rn_where(value_part_15, rn_all((real)1), at_value_part_18);
-        const rn_v value_part_13 = rn_all((real)1) / value_part_14;
-        const rn_v value_part_12 = rn_where(value_part_15, rn_all((real)0), value_part_13);
-        *(c->value_part_12) = value_part_12[0];
+        const rn_v value_part_17 = rn_eq(at_value_part_20, rn_all((real)0));
+        const rn_v value_part_16 = rn_where(value_part_17, rn_all((real)1), at_value_part_20);
+        const rn_v value_part_15 = rn_all((real)1) / value_part_16;
+        const rn_v value_part_14 = rn_where(value_part_17, rn_all((real)0), value_part_15);
+        *(c->value_part_14) = value_part_14[0];
     }
 }
 
@@ -998,15 +1048,18 @@ static void backprop_5_4(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
-    const rn_v at_value_part_12 = rn_all(*(c->value_part_12));
+    const rn_v at_value_part_14 = rn_all(*(c->value_part_14));
     for (long r = first + part.b0; r < first + part.b1; r++) {
         const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
-        const rn_v d_z_part_4 = at_weights_of_frames * at_value_part_12;
-        const rn_v d_z_part_3 = d_z_part_4 * rn_all((real)0.5);
+        const rn_v d_z_part_7 = at_weights_of_frames * at_value_part_14;
+        const rn_v at_value_part_12 = rn_all(*(c->value_part_12 + r));
+        const rn_v d_z_part_6 = rn_where(at_value_part_12, rn_all((real)0), d_z_part_7);
+        const rn_v d_z_part_5 = d_z_part_6 * rn_all((real)0.5);
         real *const d_z = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
         for (long u = 0; u < RN_PAD(2); u += RN_VL) {
-            const rn_v v_d_z_part_2 = rn_load(c->z + r * RN_PAD(2) + u) - rn_load(c->y + r * RN_PAD(2) + u);
-            const rn_v v_d_z_part = d_z_part_3 * v_d_z_part_2;
+            const rn_v v_d_z_part_4 = rn_load(c->z + r * RN_PAD(2) + u) - rn_load(c->y + r * RN_PAD(2) + u);
+            const rn_v v_d_z_part_3 = d_z_part_5 * v_d_z_part_4;
+            const rn_v v_d_z_part = rn_where(at_value_part_12, rn_all((real)0), v_d_z_part_3);
             const rn_v v_d_z = v_d_z_part + v_d_z_part;
             rn_store(d_z + u, v_d_z);
         }
@@ -1026,9 +1079,11 @@ static void backprop_7_value_part_8(const rn_call *c, const rn_team *team, int t
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
+            if (!(*(c->value_part_12 + r) == 0)) continue;
             a_rows[rows] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
             rows++;
         }
+        if (rows == 0 && more) break;
         rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
         more = 1;
     }
@@ -1045,10 +1100,12 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
+            if (!(*(c->value_part_12 + r) == 0)) continue;
             a_rows[rows] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
             x_rows[rows] = c->h + r * RN_PAD(4);
             rows++;
         }
+        if (rows == 0 && more) break;
         rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, more);
         more = 1;
         RN_COUNTING(taken += rows;)
@@ -1059,33 +1116,46 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
  * dense.rnn:11 */
 static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
+    const long panels = part.p1 - part.p0;
+    const long u0 = part.p0 * 1 * RN_VL, units = RN_MIN(4, part.p1 * 1 * RN_VL) - u0;
+    RN_COUNTING(long rows_picked = 0;)
     const long together = rn_together(part, 3072);
     for (long group = 0; group < panels; group += together) {
         const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
-            long from, to;
-            rn_cut(rows, cuts, block, &from, &to);
-            from += first, to += first;
-            const real *x_0[RN_ROWS(1)];
-            real *d_h_part_2_row[RN_ROWS(1)];
-            for (long r = from; r < to; r++) {
-                x_0[r - from] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
-                d_h_part_2_row[r - from] = c->d_h_part_2 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+            long from = block * RN_PICKED, to = RN_MIN(rows, from + RN_PICKED);
+            long picked[RN_PICKED], count = 0;
+            for (long r = first + from; r < first + to; r++) {
+                if (*(c->value_part_12 + r) == 0) {
+                    picked[count++] = r;
+                } else if (group == 0) {
+                    rn_zero(c->d_h_part_2 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4) + u0, units);
+                }
             }
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_3 + p * (2 * 1 * RN_VL), 2, x_0, (int)(to - from), sums, 0);
+            RN_COUNTING(if (group == 0) rows_picked += count;)
+            for (long tile = 0, tiles = rn_cuts(count, RN_ROWS(1)); tile < tiles; tile++) {
+                rn_cut(count, tiles, tile, &from, &to);
+                const real *x_0[RN_ROWS(1)];
+                real *d_h_part_2_row[RN_ROWS(1)];
                 for (long j = 0; j < to - from; j++) {
-                    const long u = p * RN_VL;
-                    const rn_v d_h_part_2 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    rn_store(d_h_part_2_row[j] + u, d_h_part_2);
+                    const long r = picked[from + j];
+                    x_0[j] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
+                    d_h_part_2_row[j] = c->d_h_part_2 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+                }
+                for (long n = group; n < group_end; n++) {
+                    const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
+                    RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
+                    rn_tile(1, c->packed + PANEL_3 + p * (2 * 1 * RN_VL), 2, x_0, (int)(to - from), sums, 0);
+                    for (long j = 0; j < to - from; j++) {
+                        const long u = p * RN_VL;
+                        const rn_v d_h_part_2 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        rn_store(d_h_part_2_row[j] + u, d_h_part_2);
+                    }
                 }
             }
         }
     }
-    RN_COUNT_PRODUCT(8, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 2);
+    RN_COUNT_PRODUCT(8, rows_picked, rn_columns_of(4, 4, 1 * RN_VL, part), 2);
 }
 
 /* d_h
@@ -1198,9 +1268,9 @@ static void backprop_11_8(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
     const rn_v at_value_part_10 = rn_all(*(c->value_part_10));
-    const rn_v at_value_part_12 = rn_all(*(c->value_part_12));
+    const rn_v at_value_part_14 = rn_all(*(c->value_part_14));
     for (long r = first + part.b0; r < first + part.b1; r++) {
-        const rn_v value_part_9 = at_value_part_10 * at_value_part_12;
+        const rn_v value_part_9 = at_value_part_10 * at_value_part_14;
         *(c->value_part_9) = value_part_9[0];
     }
 }
@@ -1260,7 +1330,7 @@ static void backprop_3(const rn_call *c, const rn_team *team, int thread, long t
 /* Sums over frames and streams: every piece has one owner. */
 static void backprop_4(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
-    backprop_4_value_part_18(c, team, thread, t0, t1);
+    backprop_4_value_part_20(c, team, thread, t0, t1);
     backprop_4_value_part_10(c, team, thread, t0, t1);
 }
 
@@ -1291,7 +1361,7 @@ static void backprop_8(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long rows = (t1 - t0) * c->B;
     backprop_8_6(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_PICKED), RN_PANELS(4, 1), thread, team->threads));
 }
 
 /* A loop backwards through time, one frame a step: each frame needs the one before it.
@@ -1350,26 +1420,28 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     void *const slot_0 = rn_give(&at, (R * RN_PAD(4)) * sizeof(real));
     void *const slot_1 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
     void *const slot_2 = rn_give(&at, (c->near_0 * B * RN_PAD(2)) * sizeof(real));
-    void *const slot_3 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
-    void *const slot_4 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
-    void *const slot_5 = rn_give(&at, (c->near_2 * B * RN_PAD(2)) * sizeof(real));
-    void *const slot_6 = rn_give(&at, (c->near_2 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_3 = rn_give(&at, (R) * sizeof(real));
+    void *const slot_4 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
+    void *const slot_5 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_6 = rn_give(&at, (c->near_2 * B * RN_PAD(2)) * sizeof(real));
     void *const slot_7 = rn_give(&at, (c->near_2 * B * RN_PAD(4)) * sizeof(real));
-    void *const slot_8 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
+    void *const slot_8 = rn_give(&at, (c->near_2 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_9 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
     c->h = slot_0;
     c->z = slot_1;
-    c->value_part_23 = slot_2;
-    c->value_part_11 = slot_3;
-    c->h_part_2 = slot_4;
-    c->d_z = slot_5;
-    c->d_h_part_2 = slot_6;
-    c->value_part_4 = slot_7;
-    c->y = slot_8;
-    c->value_part_18 = rn_give(&at, RN_PAD(1) * sizeof(real));
+    c->value_part_25 = slot_2;
+    c->value_part_12 = slot_3;
+    c->value_part_11 = slot_4;
+    c->h_part_2 = slot_5;
+    c->d_z = slot_6;
+    c->d_h_part_2 = slot_7;
+    c->value_part_4 = slot_8;
+    c->y = slot_9;
+    c->value_part_20 = rn_give(&at, RN_PAD(1) * sizeof(real));
+    c->value_part_17 = rn_give(&at, RN_PAD(1) * sizeof(real));
+    c->value_part_16 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_15 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_14 = rn_give(&at, RN_PAD(1) * sizeof(real));
-    c->value_part_13 = rn_give(&at, RN_PAD(1) * sizeof(real));
-    c->value_part_12 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_10 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_9 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_8 = rn_give(&at, RN_PAD(2) * sizeof(real));
@@ -1387,9 +1459,9 @@ static const rn_need backprop_2_needs[] = { {1, RN_CHUNK}, {3, RN_ROOM} };
 static const rn_need backprop_3_needs[] = { {2, RN_CHUNK}, {4, RN_ROOM} };
 static const rn_need backprop_4_needs[] = { {3, RN_CHUNK} };
 static const rn_need backprop_5_needs[] = { {4, RN_WHOLE} };
-static const rn_need backprop_6_needs[] = { {2, RN_WHOLE}, {5, RN_WHOLE}, {7, RN_ROOM}, {8, RN_ROOM} };
-static const rn_need backprop_7_needs[] = { {1, RN_WHOLE}, {6, RN_CHUNK} };
-static const rn_need backprop_8_needs[] = { {6, RN_CHUNK}, {9, RN_ROOM} };
+static const rn_need backprop_6_needs[] = { {2, RN_WHOLE}, {3, RN_WHOLE}, {5, RN_WHOLE}, {7, RN_ROOM}, {8, RN_ROOM} };
+static const rn_need backprop_7_needs[] = { {1, RN_WHOLE}, {3, RN_WHOLE}, {6, RN_CHUNK} };
+static const rn_need backprop_8_needs[] = { {3, RN_WHOLE}, {6, RN_CHUNK}, {9, RN_ROOM} };
 static const rn_need backprop_9_needs[] = { {1, RN_WHOLE}, {8, RN_CHUNK}, {10, RN_ROOM} };
 static const rn_need backprop_10_needs[] = { {1, RN_WHOLE}, {9, RN_CHUNK} };
 static const rn_need backprop_11_needs[] = { {4, RN_WHOLE}, {5, RN_WHOLE} };
@@ -1397,10 +1469,10 @@ static const rn_effort backprop_works[] = {
     {24, 16, 48, 1, 0, 0, 0, 1, 0},
     {32, 52, 64, 1, 1, 1, 0, 1, 0},
     {16, 12, 32, 1, 0, 0, 0, 1, 0},
-    {0, 6, 0, 0, 0, 0, 0, 1, 0},
+    {0, 8, 0, 0, 0, 0, 0, 1, 0},
     {0, 2, 0, 0, 0, 0, 0, 1, 0},
     {0, 0, 0, 0, 0, 0, 1, -1, 0},
-    {0, 8, 0, 0, 0, 0, 1, 9, 0},
+    {0, 11, 0, 0, 0, 0, 1, 9, 0},
     {16, 2, 0, 0, 0, 0, 1, 9, 0},
     {16, 8, 32, 1, 0, 0, 1, 9, 0},
     {32, 32, 64, 1, 1, 1, 1, 9, 0},
@@ -1449,15 +1521,15 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
         w->depth = 1;
         for (long k = 0; k < chunks; k++) {
             const long t0 = (chunks - 1 - k) * chunk, t1 = RN_MIN(c->T, t0 + chunk);
-            if (rn_enter(w, 6, backprop_6_needs, 4, k)) {
+            if (rn_enter(w, 6, backprop_6_needs, 5, k)) {
                 backprop_6(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 6, k, chunks);
             }
-            if (rn_enter(w, 7, backprop_7_needs, 2, k)) {
+            if (rn_enter(w, 7, backprop_7_needs, 3, k)) {
                 backprop_7(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 7, k, chunks);
             }
-            if (rn_enter(w, 8, backprop_8_needs, 2, k)) {
+            if (rn_enter(w, 8, backprop_8_needs, 3, k)) {
                 backprop_8(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 8, k, chunks);
             }
@@ -1559,11 +1631,11 @@ int elman_plan(int program, int frames, int streams, int threads, const elman_tu
         memcpy(seconds, plan.seconds, sizeof plan.seconds);
         return 3;
     case 1:
-        if (!crews) return 6;
-        rn_choose(&plan, evaluate_works, evaluate_streams, 6, threads, frames, streams, tuning ? tuning->plan : RN_PLAN_FREE);
-        for (int s = 0; s < 6; s++) crews[s] = plan.crew[s], by_streams[s] = plan.streams[s];
+        if (!crews) return 7;
+        rn_choose(&plan, evaluate_works, evaluate_streams, 7, threads, frames, streams, tuning ? tuning->plan : RN_PLAN_FREE);
+        for (int s = 0; s < 7; s++) crews[s] = plan.crew[s], by_streams[s] = plan.streams[s];
         memcpy(seconds, plan.seconds, sizeof plan.seconds);
-        return 6;
+        return 7;
     case 2:
         if (!crews) return 12;
         rn_choose(&plan, backprop_works, backprop_streams, 12, threads, frames, streams, tuning ? tuning->plan : RN_PLAN_FREE);
@@ -1700,7 +1772,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;
     c->weights_of_frames = in->weight ? RN_BORROW(in->weight) : c->ones;
     c->old_h = (const real *)rn_state_entry(state, 0, c->B);
-    rn_go(c, rn_body_evaluate, threads, 72.0, in->tuning, evaluate_works, evaluate_streams, 6);
+    rn_go(c, rn_body_evaluate, threads, 72.0, in->tuning, evaluate_works, evaluate_streams, 7);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
         real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
         const long t = c->T - 1 + j;
