@@ -137,9 +137,14 @@ def products(graph, kernel) -> list[str]:
         lines += filled(f"{shown(names)} @ {signal(graph, panel.operand.node)}{at(panel.operand.delay)}: "
                         f"{len(panel.gates)} x {kernel.width} by {panel.inner}"
                         f"{f', stored as {stored}' if stored else ''}"
-                        f"{f', only where {guarded(graph, panel.guards)}' if panel.guards else ''}"
-                        f"{f', of the rows alone where {guarded(graph, kernel.guards)}' if kernel.guards else ''}", "   ")
+                        f"{where(graph, ', only where ', panel)}{where(graph, ', of the rows alone where ', kernel)}",
+                        "   ")
     return lines
+
+
+def where(graph, word: str, what) -> str:
+    """The guards of a panel or of a kernel."""
+    return f"{word}{guarded(graph, what.guards)}" if what.guards else ""
 
 
 def steps(here) -> str:
