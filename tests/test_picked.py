@@ -64,6 +64,12 @@ def test_frames_without_weight():
     assert left[(20, 7)] == ""                 # what came before a frame that counts does so, too
 
 
+def test_a_sum_of_products_is_as_dear_as_they_are():
+    """Of one unit it is a number of each frame, and plain; drawn as 900075."""
+    assert picked(planned("""model m { input x : [7]   target y : class(1)   param W : [1, 7]   param V : [1, 7]
+        loss cross_entropy(W @ x[t-1] + V @ x[t-2], y) }""")) == dict.fromkeys(["W", "V"], "not (weight == 0)")
+
+
 def test_what_all_see_is_made_of_all_rows():
     """An output; a value that another frame reads; one of a slow module and of another one."""
     apart = lambda more: SLOW.replace("W @ f +", "v +").replace("    h =", f"    v = W @ f\n    {more}\n    h =")

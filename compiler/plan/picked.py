@@ -10,19 +10,21 @@ zero. The same holds of logits in frames that have no weight in the loss. Rows t
 Of a condition is wanted that it is there beforehand (guards.py, plain), so that nothing waits for anything new.
 """
 
+from collections.abc import Collection
+
 from rnnc.graph.loops import Loops
 from rnnc.graph.nodes import FRAME, Graph
 from rnnc.graph.ops import FOLD, OPS
 from rnnc.plan.guards import FUNCTIONS, NONE, Found, Guards, needs, plain, zeros
 
 
-def picked(graph: Graph, found: Loops, held: Guards) -> tuple[Guards, Found]:
-    """`held`: the guards of loops."""
+def picked(graph: Graph, found: Loops, held: Guards, gates: Collection[int]) -> tuple[Guards, Found]:
+    """`held`: the guards of loops; `gates`: what products make."""
     needed, zero, before = needs(graph), zeros(graph), plain(graph, found)
     kept = lambda those: frozenset(g for g in those if g.condition.node in before)
     outside = [n for n in range(len(graph)) if n not in found.loop and graph[n].domain == FRAME]
     rows = {n: those for n in outside if (those := kept(needed[n] | zero[n]))}
-    dear = [n for n in rows if _dear(graph, n)]
+    dear = [n for n in rows if n in gates or _dear(graph, n)]
     more = Guards(held.needed | {n: kept(needed[n]) for n in dear}, held.zero | {n: kept(zero[n]) for n in dear})
     all_ = Guards({}, {n: kept(those) for n, those in zero.items()})
     for n, node in enumerate(graph.nodes):     # a sum over frames may pass over those that add zero

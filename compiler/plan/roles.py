@@ -134,7 +134,7 @@ def roles(graph: Graph, found) -> Roles:
             role[n] = "inner"
             gates.pop(n, None)
     held = guards(graph, found)
-    all_held, rows = picked(graph, found, held)
+    all_held, rows = picked(graph, found, held, gates)
     made = {n: _guarded(graph, gate, held) if n in found.loop else _picked(gate, rows.get(n, frozenset()))
             for n, gate in gates.items()}
     return Roles(tuple(role), made, all_held, rows)
