@@ -4,6 +4,8 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+from rnnc.runtime.words import figure
+
 
 @dataclass
 class History:
@@ -47,7 +49,7 @@ class Bar:
         if now - self.told > 0.1:
             self.told = now
             self.bar.set_description_str(f"epoch {min(epoch + 1, self.epochs)}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            self.bar.set_postfix_str(f"loss {figure(loss)}", refresh=False)
         self.bar.update(frames)
 
     def close(self) -> None:

@@ -33,6 +33,11 @@ def listed(names: Iterable[str], most: int = 8) -> str:
     return shown if len(names) <= most else f"{shown}, and {len(names) - most} more"
 
 
+def figure(value: float) -> str:
+    """A loss or a metric: four places, unless it is too large for them to matter."""
+    return f"{value:.4f}" if abs(value) < 1e5 else f"{value:.4g}"
+
+
 def place(line) -> str:
     """Where an equation stands: a line number, or file:line:column."""
     return f" (line {line})" if isinstance(line, int) else f" ({line})" if line else ""

@@ -192,3 +192,9 @@ def test_progress_on_request(trained):
     assert "rnnc" not in rnnc("eval", trained, "--no-progress").stdout
     shown = rnnc("train", "charlm", "--checkpoint", trained, "--progress")
     assert "epoch" in shown.stderr or "frame" in shown.stderr
+
+
+def test_losses_beyond_all_measure_are_short():
+    from rnnc.cli.report import line
+    row = {"epoch": 1, "loss": 3.21e17, "validation loss": 0.12345, "seconds": 1.0, "frames per second": 10.0}
+    assert line(row, 2, False).startswith("epoch 1/2: 3.21e+17 loss, held out 0.1235")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from rnnc.cli.console import write
+from rnnc.runtime.words import figure
 
 BITS = 1 / math.log(2)
 POINT = ["epoch", "updates", "frames", "seconds", "loss", "held_out"]
@@ -24,11 +25,11 @@ def scale(text: bool) -> float:
 
 def line(row: dict, epochs: int, text: bool) -> str:
     """An epoch in one line."""
-    value = lambda nats: f"{nats * scale(text):.4f}"
+    value = lambda nats: figure(nats * scale(text))
     parts = [f"epoch {row['epoch']}/{epochs}: {value(row['loss'])} {unit(text)}"]
     if HELD in row:
         parts.append(f"held out {value(row[HELD])}")
-    parts += [f"{name.removeprefix('validation ')} {v:.4f}" for name, v in row.items()
+    parts += [f"{name.removeprefix('validation ')} {figure(v)}" for name, v in row.items()
               if name.startswith("validation ") and name != HELD]
     parts.append(f"{row['seconds']:.1f} s, {row['frames per second']:,.0f} {'characters' if text else 'frames'}/s")
     return ", ".join(parts)

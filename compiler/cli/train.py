@@ -18,6 +18,7 @@ from rnnc.cli.curve import draw
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job, digest, keep_program, own
 from rnnc.cli.sources import add_program, find, nonnegative, positive, real
+from rnnc.runtime.words import figure
 
 OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "RMSprop", "Adadelta", "Adam", "AdamW",
                                               "SGDSaI", "Apollo", "GaLore")}
@@ -233,7 +234,7 @@ def finish(options, job: Job, name: str, folder: Path) -> int:
         note(f"matplotlib is not installed: the curve is {drawn} (pip install 'rnnc[plot]' brings PNG)")
     report.tell(f"checkpoint {folder}, log {log}, curve {drawn}")
     if rows and report.HELD in rows[-1]:
-        report.tell(f"held out: {rows[-1][report.HELD] * report.scale(text):.4f} {report.unit(text)} "
+        report.tell(f"held out: {figure(rows[-1][report.HELD] * report.scale(text))} {report.unit(text)} "
                     f"after {epochs(rows[-1]['epoch'])}")
     if text:
         prompt = " --prompt 'The '" if set("The ") <= set(job.vocabulary) else ""
