@@ -560,7 +560,7 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
         const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from = block * RN_PICKED, to = RN_MIN(rows, from + RN_PICKED);
-            long picked[RN_PICKED], count = 0;
+            long picked[RN_PICKED], count = 0;    /* rows that somebody asks for; the others are zero */
             for (long r = first + from; r < first + to; r++) {
                 if (*(c->value_part_4 + rn_ring(r, c->near_0 * c->B)) == 0) {
                     picked[count++] = r;
@@ -1124,7 +1124,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
         const long group_end = RN_MIN(group + together, panels);
         for (long block = part.b0; block < part.b1; block++) {
             long from = block * RN_PICKED, to = RN_MIN(rows, from + RN_PICKED);
-            long picked[RN_PICKED], count = 0;
+            long picked[RN_PICKED], count = 0;    /* rows that somebody asks for; the others are zero */
             for (long r = first + from; r < first + to; r++) {
                 if (*(c->value_part_12 + r) == 0) {
                     picked[count++] = r;
