@@ -17,7 +17,16 @@ from rnnc.graph.ops.sparse import BLOCK, pattern_of
 from rnnc.graph.simplify import simplify
 from rnnc.plan.schedule import Fold, Map, Sweep
 
-LSTM = """
+MODEL = """
+model lstm(n = 40) {
+    input x : [6]
+    target y : [n]
+    h = thin(n, 0.8)(x)
+    output h
+    loss mse(h, y)
+}
+"""
+LSTM = MODEL + """
 cell thin(n, share)(x) {
     param Wi, Wf, Wg, Wo : [n, dim(x)]
     param Ui, Uf, Ug, Uo : [n, n] sparse(share)
@@ -28,13 +37,6 @@ cell thin(n, share)(x) {
     c = f * c[t-1] + i * g
     h = o * tanh(c)
     return h
-}
-model lstm(n = 40) {
-    input x : [6]
-    target y : [n]
-    h = thin(n, 0.8)(x)
-    output h
-    loss mse(h, y)
 }
 """
 
@@ -102,19 +104,12 @@ def test_c_agrees_with_the_oracle(dtype, n, monkeypatch):
     same_bits(outcome["net"], outcome["data"])
 
 
-GATES = """
+GATES = MODEL + """
 cell thin(n, share)(x) {
     param W : [4, n, dim(x)]   param U : [4, n, n] sparse(share)
     c = sigmoid(W[0] @ x + U[0] @ h[t-1]) * c[t-1] + sigmoid(W[1] @ x + U[1] @ h[t-1]) * tanh(W[2] @ x + U[2] @ h[t-1])
     h = sigmoid(W[3] @ x + U[3] @ h[t-1]) * tanh(c)
     return h
-}
-model lstm(n = 40) {
-    input x : [6]
-    target y : [n]
-    h = thin(n, 0.8)(x)
-    output h
-    loss mse(h, y)
 }
 """
 

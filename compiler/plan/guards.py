@@ -11,8 +11,7 @@ nobody, since `where` chooses, and chooses the other branch (it is never multipl
 that a value left out may lead to would be NaN).
 
 A condition is a number of each frame from outside the loop: `t mod 4 == 0`, an input, a gate of a faster loop. Sums
-over frames pass over the rows in which one of their factors is zero. Input products have left the loop and are made of
-all rows: those of several clocks side by side, in one reading of the input.
+over frames pass over the rows in which one of their factors is zero. What stands outside of loops: picked.py.
 
 One thread, thousand frames a second without and with guards:
                                           1 stream, run   training     16 streams, run   training
@@ -229,23 +228,17 @@ def _near(graph: Graph) -> list[frozenset[int]]:
 def plain(graph: Graph, found: Loops) -> frozenset[int]:
     """Conditions made of inputs, the time and constants alone: no loop, no product and no sum over frames stands before
     them, so whatever asks for them waits for nothing new. Whether an input is a label at all need not be asked."""
-    conditions = {graph[n].args[0].node for n in range(len(graph)) if _chooses(graph, n)}
+    late: set[int] = set()
+    for members in found.components:           # each behind what it reads, in whatever frame
+        for n in members:
+            node = graph[n]
+            if n in found.loop or node.op in ("matmul", "column") or OPS[node.op].family in (FOLD, SPAN) or any(
+                    m in late for read in node.args for m in (read.node, *graph.before(read))):
+                late.add(n)
     label = lambda read: graph[read.node].op == "input" and graph[read.node].kind == INT and not read.delay
     always = lambda c: graph[c].op == "lt" and label(graph[c].args[0])
-    return frozenset(c for c in conditions if not always(c) and not any(
-        n in found.loop or graph[n].op in ("matmul", "column") or OPS[graph[n].op].family in (FOLD, SPAN)
-        for n in ancestors(graph, c)))
-
-
-def ancestors(graph: Graph, number: int) -> set[int]:
-    """A value and all that it is made of, in whatever frame."""
-    seen, stack = {number}, [number]
-    while stack:
-        n = stack.pop()
-        for m in {m for read in graph[n].args for m in (read.node, *graph.before(read))} - seen:
-            seen.add(m)
-            stack.append(m)
-    return seen
+    conditions = {graph[n].args[0].node for n in range(len(graph)) if _chooses(graph, n)}
+    return frozenset(c for c in conditions - late if not always(c))
 
 
 def _own(graph: Graph, n: int) -> frozenset[Guard]:
