@@ -101,8 +101,8 @@ def test_numbers(text, dtype, monkeypatch):
         same_bits(outcome["net"], outcome["data"], (1, 2, 3))
 
 
-def test_what_has_no_weight_may_be_anything():
-    """A target that nobody knows, in frames that do not count."""
+def test_what_has_no_weight_does_not_count():
+    """Not even where its loss is beyond all numbers."""
     net = rnnc.compile("model m { input x : [7]  target y : [20]\n h = dense(20)(x)  loss mean((h - y) ^ 2) }")
     chance = np.random.default_rng(0)
     x, y = chance.normal(size=(12, 3, 7)), chance.normal(size=(12, 3, 20))

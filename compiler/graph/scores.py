@@ -64,8 +64,8 @@ class Weighing:
         return self.counted(weight, make(self.builder, "mul", weight, scale))
 
     def counted(self, weight: int, value: int) -> int:
-        """Zero where the weight is, whatever the value: what does not count may be infinite (a list of labels that is
-        too long), and need not be computed."""
+        """Zero where the weight is, whatever the value: what does not count need not be computed, and may be infinite
+        (the loss of a list of labels that is too long)."""
         zero = make(self.builder, "number", value=0.0)
         nothing = make(self.builder, "eq", weight, zero)
         return make(self.builder, "where", nothing, zero, value, span=self.builder.look(value).span)
