@@ -71,6 +71,17 @@ def test_report(golden, name):
     golden(f"{name}.explain", explain([made["run"], made["backprop"]], 64, 16, 2, TYPICAL))
 
 
+def test_one_of_a_family_has_its_index():
+    """Not `sparse reshape of slice of U`."""
+    text = """model m {
+        input x : [24]
+        param U : [2, 24, 24] sparse(0.8)   param V : [2, 24, 24]
+        h = tanh(x + U[1] @ h[t-1] + V[0] @ h[t-2])
+        output h }"""
+    report = explain([planned(text)["run"]], 2, 16, 1, TYPICAL)
+    assert "sparse U[1] @ h[t-1]" in report and "V[0] @ h[t-2]" in report
+
+
 def test_operations_are_counted_from_the_shapes():
     """An LSTM layer of n units on n inputs: 4 gates, 2 matrices; backwards the loop's again, and both gradients."""
     n, frames, streams = 128, 32, 4

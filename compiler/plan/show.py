@@ -76,6 +76,9 @@ def matrix(graph: Graph, n: int) -> str:
         return str(node.attr("name"))
     if node.op == "scatter":
         return f"sparse {matrix(graph, node.args[0].node)}"
+    part = graph[node.args[0].node] if node.op == "reshape" else None
+    if part and part.op == "slice" and part.attr("axis") == 0 and part.shape == (1, *node.shape):
+        return f"{matrix(graph, part.args[0].node)}[{part.attr('low')}]"           # one of a family
     if node.op in PARTS or node.op == "quantize" and not node.name:
         return f"{node.op} of {matrix(graph, node.args[0].node)}"
     return label(graph, n)
