@@ -41,20 +41,20 @@ loss loss = v1
 def test_gradient():
     text = show(simplify(gradient(simplify(elman()))))
     assert text[text.index("d_error"):] == """\
-d_error : [] = add(v6, v6)
-d_h : [3] = add(d_error, v9[t+1])
-v7 : [3] = mul(d_h, sub(1, mul(h, h)))
-v8 : constant [3, 3] = fold_outer(v7, h[t-1])
-v9 : [3] = matmul(h.U', v7)
-v10 : constant [3] = fold_sum(where(lt(frame_index, 1), v9, 0))
-v11 : constant [3, 4] = fold_column(v7, x, [3, 4])
+d_error : [] = add(v7, v7)
+d_h : [3] = add(d_error, v10[t+1])
+v8 : [3] = mul(d_h, sub(1, mul(h, h)))
+v9 : constant [3, 3] = fold_outer(v8, h[t-1])
+v10 : [3] = matmul(h.U', v8)
+v11 : constant [3] = fold_sum(where(lt(frame_index, 1), v10, 0))
+v12 : constant [3, 4] = fold_column(v8, x, [3, 4])
 init h = h.start
 state h : 1
 output p = h
-score loss = v5
-gradient h.start = v10
-gradient h.W = v11
-gradient h.U = v8
+score loss = v6
+gradient h.start = v11
+gradient h.W = v12
+gradient h.U = v9
 """
 
 
