@@ -91,8 +91,9 @@ def load(net, path, strict: bool, rename: dict | None) -> None:
     missing = [n for n in net.parameters if n not in found]
     if strict and (strange or missing):
         parts = [f"it lacks {listed(missing)}"] if missing else []
-        parts += [f"{listed(strange)} mean nothing here"] if strange else []
-        raise InputError(f"{path}: {'; '.join(parts)} (rename= maps names, strict=False takes what fits)")
+        parts += [f"{listed(strange)} {'mean' if len(strange) > 1 else 'means'} nothing here"] if strange else []
+        raise InputError(f"{path}: {'; '.join(parts)} (rename= maps names, strict=False takes what fits; of another "
+                         "framework: rnnc import lays weights out for a program)")
     net.parameters = {n: a for n, a in found.items() if n in net.parameters}
 
 
@@ -108,6 +109,7 @@ def read(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (SafetensorError, TypeError, KeyError) as fault:
-        raise InputError(f"{path}: not a safetensors file that NumPy can read ({fault})") from None
+        raise InputError(f"{path}: not a safetensors file that NumPy can read ({fault}); rnnc import reads those of "
+                         "PyTorch and ONNX") from None
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None
