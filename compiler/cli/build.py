@@ -17,7 +17,7 @@ from rnnc.cli.console import Usage, note, patience, write
 from rnnc.cli.example import example
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job
-from rnnc.cli.sources import Program, add_program, find
+from rnnc.cli.sources import Program, add_program, find, there
 from rnnc.errors import ToolchainError
 
 KINDS = ("c", "header", "static", "shared", "python", "example")
@@ -94,8 +94,7 @@ def asked(options) -> Order:
     """What FILE and the flags mean; a checkpoint brings its own sizes, weights and characters."""
     if options.output.exists() and not options.output.is_dir():
         raise Usage(f"{options.output} is a file, not a folder")
-    if options.weights and not options.weights.is_file():
-        raise Usage(f"no such weights: {options.weights}")
+    there(options.weights)
     folder = Path(options.file)
     if (folder / JOB).is_file():
         if options.sizes or options.weights or options.model or options.dtype:

@@ -57,6 +57,12 @@ def find(name: str) -> Program:
     return Program(str(path), path, decoded(path.read_bytes(), name))
 
 
+def there(weights: Path | None) -> None:
+    """Refuses weights that are asked for and not there."""
+    if weights and not weights.is_file():
+        raise Usage(f"no such weights: {weights}")
+
+
 def decoded(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig")

@@ -14,7 +14,7 @@ import rnnc
 from rnnc.cli.console import Refusal, Usage, patience
 from rnnc.cli.generate import labels
 from rnnc.cli.record import JOB, Job
-from rnnc.cli.sources import add_progress, find
+from rnnc.cli.sources import add_progress, find, there
 from rnnc.errors import InputError
 
 FORMATS = ("numbers", "json", "raw", "label")
@@ -62,8 +62,7 @@ def trained(options) -> tuple:
             return job.trained(options.checkpoint, gradient=None), job.vocabulary, job.dtype
     if (options.checkpoint / JOB).exists():
         raise Usage(f"{options.checkpoint} is a checkpoint, with its own weights")
-    if not options.weights.is_file():
-        raise Usage(f"no such weights: {options.weights}")
+    there(options.weights)
     program = find(str(options.checkpoint))
     with patience("compiling", options.progress):
         net = rnnc.compile(str(program.path) if program.path else program.text, gradient=None)

@@ -17,7 +17,7 @@ from rnnc.cli.console import Refusal, Usage, note, patience
 from rnnc.cli.curve import draw
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job, digest, keep_program, own
-from rnnc.cli.sources import add_program, find, nonnegative, positive, real
+from rnnc.cli.sources import add_program, find, nonnegative, positive, real, there
 from rnnc.runtime.words import figure
 
 OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "RMSprop", "Adadelta", "Adam", "AdamW",
@@ -88,8 +88,7 @@ def share(text: str) -> float:
 def train(options) -> int:
     program = find(options.file)
     folder = options.checkpoint or Path(f"{program.stem}-run")
-    if options.weights and not options.weights.is_file():
-        raise Usage(f"no such weights: {options.weights}")
+    there(options.weights)
     if folder.exists() and not folder.is_dir():
         raise Usage(f"{folder} is a file, not a folder")
     stored = Job.read(folder) if (folder / JOB).exists() and began(folder) else None

@@ -82,9 +82,9 @@ class Kernels:
             case "units":
                 self.ordered = set()
                 placed = {n: Slot(0, True, self.graph[n].size, 0) for n in nodes}
-                made = replace(self.unit_kernel(nodes, placed), guards=draft.guards)
+                made = self.unit_kernel(nodes, placed)          # its panels have the guards of the whole kernel
                 panels = tuple(replace(panel, guards=()) for panel in made.panels)
-                return Map((replace(made, panels=panels) if draft.guards else made,), self._why_map(draft), draft.per)
+                return Map((replace(made, panels=panels, guards=draft.guards),), self._why_map(draft), draft.per)
         return self.sweep(draft, nodes)
 
     def sweep(self, draft: Draft, nodes: list[int]) -> Sweep:

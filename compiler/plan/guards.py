@@ -62,13 +62,13 @@ class Guards:
         return frozenset(Guard(Read(g.condition.node, g.condition.delay + read.delay), g.holds) for g in zero)
 
 
-def guards(graph: Graph, found: Loops) -> Guards:
-    """Guards of a loop are conditions that it chooses by, so they are there before it begins."""
+def guards(graph: Graph, found: Loops, needed: Found, zero: Found) -> Guards:
+    """Guards of a loop are conditions that it chooses by, so they are there before it begins. `needed`, `zero`: of all
+    values, under any condition."""
     own = _conditions(graph, found)
     if not own:
         return Guards({}, {})
     mine = lambda n, those: frozenset(g for g in those if g.condition.node in own.get(id(found.loop.get(n)), ()))
-    needed, zero = needs(graph), zeros(graph)
     inside = [n for n in range(len(graph)) if n in found.loop]
     held = Guards({n: mine(n, needed[n]) for n in inside}, {n: mine(n, zero[n]) for n in inside})
     for n, node in enumerate(graph.nodes):     # a sum over frames may pass over those that add zero

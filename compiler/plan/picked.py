@@ -14,22 +14,27 @@ from collections.abc import Collection
 
 from rnnc.graph.loops import Loops
 from rnnc.graph.nodes import FRAME, Graph
-from rnnc.graph.ops import FOLD, OPS
-from rnnc.plan.guards import FUNCTIONS, NONE, Found, Guards, needs, plain, zeros
+from rnnc.graph.ops import ELEMENTWISE, FOLD, OPS
+from rnnc.plan.guards import FUNCTIONS, NONE, Found, Guards, plain
 
 
-def picked(graph: Graph, found: Loops, held: Guards, gates: Collection[int]) -> tuple[Guards, Found]:
-    """`held`: the guards of loops; `gates`: what products make."""
-    needed, zero, before = needs(graph), zeros(graph), plain(graph, found)
+def picked(graph: Graph, found: Loops, needed: Found, zero: Found, held: Guards,
+           gates: Collection[int]) -> tuple[Guards, Found]:
+    """`needed`, `zero`: of all values, under any condition; `held`: the guards of loops; `gates`: what products
+    make."""
+    before = plain(graph, found)
+    if not before:
+        return held, {}
     kept = lambda those: frozenset(g for g in those if g.condition.node in before)
     outside = [n for n in range(len(graph)) if n not in found.loop and graph[n].domain == FRAME]
     rows = {n: those for n in outside if (those := kept(needed[n] | zero[n]))}
     dear = [n for n in rows if n in gates or _dear(graph, n)]
     more = Guards(held.needed | {n: kept(needed[n]) for n in dear}, held.zero | {n: kept(zero[n]) for n in dear})
-    all_ = Guards({}, {n: kept(those) for n, those in zero.items()})
+    everywhere = Guards({}, {n: kept(those) for n, those in zero.items()})
     for n, node in enumerate(graph.nodes):     # a sum over frames may pass over those that add zero
         if OPS[node.op].family == FOLD and node.size > 1:
-            those = NONE.union(*(all_.where_zero(graph, read) for read in node.args if read.node not in found.loop))
+            apart = [read for read in node.args if read.node not in found.loop]
+            those = NONE.union(*(everywhere.where_zero(graph, read) for read in apart))
             if those:
                 more.zero[n] = held.zero.get(n, NONE) | those
     return more, rows
@@ -38,5 +43,5 @@ def picked(graph: Graph, found: Loops, held: Guards, gates: Collection[int]) -> 
 def _dear(graph: Graph, n: int) -> bool:
     """Whether a value takes longer than to ask whether it is wanted."""
     node = graph[n]
-    plain_ = OPS[node.op].family == "elementwise" and node.op not in FUNCTIONS
-    return not plain_ and max([node.size, *(graph[read.node].size for read in node.args)]) > 1
+    cheap = OPS[node.op].family == ELEMENTWISE and node.op not in FUNCTIONS
+    return not cheap and max([node.size, *(graph[read.node].size for read in node.args)]) > 1

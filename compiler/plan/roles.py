@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from rnnc.graph.nodes import CONSTANT, INT, Graph, Read
 from rnnc.graph.ops import OPS
-from rnnc.plan.guards import Found, Guards, guards
+from rnnc.plan.guards import Found, Guards, guards, needs, zeros
 from rnnc.plan.picked import picked
 from rnnc.plan.regroup import is_product, read_once
 from rnnc.plan.schedule import Gate, Term
@@ -133,8 +133,9 @@ def roles(graph: Graph, found) -> Roles:
         for n in gate.absorbed:
             role[n] = "inner"
             gates.pop(n, None)
-    held = guards(graph, found)
-    all_held, rows = picked(graph, found, held, gates)
+    needed, zero = needs(graph), zeros(graph)
+    held = guards(graph, found, needed, zero)
+    all_held, rows = picked(graph, found, needed, zero, held, gates)
     made = {n: _guarded(graph, gate, held) if n in found.loop else _picked(gate, rows.get(n, frozenset()))
             for n, gate in gates.items()}
     return Roles(tuple(role), made, all_held, rows)

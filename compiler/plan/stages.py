@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 
 from rnnc.graph.loops import Loop, Loops
 from rnnc.graph.nodes import CONSTANT, FRAME, SEQUENCE, Graph, Read
-from rnnc.plan.guards import plain
 from rnnc.plan.order import visits
 from rnnc.plan.phases import sources
 from rnnc.plan.recompute import costs
@@ -54,7 +53,6 @@ class Clusters:
         self.follows = self._followers()
         self.sunk = self._sinks()
         self.lazy = self._lazy()
-        self.conditions = plain(graph, found)
 
     # -------------------------------------------------------------------------------------------- questions
 
@@ -193,7 +191,7 @@ class Clusters:
     def place_conditions(self, number: int) -> None:
         """What rows are left out by, and all that it is made of: outside of loops, and it may stand behind `number` in
         the order of the data."""
-        waiting, stack = set(), [r.node for r in self.reads(number) if r.node in self.conditions]
+        waiting, stack = set(), [r.node for r in self.role.conditions(number)]
         while stack:
             n = stack.pop()
             if n not in waiting and n not in self.stage:

@@ -51,7 +51,7 @@ class UnitWriter:
         bytes_ = max(sum(p.size for p in panels), 1)
         by_number = any(re.search(r"\br\b", re.sub(r"/\*.*?\*/", "", line))      # a remark may name a signal r
                         for line in (*self.scalar_lines, *statements))
-        cuts = cuts or ("rn_cuts(rows, RN_PICKED)" if kernel.guards else f"rn_cuts(rows, RN_ROWS({widest}))")
+        cuts = cuts or f"rn_cuts(rows, RN_ROWS({widest}))"
         return UnitView(name, title, lines, self.width, widest, kernel.spread, cuts, max(1, CACHE // bytes_),
                         self.backwards, tuple(panels), tuple(self.operands.values()), tuple(self.pointers.values()),
                         tuple(self.targets.values()), by_number, sums, tuple(self.constants.values()),

@@ -51,7 +51,7 @@ class UnitView:
     width: int
     vectors: int                               # of the widest panel
     spread: int
-    cuts: str                                  # number of row blocks as C, given `rows`
+    cuts: str                                  # number of row blocks as C, given `rows`, where none are picked
     group: int                                 # panels that stay in the second-level cache together
     backwards: bool
     panels: tuple[PanelView, ...]

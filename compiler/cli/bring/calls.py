@@ -112,11 +112,15 @@ class Call:
 def module(network: Network, node: Node) -> str:
     """The path of the module that a node stands in: /encoder/rnn/LSTM is in encoder.rnn. Where an exporter kept none,
     it may be that of its weights; else the operator."""
-    scope = [part for part in node.name.split("/")[:-1] if part]
-    if scope:
-        return ".".join(scope)
+    if path := scope(node):
+        return path
     weight = next((name for name in node.inputs if name in network.trained and "." in name and "::" not in name), None)
     return weight.rpartition(".")[0] if weight else node.op.lower()
+
+
+def scope(node: Node) -> str:
+    """The path of the module that an exporter made a node in, if it kept one."""
+    return ".".join(part for part in node.name.split("/")[:-1] if part)
 
 
 def rows(data: np.ndarray, axes: list[int]) -> np.ndarray:
@@ -124,6 +128,22 @@ def rows(data: np.ndarray, axes: list[int]) -> np.ndarray:
     kept = [i for i in range(data.ndim) if i not in axes]
     width = int(np.prod([data.shape[i] for i in axes], dtype=np.int64))
     return data.transpose(kept + list(axes)).reshape(-1, width)
+
+
+def each_row(call: Call, table: np.ndarray, text, out: int, weights=None) -> np.ndarray:
+    """An operator on vectors for each row of units: as many rows of `out` units. `text` is given a row; with weights,
+    which all rows share, also nothing, where one layer is to be applied to all of them."""
+    few(len(table), "rows of units")
+    said = [call.draft.say(row) for row in table]
+    if weights and len(table) > 1:
+        layer = call.draft.name(f"{call.label}_layer")
+        call.draft.add("layer", layer, text(""), (), "always", weights={f"{layer}.{k}": v for k, v in weights.items()})
+        said = [Said(s.text, s.number, s.needs | {layer}) for s in said]
+        text, weights = (lambda row, name=layer: f"{name}({row})"), None
+    parts = [text(s.text) for s in said]
+    made = call.equation(parts[0] if len(parts) == 1 else f"concat({', '.join(parts)})", [], (len(table), out), said,
+                         weights)
+    return made.data
 
 
 def few(count: int, what: str) -> None:
@@ -144,12 +164,18 @@ def at_time(call: Call, value: Value, axis: int, first: bool, label: str | None 
     if key not in call.reading.shared:
         makers = draft.makers(value.data)
         name = label or (f"{makers[0].name}_{'first' if first else 'last'}" if len(makers) == 1 else call.label)
-        if first:
-            draft.cells["at_end"] = AT_END
-        text = f"reversed(at_end())({said.text})" if first else f"last({said.text})"
+        text = at_end(draft, said.text, first)
         shape = () if said.number else (value.data.size,)
         call.reading.shared[key] = draft.equation(name, text, shape, said.needs, per="sequence", final=final)
     return units(axes, call.reading.shared[key].reshape(value.data.shape))
+
+
+def at_end(draft: Draft, text: str, first: bool) -> str:
+    """What a signal is in the last frame, or the first."""
+    if not first:
+        return f"last({text})"
+    draft.cells["at_end"] = AT_END
+    return f"reversed(at_end())({text})"
 
 
 AT_END = """# What a value is in the last frame; reversed, whose time runs the other way, in the first.

@@ -179,6 +179,13 @@ def reserved() -> frozenset[str]:
     return WORDS | outside.C_KEYWORDS | outside.CPP_KEYWORDS | outside.MACROS | outside.NUMBERS | set(keyword.kwlist)
 
 
+def whole(title: str, cells: list[str], model: str, lines: list[str]) -> str:
+    """The text of a program: a remark at its head, cells of its own, the model."""
+    head = "\n".join(f"# {line}" for line in title.splitlines())
+    body = "\n".join(f"    {line}".rstrip() for line in lines)
+    return "\n\n".join([head, *cells, f"model {model} {{\n{body}\n}}"]) + "\n"
+
+
 def literal(number: float) -> str:
     """A number as the language writes it, in brackets where its sign would be in the way."""
     if not np.isfinite(number):

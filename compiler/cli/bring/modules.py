@@ -7,7 +7,7 @@ called it; everything else keeps its name.
 
 import numpy as np
 
-from rnnc.cli.bring.calls import module
+from rnnc.cli.bring.calls import module, scope
 from rnnc.cli.bring.cells import GATES, directions, parameters
 from rnnc.cli.bring.file import Network, Node, computed
 from rnnc.cli.bring.foreign import Modules
@@ -67,9 +67,8 @@ def _weight(network: Network, node: Node) -> str:
     own = node.inputs[1]
     if own.endswith(".weight"):
         return own
-    scope = [part for part in node.name.split("/")[:-1] if part]
-    if scope:
-        return f"{'.'.join(scope)}.weight"
+    if path := scope(node):
+        return f"{path}.weight"
     for reader in network.nodes:
         if reader.op == "Add" and set(reader.inputs) & set(node.outputs):
             bias = next((name for name in reader.inputs if name in network.trained and name.endswith(".bias")), None)

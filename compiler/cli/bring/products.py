@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnc.cli.bring.calls import Call, few
+from rnnc.cli.bring.calls import Call, each_row, few
 from rnnc.cli.bring.draft import Said, units
 from rnnc.cli.bring.file import Node
 from rnnc.cli.bring.shuffles import gather
@@ -58,27 +58,12 @@ def dense(call: Call, x: Value, matrix: np.ndarray, bias: np.ndarray | None, joi
     if joined is not None:
         call = Call(call.reading, Node(call.node.place, call.node.op, call.node.name,
                                        call.node.inputs + joined.inputs, joined.outputs, {}), call.arguments)
-    made = _rows(call, x, text, len(matrix), weights)
+    table = x.data.reshape(-1, x.data.shape[-1])
+    found = each_row(call, table, text, len(matrix), weights).reshape(*x.data.shape[:-1], len(matrix))
+    made = units([*x.axes[:last], Axis(len(matrix))], found)
     if joined is not None:
         call.reading.done[joined.outputs[0]] = made
     return made
-
-
-def _rows(call: Call, x: Value, text, out: int, weights: dict) -> Value:
-    """As `each_row`, where the rows get another length."""
-    table = x.data.reshape(-1, x.data.shape[-1])
-    few(len(table), "rows of units")
-    if len(table) == 1:
-        said = call.draft.say(table)
-        made = call.equation(text(said.text), [], (out,), [said], weights)
-        return units([*x.axes[:-1], Axis(out)], made.data.reshape(*x.data.shape[:-1], out))
-    layer = call.draft.name(f"{call.label}_layer")
-    call.draft.add("layer", layer, text(""), (), "always", weights={f"{layer}.{k}": v for k, v in weights.items()})
-    said = [call.draft.say(row) for row in table]
-    parts = [f"{layer}({s.text})" for s in said]
-    made = call.equation(f"concat({', '.join(parts)})", [], (len(table) * out,),
-                         [*said, Said(layer, False, frozenset([layer]))])
-    return units([*x.axes[:-1], Axis(out)], made.data.reshape(*x.data.shape[:-1], out))
 
 
 def following(call: Call) -> tuple[np.ndarray | None, Node | None]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from rnnc.cli.bring import products, recurrent, reductions, roles, shuffles, units, windows
 from rnnc.cli.bring.calls import Call
-from rnnc.cli.bring.draft import Draft, Line, label
+from rnnc.cli.bring.draft import Draft, Line, label, whole
 from rnnc.cli.bring.draft import units as signal
 from rnnc.cli.bring.file import Network, Node, Port, computed
 from rnnc.cli.bring.goal import goal
@@ -92,7 +92,7 @@ class Reading:
         if port.kind in ("label", "flag"):
             self.whole.add(name)
         if real:
-            lengths = [n for n in shape if n != 1] or [1] * bool(shape)
+            lengths = long(shape)
             lengths = lengths if len(lengths) <= 2 else [int(np.prod(lengths))]
             kind = f" : [{', '.join(map(str, lengths))}]" if lengths else ""
             made = self.draft.add("input", name, name + kind, tuple(lengths), per, remark=remark)
@@ -232,7 +232,7 @@ class Reading:
         if self.carry and all(line.final for line in makers):
             return None
         said = self.draft.say(value.data)
-        lengths = [n for n in value.data.shape if n != 1] or [1] * bool(value.data.shape)
+        lengths = long(value.data.shape)
         if value.kind != LABEL and len(lengths) == 2:
             text = f"reshape({said.text}, [{lengths[0]}, {lengths[1]}])"
         elif value.kind != LABEL and lengths and said.number:
@@ -256,9 +256,7 @@ class Reading:
             body += [*found, ""] if found else []
         used = " ".join(body)
         cells = [text for name, text in self.draft.cells.items() if re.search(rf"\b{name}\(", used)]
-        head = "\n".join(f"# {line}" for line in title.splitlines())
-        inner = "\n".join(f"    {line}".rstrip() for line in [*body, *outputs])
-        return "\n\n".join([head, *cells, f"model {model} {{\n{inner}\n}}"]) + "\n"
+        return whole(title, cells, model, [*body, *outputs])
 
     def line(self, line: Line) -> str:
         remark = f"    # {line.remark}" if line.remark else ""
@@ -275,6 +273,11 @@ class Reading:
 def valid(name: str) -> bool:
     """Whether it can stay what an output is called."""
     return re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None
+
+
+def long(shape: tuple[int, ...]) -> list[int]:
+    """The axes that a program has of these: those of more than one unit, or one of one."""
+    return [n for n in shape if n != 1] or [1] * bool(shape)
 
 
 def axes_there(axes) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnc.cli.bring.calls import Call, at_time
+from rnnc.cli.bring.calls import Call, at_end, at_time
 from rnnc.cli.bring.cells import ACTIVATIONS, PEEPHOLES, directions, parameters
 from rnnc.cli.bring.draft import Said, literal, units
 from rnnc.cli.bring.units import activation
@@ -175,10 +175,7 @@ def last(call: Call, name: str, h: np.ndarray, state: str, back: bool) -> np.nda
     if state == "h":
         value = units([Axis(None, (TIME,)), Axis(len(h))], h)
         return at_time(call, value, 0, back, label, final=True).data
-    if back:
-        from rnnc.cli.bring.calls import AT_END
-        call.draft.cells["at_end"] = AT_END
-    text = f"reversed(at_end())({name}.c)" if back else f"last({name}.c)"
+    text = at_end(call.draft, f"{name}.c", back)
     return call.draft.equation(label, text, (len(h),), frozenset([name]), per="sequence", final=True)
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from rnnc.cli.bring.calls import Call, few, rows
-from rnnc.cli.bring.draft import Said, label, literal, units
-from rnnc.cli.bring.values import NUMBERS, Axis, Inexpressible, Value, inserted, numbers
+from rnnc.cli.bring.calls import Call, each_row, few, rows
+from rnnc.cli.bring.draft import label, literal, units
+from rnnc.cli.bring.values import NUMBERS, Axis, Inexpressible, Value, inserted, numbers, together
 
 # Over the units of a vector, and over time.
 REDUCE = {
@@ -90,37 +90,33 @@ def softmax(call: Call) -> Value:
         text = f"softmax_over(t, {said.text})"
         return call.equation(text if name == "softmax" else f"log({text})", list(value.axes), value.data.shape, [said],
                              number=said.number)
-    mixed = next((value.axes[i] for i in axes if value.axes[i].roles), None)
-    if mixed is not None:
-        raise Inexpressible(f"it is taken over {mixed}" + (" and units at once" if len(axes) > 1 else ""))
-    return each_row(call, value, axes, lambda row: f"{name}({row})", name)
+    over = mixed(value, axes)
+    if over is not None:
+        raise Inexpressible(f"it is taken over {over}" + (" and units at once" if len(axes) > 1 else ""))
+    return of_rows(call, value, axes, lambda row: f"{name}({row})")
 
 
-def each_row(call: Call, value: Value, axes: list[int], text, what: str, weights=None) -> Value:
-    """An operator on vectors, for each row of units; with weights, all rows share them."""
+def of_rows(call: Call, value: Value, axes: list[int], text, weights=None) -> Value:
+    """An operator on vectors that keeps their length, for each row of units that lie along some axes."""
     within = [value.within(i) for i in axes]
     table = rows(value.data, within)
-    few(len(table), "rows of units")
-    said = [call.draft.say(row) for row in table]
-    if weights and len(table) > 1:
-        layer = call.draft.name(f"{call.label}_layer")
-        call.draft.add("layer", layer, text(""), (), "always", weights={f"{layer}.{k}": v for k, v in weights.items()})
-        said = [Said(s.text, s.number, s.needs | {layer}) for s in said]
-        text, weights = (lambda row, name=layer: f"{name}({row})"), None
-    parts = [text(s.text) for s in said]
-    made = call.equation(parts[0] if len(parts) == 1 else f"concat({', '.join(parts)})", [], table.shape, said, weights)
     order = [i for i in range(value.data.ndim) if i not in within] + within
-    data = made.data.reshape([value.data.shape[i] for i in order]).transpose(np.argsort(order))
-    return units(list(value.axes), data)
+    made = each_row(call, table, text, table.shape[1], weights).reshape([value.data.shape[i] for i in order])
+    return units(list(value.axes), made.transpose(np.argsort(order)))
+
+
+def mixed(value: Value, axes: list[int]) -> Axis | None:
+    """An axis of frames or streams among these."""
+    return next((value.axes[i] for i in axes if value.axes[i].roles), None)
 
 
 def layer_normalization(call: Call) -> Value:
     value, gain = call.signal(0), call[1]
     bias, epsilon = call.given(2), np.float32(call.attribute("epsilon", 1e-5))
     axes = list(range(call.axis(call.attribute("axis", -1), len(value.axes)), len(value.axes)))
-    mixed = next((value.axes[i] for i in axes if value.axes[i].roles), None)
-    if mixed is not None:
-        raise Inexpressible(f"it normalises over {mixed}")
+    over = mixed(value, axes)
+    if over is not None:
+        raise Inexpressible(f"it normalises over {over}")
     if not gain.known or bias is not None and not bias.known:
         raise Inexpressible("its gain is not known before a run")
     size = int(np.prod([value.axes[i].size for i in axes]))
@@ -128,7 +124,7 @@ def layer_normalization(call: Call) -> Value:
         v.data, [value.axes[i].size for i in axes]).ravel()
     weights = {"g": spread(gain, 1), "b": spread(bias, 0)}
     layer = "layer_norm()" if epsilon == np.float32(1e-5) else f"layer_norm({literal(epsilon)})"
-    return each_row(call, value, axes, lambda row: f"{layer}({row})" if row else layer, "layer_norm", weights)
+    return of_rows(call, value, axes, lambda row: f"{layer}({row})" if row else layer, weights)
 
 
 def batch_normalization(call: Call) -> Value:
@@ -143,7 +139,6 @@ def batch_normalization(call: Call) -> Value:
     gain = gain / np.sqrt(variance + call.attribute("epsilon", 1e-5))
     shift, kind = shift - mean * gain, parts[0].data.dtype
     shape = [-1] + [1] * (len(value.axes) - 2)
-    from rnnc.cli.bring.values import together
     axes, (x, a, b) = together([value, *(numbers(v.astype(kind).reshape(shape)) for v in (gain, shift))])
     said = [call.draft.say(x), *(call.draft.say(call.parameter(i, np.array(v).ravel(), True))
                                  for i, v in ((1, a), (2, b)))]

@@ -21,6 +21,7 @@ from rnnc.cli.bring.values import (
     rest,
     same_along,
     sizes,
+    together,
     transposed,
     without,
 )
@@ -274,7 +275,6 @@ def _filled(number, entries: list) -> Value:
 
 def expand(call: Call) -> Value:
     """Single entries repeated; over time and batch they stay what they are."""
-    from rnnc.cli.bring.values import together
     value, target = call[0], call.integers(1)
     axes, (data, _) = together([value, _filled(0, target)])
     return Value(tuple(axes), np.array(data), value.kind, value.trained)

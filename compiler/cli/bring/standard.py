@@ -3,8 +3,9 @@ none, a linear layer behind it or none."""
 
 import numpy as np
 
-from rnnc.cli.bring.draft import Draft
+from rnnc.cli.bring.draft import Draft, whole
 from rnnc.cli.bring.foreign import of_pytorch
+from rnnc.cli.bring.products import PRODUCT
 from rnnc.cli.bring.reading import Written
 from rnnc.cli.bring.values import Inexpressible
 
@@ -51,12 +52,9 @@ def program(arrays: dict[str, np.ndarray], model: str, title: str) -> Written:
         weights |= {f"{here}.W": linear[1]} | ({} if linear[2] is None else {f"{here}.b": linear[2]})
         signal = here
     lines += ["", f"output {signal}" if signal.isidentifier() else f"output {draft.name('y')} = {signal}"]
-    from rnnc.cli.bring.products import PRODUCT
     parts = [PRODUCT] if linear and linear[2] is None else []
-    body = "\n".join(f"    {line}".rstrip() for line in lines)
-    said = f"Taken to be nn.{kind}: a state dict has names and numbers only."
-    head = "\n".join(f"# {line}" for line in (title, said))
-    return Written("\n\n".join([head, *parts, f"model {model} {{\n{body}\n}}"]) + "\n", weights, (
+    said = f"{title}\nTaken to be nn.{kind}: a state dict has names and numbers only."
+    return Written(whole(said, parts, model, lines), weights, (
         f"taken to be {'nn.Embedding, ' if embedding else ''}nn.{kind}{', nn.Linear' if linear else ''}, one after "
         "another and nothing between; a state dict does not say",))
 

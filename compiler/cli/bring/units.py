@@ -5,7 +5,7 @@ import numpy as np
 from rnnc.cli.bring.calls import Call
 from rnnc.cli.bring.draft import Said, literal
 from rnnc.cli.bring.file import computed
-from rnnc.cli.bring.values import NUMBERS, SIZES, UNITS, Inexpressible, Size, Value, together
+from rnnc.cli.bring.values import NUMBERS, SIZES, UNITS, Inexpressible, Size, Value, sizes, together
 
 # {0} is the operand; names in braces are attributes, with their defaults.
 ONE = {
@@ -123,7 +123,6 @@ def unit_by_unit(call: Call, text: str, count: int) -> Value:
 
 def on_sizes(call: Call) -> Value:
     """Arithmetic with the lengths of axes, as far as they are known or only multiplied."""
-    from rnnc.cli.bring.values import sizes
     work, data = ON_SIZES[call.node.op], [v.data for v in call.arguments]
     plain = lambda d: d if d.dtype != object else np.vectorize(
         lambda e: e.size if isinstance(e, Size) and e.size is not None else e, otypes=[object])(d)

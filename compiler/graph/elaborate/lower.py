@@ -70,10 +70,8 @@ def family(e: Emitter, d: Draft, stored: Read, pattern: Pattern) -> Node:
         one = e.add("reshape", (one,), (pattern.rows, pattern.kept), REAL, d.span)
         one = e.add("scatter", (one,), matrix, REAL, d.span, pattern=pattern.member(index))
         matrices.append(e.add("reshape", (one,), (1, *matrix), REAL, d.span))
-    if len(pattern.family) == 1:
-        return e.node("concat", matrices, e.shape(d), REAL, d.span, axis=0)
-    all_ = e.add("concat", matrices, (count, *matrix), REAL, d.span, axis=0)
-    return e.node("reshape", (all_,), e.shape(d), REAL, d.span)
+    together = e.add("concat", matrices, (count, *matrix), REAL, d.span, axis=0)
+    return e.node("reshape", (together,), e.shape(d), REAL, d.span)
 
 
 def input_(e: Emitter, d: Draft) -> Node:
