@@ -81,6 +81,15 @@ typedef real rn_unaligned __attribute__((vector_size(RN_BYTES), aligned(sizeof(r
 
 RN_INLINE rn_v rn_load(const real *p) { return *(const rn_unaligned *)p; }
 RN_INLINE void rn_store(real *p, rn_v v) { *(rn_unaligned *)p = v; }
+/* Asks for `vectors` vectors from p on that will be read, or be written. What the equations behind a product want lies
+ * far away by then, in pieces too small for the processor to foresee: training a cell of 392 units, 4 streams, is 4 %
+ * faster if it is asked for beforehand, four LSTM 256 with one stream 3 % (Zen 4, one thread). */
+RN_INLINE void rn_fetch(const real *p, long vectors) {
+    for (long i = 0; i < vectors * RN_VL; i += (long)(RN_LINE / sizeof(real))) __builtin_prefetch(p + i);
+}
+RN_INLINE void rn_fetch_to(const real *p, long vectors) {
+    for (long i = 0; i < vectors * RN_VL; i += (long)(RN_LINE / sizeof(real))) __builtin_prefetch(p + i, 1);
+}
 /* x in every lane. Compilers drop `minus zero`; `plus zero` they may not (-0 + 0 is 0), and an addition here would cost
  * a third of the speed of products on processors that add and multiply in the same units. */
 RN_INLINE rn_v rn_all(real x) { return x - (rn_v){0}; }

@@ -3,6 +3,7 @@ which runs without the interpreter lock."""
 
 import os
 import threading
+import warnings
 
 import numpy as np
 
@@ -66,8 +67,12 @@ class Net:
     def threads(self, count: int | None) -> None:
         """Never more than this process may use, unless a test lifts the cap."""
         count = None if count is None else whole("threads", count, 1)
-        self._threads_asked, capped = count, not os.environ.get("RNNC_TEST_THREADS")
-        self._wanted = 0 if count is None else min(count, cores()) if capped else count
+        self._threads_asked, self._wanted = count, count or 0
+        if self._wanted > cores() and not os.environ.get("RNNC_TEST_THREADS"):
+            self._wanted = cores()
+            if not self._probing:
+                warnings.warn(f"threads = {count}: this process may use {self._wanted} of the machine's processors, "
+                              f"and gets as many threads", RuntimeWarning, stacklevel=2)
 
     @property
     def name(self) -> str:

@@ -3,8 +3,8 @@
 Every way leaves the same bits: one thread or several, units dealt out, loops by streams, crews that overlap. The
 planner in C orders them by a rough model; only a clock can tell whether two threads meet in 80 nanoseconds or in 400 (a
 virtual machine moves between processors that share a cache and ones that do not) and what else runs. So each way is
-timed, the best is taken, and from time to time all are timed again. A cell of 128 units and one stream: 360 thousand
-frames a second on one thread, 240 on two that meet slowly, 500 on two that meet fast.
+timed, the best is taken, and from time to time all are timed again, soon at first. A cell of 128 units and one stream:
+360 thousand frames a second on one thread, 240 on two that meet slowly, 500 on two that meet fast.
 """
 
 import os
@@ -16,19 +16,18 @@ from time import perf_counter
 PLANS = ("free", "together", "streams", "crews")               # RN_PLAN_* in plan.h; "free": the planner chooses
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")              # as P_plan and P_workspace_size_of number them
 TIMINGS = 3                                    # of each way, whose median counts; one more before them warms it up
-AGAIN = 250                                    # calls after which each is timed once more
-HOPELESS = 1.5                                 # times the best so far: not tried further
+AGAIN, AT_MOST = 50, 400                       # calls after which all are timed again; each time twice as many
+HOPELESS = 1.5                                 # times the best so far, twice: not tried further
 
 
 class Trial:
     """The ways of one kind of call, and what they took. `ways`: pairs of threads and P_tuning."""
 
     def __init__(self, ways: list[tuple[int, object]]):
-        self.ways, self.best, self.calls = ways, 0, 0
+        self.ways, self.best, self.calls, self.again = ways, 0, 0, AGAIN
         self.taken = [deque(maxlen=TIMINGS) for _ in ways]
-        every = range(len(ways))
-        self.warm = set(every)                 # not run yet: the first run of a way is no measure
-        self.waiting = deque(i for _ in range(TIMINGS + 1) for i in every)
+        self.warm = set(range(len(ways)))      # not run yet: the first run of a way is no measure
+        self.waiting = deque([*range(len(ways))] * (TIMINGS + 1))
         self.lock = Lock()                     # two threads may use two states of one net
 
     @property
@@ -53,14 +52,22 @@ class Trial:
             self.warm.discard(way)
         else:
             self.taken[way].append(seconds)
-            if trying and seconds > HOPELESS * min(map(min, filter(None, self.taken))):
+            if trying and self.hopeless(way):
                 self.waiting = deque(i for i in self.waiting if i != way)
         if trying and not self.waiting:
             self.best = min(range(len(self.ways)), key=lambda i: median(self.taken[i]) if self.taken[i] else 1e9)
         elif not trying:
             self.calls += 1
-            if self.calls % AGAIN == 0:
-                self.waiting.extend(range(len(self.ways)))
+            if self.calls == self.again:
+                self.calls, self.again = 0, min(2 * self.again, AT_MOST)
+                for taken in self.taken:       # what was then says nothing of now
+                    taken.clear()
+                self.waiting.extend([*range(len(self.ways))] * TIMINGS)
+
+    def hopeless(self, way: int) -> bool:
+        """One slow call may be anybody's fault; two are its own."""
+        taken = self.taken[way]
+        return len(taken) > 1 and min(taken) > HOPELESS * min(map(min, filter(None, self.taken)))
 
 
 def tried(net, what: str, call, work) -> int:
@@ -119,5 +126,14 @@ def planned(net, what: str, frames: int, streams: int, threads: int, tuning=None
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Processors this process may use. Where OpenMP was told to bind threads to processors, the first thread may use
+    but one from the moment on that its library is loaded: then what could be used before counts."""
+    bound = {"OMP_PROC_BIND", "GOMP_CPU_AFFINITY"} & set(os.environ)
+    return max(allowed(), ALLOWED) if bound else allowed()
+
+
+def allowed() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+ALLOWED = allowed()                            # before any library of ours is loaded

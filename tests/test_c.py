@@ -344,6 +344,19 @@ def test_the_header_says_what_goes_where(emitted):
         assert line in text, line
 
 
+def test_what_a_large_product_pushes_out_is_asked_for_beforehand():
+    """Every row that the equations behind the product read or write, and none where panels leave room for them."""
+    text = "model m {{ input x : [8]\n h = tanh(dense({n})(x) + dense({n})(h[t-1]))\n output h }}"
+    kernel = lambda n: re.search(r"static void run_1_\d+\(.*?\n}\n", pipeline.emit(
+        pipeline.as_source(text.format(n=n)), pipeline.Options()).c, re.DOTALL)[0]
+    large, small = kernel(256), kernel(32)
+    assert "rn_fetch" not in small
+    read = set(re.findall(r"rn_load\((\w+\[j\] \+ u|c->\w+ \+ r .*? u)\)", large))
+    written = set(re.findall(r"rn_store\((.*? \+ u), ", large))
+    assert read and written and read == set(re.findall(r"rn_fetch\((.*), \d\);", large))
+    assert written == set(re.findall(r"rn_fetch_to\((.*), \d\);", large))
+
+
 def test_the_c_speaks_of_the_program(emitted):
     """Signals keep their names, kernels say which lines they compute, and loops why they run as they do."""
     text = emitted("charlm").c

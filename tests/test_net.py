@@ -1,9 +1,11 @@
 """Nets from program text: the public face, end to end."""
 
+import os
 import re
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import rnnc
 from rnnc import pipeline
 from rnnc.errors import CompileError, InputError, NumberError, Source
 from rnnc.runtime.arrays import zeros
+from rnnc.runtime.trial import cores
 
 PROGRAM = """
 model small(n = 5) {
@@ -139,6 +142,29 @@ def test_threads_change_nothing(monkeypatch):
         assert net._wanted == threads
         results.append((net.backprop(**batch(40, 5)), net.gradient.copy()))
     assert all(r[0] == results[0][0] and (r[1] == results[0][1]).all() for r in results)
+
+
+def test_more_threads_than_processors_are_capped_with_a_word(monkeypatch):
+    monkeypatch.delenv("RNNC_TEST_THREADS", raising=False)
+    net, most = rnnc.compile(PROGRAM), cores()
+    with pytest.warns(RuntimeWarning, match=f"threads = {most + 5}: this process may use {most} of"):
+        net.threads = most + 5
+    assert net.threads == most + 5 and net._wanted == most
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.threads = most
+
+
+def test_threads_that_openmp_binds_are_not_capped():
+    """libgomp leaves the first thread one processor as soon as it is loaded; the others may use the rest."""
+    code = ("import os, rnnc, numpy as np; may = len(os.sched_getaffinity(0)); "
+            "net = rnnc.compile('model m { input x : [3]\\n h = rnn(4)(x)\\n output h }', threads=may); "
+            "net.run(x=np.zeros((2, 3))); net.threads = may; print(net._wanted == may)")
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system has no affinity")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True,
+                          env=os.environ | {"OMP_PROC_BIND": "true"})
+    assert done.stdout == "True\n" and not done.stderr
 
 
 def test_ragged_sequences(net):

@@ -219,6 +219,15 @@ def test_a_sum_may_hold_a_term_twice():
     assert np.allclose(before["output h"], after["output h"])
 
 
+def test_quotients_are_made_again_behind():
+    """A layer norm keeps the centred numbers and one deviation for the way back, not their quotient as well."""
+    text = "model m { input x : [4]\n target y : [8]\n u = layer_norm()(dense(8)(x) + dense(8)(h[t-1]))\n" \
+           " h = tanh(u)\n output h\n loss mse(h, y) }"
+    made = plan(text, "backprop")
+    long = [n for n, b in made.buffers.items() if b.ring is None and b.near is None and made.graph[n].shape == (8,)]
+    assert long and not any(made.graph[n].op == "div" for n in long)
+
+
 def test_panels_are_no_wider_than_their_units_fill():
     assert [spread_of(1, blocks) for blocks in (1, 4, 8, 16, 32)] == [1, 1, 2, 4, 4]
     assert spread_of(1, 13) == 2               # 206 units: 14 vectors instead of 15

@@ -18,6 +18,12 @@ from rnnc.target.pool import FORMS
 from rnnc.target.view import PanelView, ProductView, RowPointer, UnitView
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
+NEAR = 32 * 1024                               # bytes of panels behind which the first-level cache holds nothing else
+
+
+def numbered(lines: list[str]) -> bool:
+    """Whether some statement finds its row by its number r; a remark may name a signal r."""
+    return any(re.search(r"\br\b", re.sub(r"/\*.*?\*/", "", line)) for line in lines)
 
 
 class UnitWriter:
@@ -32,6 +38,7 @@ class UnitWriter:
         self.loads: dict[str, str] = {}                         # vector read from memory -> its declaration
         self.pointers: dict[Read, RowPointer] = {}
         self.targets: dict[int, RowPointer] = {}
+        self.fetched: list[str] = []                            # statements that ask for what is read and written
         self.constants: dict[str, str] = {}
         self.scalars: dict[Read, str] = {}
         self.scalar_lines: list[str] = []
@@ -49,15 +56,16 @@ class UnitWriter:
         statements = [*gates, *self.loads.values(), *values, *map(self.store, stores)]
         widest = max((p.vectors for p in panels), default=1)
         bytes_ = max(sum(p.size for p in panels), 1)
-        by_number = any(re.search(r"\br\b", re.sub(r"/\*.*?\*/", "", line))      # a remark may name a signal r
-                        for line in (*self.scalar_lines, *statements))
+        fetched = self.fetched if bytes_ >= NEAR else []
+        by_number = numbered([*self.scalar_lines, *statements])
         cuts = cuts or f"rn_cuts(rows, RN_ROWS({widest}))"
         return UnitView(name, title, lines, self.width, widest, kernel.spread, cuts, max(1, CACHE // bytes_),
                         self.backwards, tuple(panels), tuple(self.operands.values()), tuple(self.pointers.values()),
                         tuple(self.targets.values()), by_number, sums, tuple(self.constants.values()),
                         tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels),
                         self.guards.views(), self.access.holds(kernel.guards),
-                        tuple(self.access.at(n, "r") for n in stores) if kernel.guards else ())
+                        tuple(self.access.at(n, "r") for n in stores) if kernel.guards else (),
+                        tuple(fetched), numbered(fetched))
 
     # -------------------------------------------------------------------------------------------- products
 
@@ -198,17 +206,19 @@ class UnitWriter:
                 self.scalar_lines.append(f"const rn_v {name} = rn_all(*({self.access.row(read)}));")
             return self.scalars[read]
         if read.delay == 0 and self.access.role[n] != "view" and not self.kept(n):
-            return self.load(f"{self.names[n]}_u", f"{self.access.at(n, 'r')} + u")
+            return self.load(f"{self.names[n]}_u", f"{self.access.at(n, 'r')} + u", far=True)
         if read not in self.pointers:
             name = f"{self.names[n]}{suffix(read)}"
             if read.delay == 0:
                 name = f"{name}_row"
             self.pointers[read] = RowPointer(name, "real", self.access.row(read))
         name = self.pointers[read].name
-        return self.load(f"{name}_u", f"{name}[j] + u" if self.kernel.panels else f"{name} + u")
+        return self.load(f"{name}_u", f"{name}[j] + u" if self.kernel.panels else f"{name} + u", far=True)
 
-    def load(self, name: str, address: str) -> str:
-        """A vector from memory, read once however often it is used."""
+    def load(self, name: str, address: str, far: bool = False) -> str:
+        """A vector from memory, read once however often it is used. `far`: of a row, not of a constant."""
+        if far and name not in self.loads:
+            self.fetched.append(f"rn_fetch({address}, {self.kernel.spread});")
         self.loads.setdefault(name, f"const rn_v {name} = rn_load({address});")
         return name
 
@@ -218,11 +228,13 @@ class UnitWriter:
         return sum(reader in mine for reader, _ in self.graph.uses[n])
 
     def store(self, n: int) -> str:
-        if not self.kept(n):
-            return f"rn_store({self.access.at(n, 'r')} + u, {self.local[n]});"
-        name = f"{self.names[n]}_row"
-        self.targets.setdefault(n, RowPointer(name, "real", self.access.at(n, "r")))
-        return f"rn_store({name}{'[j]' if self.kernel.panels else ''} + u, {self.local[n]});"
+        address = self.access.at(n, "r")
+        if self.kept(n):
+            name = f"{self.names[n]}_row"
+            self.targets.setdefault(n, RowPointer(name, "real", address))
+            address = f"{name}{'[j]' if self.kernel.panels else ''}"
+        self.fetched.append(f"rn_fetch_to({address} + u, {self.kernel.spread});")
+        return f"rn_store({address} + u, {self.local[n]});"
 
     def kept(self, n: int) -> bool:
         """Whether only the last frames are in memory: then a row is looked for once, not for every vector of it."""

@@ -68,6 +68,8 @@ class UnitView:
     guards: tuple[GuardView, ...] = ()
     picked: str = ""                           # which rows are computed, as C; empty: all
     left: tuple[str, ...] = ()                 # rows that are zero where that does not hold
+    fetched: tuple[str, ...] = ()              # statements that ask beforehand for what the equations of a row touch
+    fetched_by_number: bool = False
 
 
 @dataclass(frozen=True)
