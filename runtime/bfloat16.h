@@ -47,7 +47,7 @@ RN_INLINE rn_v rn_low(rn_v word) { return (rn_v)((rn_i)word << 16); }
     for (; k + CHAINS <= K; k += CHAINS) {                                                                            \
         RN_UNROLL for (int f = 0; f < CHAINS; f++) {                                                                  \
             RN_UNROLL for (int v = 0; v < M; v++) {                                                                   \
-                column[v] = rn_load(panel + v * RN_VL);                                                               \
+                column[v] = rn_load(panel + RN_NTH(v));                                                               \
                 RN_PIN(column[v]);                                                                                    \
                 if (f % 2 == 0) column[v] = rn_low(column[v]);                                                        \
             }                                                                                                         \
@@ -58,23 +58,25 @@ RN_INLINE rn_v rn_low(rn_v word) { return (rn_v)((rn_i)word << 16); }
                     if (AGAIN) RN_PIN(sum[f % F][j][v]);                                                              \
                 }                                                                                                     \
             }                                                                                                         \
-            if (f % 2) panel += M * RN_VL;                                                                            \
+            if (f % 2) panel += step;                                                                                 \
             else if (AGAIN) RN_HIDE(panel);                                                                           \
         }                                                                                                             \
     }                                                                                                                 \
     for (; k < K; k++) {                                                                                              \
         RN_UNROLL for (int j = 0; j < N; j++)                                                                         \
             RN_UNROLL for (int v = 0; v < M; v++) {                                                                   \
-                rn_v word = rn_load(panel + v * RN_VL);                                                               \
+                rn_v word = rn_load(panel + RN_NTH(v));                                                               \
                 sum[0][j][v] += (k % 2 ? word : rn_low(word)) * rn_all(row[j][k]);                                    \
             }                                                                                                         \
-        if (k % 2) panel += M * RN_VL;                                                                                \
+        if (k % 2) panel += step;                                                                                     \
     }
 
 #define RN_TILE16(M, N, F) RN_ANY_TILE(rn_tile16_, RN_TILE16_LOOP, M, N, F)
-#define RN_TILE16_CASE(M, N, F) case N: rn_tile16_##M##_##N(panel, K, rows, acc, accumulate); break;
+#define RN_TILE16_CASE(M, N, F) case N: rn_tile16_##M##_##N(form, panel, K, rows, acc, accumulate); break;
 RN_TILES(rn_tile16_, RN_TILE16, RN_TILE16_CASE)
+RN_SOMES(rn_tile16_, RN_WORDS(K))
 
-/* As rn_tile. */
-#define rn_tile16(mv, ...) RN_JOIN(rn_tile16_, mv)(__VA_ARGS__)
+/* As rn_tile and rn_some. */
+#define rn_tile16(mv, ...) RN_JOIN(rn_tile16_, mv)(RN_BESIDE(mv), __VA_ARGS__)
+#define rn_some16(gates, ...) RN_JOIN(rn_tile16_of_, gates)(__VA_ARGS__)
 #endif

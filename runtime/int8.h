@@ -66,11 +66,11 @@ RN_INLINE rn_v rn_octet(rn_v word, int i, rn_v step) {
  * again for each of its bytes, as in bfloat16.h. */
 #define RN_TILE8_LOOP(M, N, F)                                                                                        \
     enum { CHAINS = F < 4 ? 4 : F, AGAIN = F * N * M + 2 * M >= RN_REGISTERS };                                       \
-    const real *words = panel + M * RN_VL;                                                                            \
+    const real *words = panel + step;                                                                                 \
     for (; k + CHAINS <= K; k += CHAINS) {                                                                            \
         RN_UNROLL for (int f = 0; f < CHAINS; f++) {                                                                  \
             RN_UNROLL for (int v = 0; v < M; v++) {                                                                   \
-                column[v] = rn_octet(rn_load(words + v * RN_VL), f % 4, rn_load(panel + v * RN_VL));                  \
+                column[v] = rn_octet(rn_load(words + RN_NTH(v)), f % 4, rn_load(panel + RN_NTH(v)));                  \
                 RN_PIN(column[v]);                                                                                    \
             }                                                                                                         \
             RN_UNROLL for (int j = 0; j < N; j++) {                                                                   \
@@ -80,23 +80,25 @@ RN_INLINE rn_v rn_octet(rn_v word, int i, rn_v step) {
                     if (AGAIN) RN_PIN(sum[f % F][j][v]);                                                              \
                 }                                                                                                     \
             }                                                                                                         \
-            if (f % 4 == 3) words += M * RN_VL;                                                                       \
+            if (f % 4 == 3) words += step;                                                                            \
             else if (AGAIN) RN_HIDE(words);                                                                           \
         }                                                                                                             \
     }                                                                                                                 \
-    for (; k < K; k += 4, words += M * RN_VL)                                                                         \
+    for (; k < K; k += 4, words += step)                                                                              \
         RN_UNROLL for (int f = 0; f < 4; f++)                                                                         \
             if (k + f < K)                                                                                            \
                 RN_UNROLL for (int v = 0; v < M; v++) {                                                               \
-                    column[v] = rn_octet(rn_load(words + v * RN_VL), f, rn_load(panel + v * RN_VL));                  \
+                    column[v] = rn_octet(rn_load(words + RN_NTH(v)), f, rn_load(panel + RN_NTH(v)));                  \
                     RN_UNROLL for (int j = 0; j < N; j++)                                                             \
                         sum[F == 2 ? f % 2 : 0][j][v] += column[v] * rn_all(row[j][k + f]);                           \
                 }
 
 #define RN_TILE8(M, N, F) RN_ANY_TILE(rn_tile8_, RN_TILE8_LOOP, M, N, F)
-#define RN_TILE8_CASE(M, N, F) case N: rn_tile8_##M##_##N(panel, K, rows, acc, accumulate); break;
+#define RN_TILE8_CASE(M, N, F) case N: rn_tile8_##M##_##N(form, panel, K, rows, acc, accumulate); break;
 RN_TILES(rn_tile8_, RN_TILE8, RN_TILE8_CASE)
+RN_SOMES(rn_tile8_, RN_OCTETS(K))
 
-/* As rn_tile. */
-#define rn_tile8(mv, ...) RN_JOIN(rn_tile8_, mv)(__VA_ARGS__)
+/* As rn_tile and rn_some. */
+#define rn_tile8(mv, ...) RN_JOIN(rn_tile8_, mv)(RN_BESIDE(mv), __VA_ARGS__)
+#define rn_some8(gates, ...) RN_JOIN(rn_tile8_of_, gates)(__VA_ARGS__)
 #endif

@@ -1,10 +1,11 @@
 /* pack.h: matrices as the kernels want them.
  *
- * A packed matrix is [super-block][K][q][g][RN_VL]: the n units of a layer are cut into blocks of RN_VL, q blocks go
- * together in a super-block, and its K inner indices each hold the numbers of all g gates (matrices stacked by unit) of
- * these blocks. So one panel, with mv = q * g, yields all gates of q * RN_VL units in registers. Units beyond n are
- * zeros. rn_pack fills in one gate; any view is taken by strides, unit i and inner index k at src[i * row_stride +
- * k * column_stride]. With all blocks in one super-block that is a matrix column by column, for look-ups.
+ * A packed matrix is [panel][K][g][RN_VL]: the n units of a layer are cut into blocks of RN_VL, and each of the K inner
+ * indices of a block's panel holds the numbers of all g gates (matrices stacked by unit). So one panel, with mv = g,
+ * yields all gates of RN_VL units in registers, and threads may be dealt any blocks; of a single gate two panels are
+ * taken at once (rn_two). Units beyond n are zeros. rn_pack fills in one gate; any view is taken by strides, unit i and
+ * inner index k at src[i * row_stride + k * column_stride]. With q blocks side by side at each inner index, all there
+ * are, it is a matrix column by column, for look-ups.
  *
  * LSTM 512 (Zen 4, one thread): 135 us for U, 105 us for U', where copying takes 86. What that is of a training step whose
  * weights are new each time (B = 1, two threads): LSTM 512, T = 256, 0.69 of 18.0 ms (by one thread 1.07 of 18.3); four

@@ -1,9 +1,10 @@
 /* products.h: one kernel for every product: rows times a packed panel.
  *
- * A panel is [K][mv * RN_VL]: mv vectors of columns, all inner indices after one another. A row is a pointer to K
- * numbers anywhere (a stream's state, an initial value, a row of x). One call keeps nrows * mv sums in registers over
- * the whole of K, reads each panel vector once and broadcasts from the rows as they lie. The sums go to `acc`, a buffer
- * of the caller, [nrows][mv * RN_VL], from which the epilogue of the equations continues.
+ * A panel is [K][mv * RN_VL]: mv vectors of columns, all inner indices after one another; or there are two of a vector
+ * each. A row is a pointer to K numbers anywhere (a stream's state, an initial value, a row of x). One call keeps
+ * nrows * mv sums in registers over the whole of K, reads each panel vector once and broadcasts from the rows as they
+ * lie. The sums go to `acc`, a buffer of the caller, [nrows][mv * RN_VL], from which the epilogue of the equations
+ * continues.
  *
  * Measured (AVX-512 at 3.8 GHz, peak 243 GFLOP/s, panels in the second cache): 4 x 6 at 209 to 240, 3 x 8 at 215,
  * 2 x 12 at 214, 1 x 12 at 167; one row at 80, which is the cache's 160 GB/s. AVX2, peak 116: 2 x 6, 3 x 4 at peak. */
@@ -56,32 +57,41 @@ RN_INLINE void rn_cut(long R, long cuts, long i, long *first, long *last) {
 /* Makes the compiler forget what it knows of a pointer. */
 #define RN_HIDE(pointer) __asm__("" : "+r"(pointer))
 
-/* Every shape of a tile with its number of chains, X(vectors M, rows N, chains F). */
-#define RN_SHAPES_1(X)                                                                                                \
-    X(1, 1, 8) X(1, 2, 4) X(1, 3, 4) X(1, 4, 2) X(1, 5, 2) X(1, 6, 2)                                                 \
-    X(1, 7, 1) X(1, 8, 1) X(1, 9, 1) X(1, 10, 1) X(1, 11, 1) X(1, 12, 1)
+/* Every shape of a tile with its number of chains, X(vectors M, rows N, chains F). The chains depend on the rows alone,
+ * so a unit has the same sums however many others go with it. */
+#define RN_SHAPES_TO_6(X, M) X(M, 1, 4) X(M, 2, 2) X(M, 3, 1) X(M, 4, 1) X(M, 5, 1) X(M, 6, 1)
+#define RN_SHAPES_TO_12(X, M)                                                                                         \
+    RN_SHAPES_TO_6(X, M) X(M, 7, 1) X(M, 8, 1) X(M, 9, 1) X(M, 10, 1) X(M, 11, 1) X(M, 12, 1)
+#define RN_SHAPES_1(X) RN_SHAPES_TO_12(X, 1)
 #if RN_REGISTERS >= 32
-#define RN_SHAPES_2(X)                                                                                                \
-    X(2, 1, 4) X(2, 2, 2) X(2, 3, 2) X(2, 4, 1) X(2, 5, 1) X(2, 6, 1)                                                 \
-    X(2, 7, 1) X(2, 8, 1) X(2, 9, 1) X(2, 10, 1) X(2, 11, 1) X(2, 12, 1)
-#define RN_SHAPES_3(X) X(3, 1, 4) X(3, 2, 2) X(3, 3, 1) X(3, 4, 1) X(3, 5, 1) X(3, 6, 1) X(3, 7, 1) X(3, 8, 1)
-#define RN_SHAPES_4(X) X(4, 1, 4) X(4, 2, 2) X(4, 3, 1) X(4, 4, 1) X(4, 5, 1) X(4, 6, 1)
+#define RN_SHAPES_2(X) RN_SHAPES_TO_12(X, 2)
+#define RN_SHAPES_3(X) RN_SHAPES_TO_6(X, 3) X(3, 7, 1) X(3, 8, 1)
+#define RN_SHAPES_4(X) RN_SHAPES_TO_6(X, 4)
 #else
-#define RN_SHAPES_2(X) X(2, 1, 4) X(2, 2, 2) X(2, 3, 1) X(2, 4, 1) X(2, 5, 1) X(2, 6, 1)
+#define RN_SHAPES_2(X) RN_SHAPES_TO_6(X, 2)
 #define RN_SHAPES_3(X) X(3, 1, 2) X(3, 2, 1) X(3, 3, 1) X(3, 4, 1)
 #define RN_SHAPES_4(X) X(4, 1, 2) X(4, 2, 1)
 #endif
+
+/* Where the vectors of panels lie. `step`: numbers from one inner index to the next; `near`: from the first vector to
+ * the second, and from the third to the fourth; `far`: from the first to the third; `across`: from one row of sums to
+ * the next. */
+typedef struct {
+    long step, near, far, across;
+} rn_form;
+#define RN_NTH(v) ((v) % 2 * near + (v) / 2 * far)
 
 /* rn_tile_M_N: acc[j][..] (+)= sum over k of panel[k][..] * rows[j][k], for M vectors of columns and N rows.
  * A chain of additions into one register waits for itself; with few rows the inner index is dealt to F chains, which
  * are added at the end in this order: 0 + 1 + 2 + ..., then what acc held. Bounds are literals, since clang unrolls too
  * late when they are constant arguments. One real function for each shape: compiled once, and those never called cost
  * nothing; the sums of one row are inlined everywhere. `zero` hides its value, or clang would make a memset of the first
- * loop and keep the sums in memory. LOOP(M, N, F) adds up sum[chain][row][vector] over k; the panel's form is its
- * business. */
+ * loop and keep the sums in memory. LOOP(M, N, F) adds up sum[chain][row][vector] over k; how a panel holds its numbers
+ * is its business. */
 #define RN_ANY_TILE(tile, LOOP, M, N, F)                                                                              \
-    RN_INLINE void tile##sums_##M##_##N(const real *restrict panel, long K, const real *const *rows,                  \
-                                        real *restrict acc, int accumulate) {                                         \
+    RN_INLINE void tile##sums_##M##_##N(const rn_form *form, const real *restrict panel, long K,                      \
+                                        const real *const *rows, real *restrict acc, int accumulate) {                \
+        const long step = form->step, near = form->near, far = form->far, across = form->across;                      \
         rn_v sum[F][N][M], column[M], zero = {0};                                                                     \
         const real *row[N];                                                                                           \
         long k = 0;                                                                                                   \
@@ -95,42 +105,43 @@ RN_INLINE void rn_cut(long R, long cuts, long i, long *first, long *last) {
             RN_UNROLL for (int v = 0; v < M; v++) {                                                                   \
                 rn_v total = sum[0][j][v];                                                                            \
                 RN_UNROLL for (int f = 1; f < F; f++) total += sum[f][j][v];                                          \
-                if (accumulate) total += rn_load(acc + (j * M + v) * RN_VL);                                          \
-                rn_store(acc + (j * M + v) * RN_VL, total);                                                           \
+                if (accumulate) total += rn_load(acc + j * across + v * RN_VL);                                       \
+                rn_store(acc + j * across + v * RN_VL, total);                                                        \
             }                                                                                                         \
+        (void)near, (void)far;                                                                                        \
     }                                                                                                                 \
-    RN_FUNCTION void tile##M##_##N(const real *restrict panel, long K, const real *const *rows,                       \
-                                   real *restrict acc, int accumulate) {                                              \
-        tile##sums_##M##_##N(panel, K, rows, acc, accumulate);                                                        \
+    RN_FUNCTION void tile##M##_##N(const rn_form *form, const real *restrict panel, long K,                           \
+                                   const real *const *rows, real *restrict acc, int accumulate) {                     \
+        tile##sums_##M##_##N(form, panel, K, rows, acc, accumulate);                                                  \
     }
 
 #define RN_TILE_LOOP(M, N, F)                                                                                         \
     for (; k + F <= K; k += F) {                                                                                      \
         RN_UNROLL for (int f = 0; f < F; f++) {                                                                       \
             RN_UNROLL for (int v = 0; v < M; v++) {                                                                   \
-                column[v] = rn_load(panel + v * RN_VL);                                                               \
+                column[v] = rn_load(panel + RN_NTH(v));                                                               \
                 RN_PIN(column[v]);                                                                                    \
             }                                                                                                         \
             RN_UNROLL for (int j = 0; j < N; j++) {                                                                   \
                 rn_v value = rn_all(row[j][k + f]);                                                                   \
                 RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                              \
             }                                                                                                         \
-            panel += M * RN_VL;                                                                                       \
+            panel += step;                                                                                            \
         }                                                                                                             \
     }                                                                                                                 \
     for (; F > 1 && k < K; k++) {                                                                                     \
         RN_UNROLL for (int j = 0; j < N; j++)                                                                         \
             RN_UNROLL for (int v = 0; v < M; v++)                                                                     \
-                sum[0][j][v] += rn_load(panel + v * RN_VL) * rn_all(row[j][k]);                                       \
-        panel += M * RN_VL;                                                                                           \
+                sum[0][j][v] += rn_load(panel + RN_NTH(v)) * rn_all(row[j][k]);                                       \
+        panel += step;                                                                                                \
     }
 
 /* The tile for so many rows, of M vectors: nothing but a choice. */
-#define RN_CHOICE(tile, M, SHAPES)                                                                                    \
-    RN_INLINE void tile##M(const real *restrict panel, long K, const real *const *rows, int nrows,                    \
-                           real *restrict acc, int accumulate) {                                                      \
+#define RN_CHOICE(tile, M, name, SHAPES)                                                                              \
+    RN_INLINE void tile##name(const rn_form *form, const real *restrict panel, long K, const real *const *rows,       \
+                              int nrows, real *restrict acc, int accumulate) {                                        \
         if (nrows == 1) {                                                                                             \
-            tile##sums_##M##_1(panel, K, rows, acc, accumulate);                                                      \
+            tile##sums_##M##_1(form, panel, K, rows, acc, accumulate);                                                \
             return;                                                                                                   \
         }                                                                                                             \
         switch (nrows) { SHAPES }                                                                                     \
@@ -139,12 +150,48 @@ RN_INLINE void rn_cut(long R, long cuts, long i, long *first, long *last) {
 /* All shapes of a tile and the choices among them; TILE(M, N, F) defines one, CASE(M, N, F) calls it. */
 #define RN_TILES(tile, TILE, CASE)                                                                                    \
     RN_SHAPES_1(TILE) RN_SHAPES_2(TILE) RN_SHAPES_3(TILE) RN_SHAPES_4(TILE)                                           \
-    RN_CHOICE(tile, 1, RN_SHAPES_1(CASE)) RN_CHOICE(tile, 2, RN_SHAPES_2(CASE))                                       \
-    RN_CHOICE(tile, 3, RN_SHAPES_3(CASE)) RN_CHOICE(tile, 4, RN_SHAPES_4(CASE))
+    RN_CHOICE(tile, 1, 1, RN_SHAPES_1(CASE)) RN_CHOICE(tile, 2, 2, RN_SHAPES_2(CASE))                                 \
+    RN_CHOICE(tile, 3, 3, RN_SHAPES_3(CASE)) RN_CHOICE(tile, 4, 4, RN_SHAPES_4(CASE))                                 \
+    RN_CHOICE(tile, 1, some_1, RN_SHAPES_TO_6(CASE, 1)) RN_CHOICE(tile, 2, some_2, RN_SHAPES_TO_6(CASE, 2))
 
 #define RN_TILE(M, N, F) RN_ANY_TILE(rn_tile_, RN_TILE_LOOP, M, N, F)
-#define RN_TILE_CASE(M, N, F) case N: rn_tile_##M##_##N(panel, K, rows, acc, accumulate); break;
+#define RN_TILE_CASE(M, N, F) case N: rn_tile_##M##_##N(form, panel, K, rows, acc, accumulate); break;
 RN_TILES(rn_tile_, RN_TILE, RN_TILE_CASE)
 
 /* rn_tile(mv, panel, K, rows, nrows, acc, accumulate): 1 <= nrows <= RN_ROWS(mv), mv as for RN_ROWS. */
-#define rn_tile(mv, ...) RN_JOIN(rn_tile_, mv)(__VA_ARGS__)
+#define RN_BESIDE(mv) (&(const rn_form){(mv) * RN_VL, RN_VL, 2 * RN_VL, (mv) * RN_VL})
+#define rn_tile(mv, ...) RN_JOIN(rn_tile_, mv)(RN_BESIDE(mv), __VA_ARGS__)
+
+/* Several panels of one or two gates that lie behind one another, at most RN_AT_ONCE vectors: as many as there are, so
+ * that threads may be dealt any. (Filled up to whole groups of four, 392 units were 416; and of 150 units, 10 panels,
+ * two threads had 4 and 6. Two at once instead of four: LSTM 256, one stream, 3 % slower.) */
+#if RN_REGISTERS >= 32
+#define RN_AT_ONCE 4
+#else
+#define RN_AT_ONCE 2
+#endif
+#define RN_BEHIND(apart) (&(const rn_form){RN_VL, apart, 2 * (apart), RN_AT_ONCE * RN_VL})
+#define RN_BEHIND_2(apart) (&(const rn_form){2 * RN_VL, RN_VL, apart, RN_AT_ONCE * RN_VL})
+#define RN_SOMES(tile, ROOM)                                                                                          \
+    RN_INLINE void tile##of_1(int wide, const real *restrict panel, long K, const real *const *rows, int nrows,       \
+                              real *restrict acc, int accumulate) {                                                   \
+        const rn_form *const form = RN_BEHIND((ROOM) * RN_VL);                                                        \
+        if (wide == 4) {                                                                                              \
+            RN_JOIN(tile, RN_AT_ONCE)(form, panel, K, rows, nrows, acc, accumulate);                                  \
+            return;                                                                                                   \
+        }                                                                                                             \
+        if (wide >= 2) tile##some_2(form, panel, K, rows, nrows, acc, accumulate);                                    \
+        if (wide == 3) panel += 2 * form->near, acc += 2 * RN_VL;                                                     \
+        if (wide != 2) tile##some_1(form, panel, K, rows, nrows, acc, accumulate);                                    \
+    }                                                                                                                 \
+    RN_INLINE void tile##of_2(int wide, const real *restrict panel, long K, const real *const *rows, int nrows,       \
+                              real *restrict acc, int accumulate) {                                                   \
+        const rn_form *const form = RN_BEHIND_2(2 * (ROOM) * RN_VL);                                                  \
+        if (wide == 2) RN_JOIN(tile, RN_AT_ONCE)(form, panel, K, rows, nrows, acc, accumulate);                       \
+        else tile##some_2(form, panel, K, rows, nrows, acc, accumulate);                                              \
+    }
+RN_SOMES(rn_tile_, K)
+
+/* rn_some(gates, wide, panel, K, rows, nrows, acc, accumulate): `wide` panels, 1 .. RN_AT_ONCE / gates; nrows at most
+ * RN_ROWS(RN_AT_ONCE). acc has RN_AT_ONCE vectors for each row. */
+#define rn_some(gates, ...) RN_JOIN(rn_tile_of_, gates)(__VA_ARGS__)

@@ -37,9 +37,9 @@ typedef struct {
     int back;
 } rn_part;
 
-/* How many panels meet all row blocks before the next ones do: `held`, which stay in the second cache meanwhile. A single
- * block meets all of them, and its rows are found once. */
-RN_INLINE long rn_together(rn_part part, long held) { return part.b1 - part.b0 > 1 ? held : part.p1 - part.p0; }
+/* How many of the n products of a part meet all row blocks before the next ones do: `held`, whose panels stay in the
+ * second cache meanwhile. A single block meets all of them, and its rows are found once. */
+RN_INLINE long rn_together(rn_part part, long n, long held) { return part.b1 - part.b0 > 1 ? held : n; }
 
 /* Steps of a loop walk the panels to and fro, so that a step begins with the panels that the one before it has left in
  * the cache. One stream, LSTM 512 (4 MiB of weights, 2 MiB of second-level cache): 1.5 times as
@@ -79,8 +79,8 @@ RN_INLINE rn_part rn_split_units(long blocks, long panels, int thread, int threa
     return part;
 }
 
-/* Panels of `spread` blocks of RN_VL units that cover n units. */
-#define RN_PANELS(n, spread) (((n) + (spread) * RN_VL - 1) / ((spread) * RN_VL))
+/* Panels, of RN_VL units each, that cover n units. */
+#define RN_PANELS(n) (((n) + RN_VL - 1) / RN_VL)
 
 /* Frames of a chunk: about `rows` rows, a multiple of `frames`; a function of the streams alone. */
 RN_INLINE long rn_chunk(long streams, long rows, long frames) {
@@ -286,9 +286,9 @@ RN_INLINE long rn_rows_of(long rows, long cuts, rn_part part) {
     rn_cut(rows, cuts, part.b1 - 1, &none, &last);
     return last - first;
 }
-RN_INLINE long rn_columns_of(long columns, long width, long units, rn_part part) {
+RN_INLINE long rn_columns_of(long columns, long width, rn_part part) {
     const long per_unit = columns / width;
-    return part.p1 <= part.p0 ? 0 : per_unit * (RN_MIN(part.p1 * units, width) - RN_MIN(part.p0 * units, width));
+    return part.p1 <= part.p0 ? 0 : per_unit * (RN_MIN(part.p1 * RN_VL, width) - RN_MIN(part.p0 * RN_VL, width));
 }
 #define RN_COUNT_MEETING_OF(stage, thread)                                                                          \
     do {                                                                                                            \

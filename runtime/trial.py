@@ -16,8 +16,8 @@ from time import perf_counter
 PLANS = ("free", "together", "streams", "crews")               # RN_PLAN_* in plan.h; "free": the planner chooses
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")              # as P_plan and P_workspace_size_of number them
 TIMINGS = 3                                    # of each way, whose median counts; one more before them warms it up
-AGAIN, AT_MOST = 50, 400                       # calls after which all are timed again; each time twice as many
-HOPELESS = 1.5                                 # times the best so far, twice: not tried further
+AGAIN, AT_MOST = 100, 800                      # calls after which all are timed again; each time twice as many
+SLOW, HOPELESS = 1.5, 2.0                      # times the best so far; twice slow, or once hopeless: not tried further
 
 
 class Trial:
@@ -65,9 +65,9 @@ class Trial:
                 self.waiting.extend([*range(len(self.ways))] * TIMINGS)
 
     def hopeless(self, way: int) -> bool:
-        """One slow call may be anybody's fault; two are its own."""
-        taken = self.taken[way]
-        return len(taken) > 1 and min(taken) > HOPELESS * min(map(min, filter(None, self.taken)))
+        """One call that is somewhat slow may be anybody's fault; two are its own."""
+        taken, best = self.taken[way], min(map(min, filter(None, self.taken)))
+        return min(taken) > (SLOW if len(taken) > 1 else HOPELESS) * best
 
 
 def tried(net, what: str, call, work) -> int:

@@ -95,18 +95,20 @@ class Kernels:
     def pointers(self, rows):
         return np.array([row.ctypes.data for row in rows], np.int64)
 
-    def same_sums(self, tile, panel, plain, mv: int, nrows: int, K: int, random):
-        """A tile makes of its panel, bit by bit, what the plain one makes of the numbers that the panel stands for."""
+    def same_sums(self, name: str, panel, plain, shape: tuple[int, ...], nrows: int, K: int, random):
+        """A tile makes of its panel, bit by bit, what the plain one makes of the numbers that the panel stands for.
+        `name` and `shape`: "tile16" and its vectors, or "some8" and its gates and panels."""
+        tile, plain_tile = getattr(self, name), getattr(self, name.rstrip("168"))
         rows = [self.array([*random.standard_normal(K), np.nan]) for _ in range(nrows)]
-        before = self.array(random.standard_normal(nrows * mv * self.vl))
+        before = self.array(random.standard_normal(nrows * (self.at_once() if len(shape) == 2 else shape[0]) * self.vl))
         for add in (1, 0):
             sums = []
-            for made, matrix in ((tile, panel), (self.tile, plain)):
+            for made, matrix in ((tile, panel), (plain_tile, plain)):
                 acc = self.lined(len(before))
                 acc[:] = before
-                made(mv, matrix, K, self.pointers(rows), nrows, acc, add)
+                made(*shape, matrix, K, self.pointers(rows), nrows, acc, add)
                 sums.append(acc.tobytes())
-            assert sums[0] == sums[1], (mv, nrows, K)
+            assert sums[0] == sums[1], (shape, nrows, K)
 
     def map(self, name, *xs):
         xs = [self.array(x) for x in xs]

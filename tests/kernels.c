@@ -42,14 +42,25 @@ void v_quantize(const real *x, const real *step, real *y, long n) {
         if (mv == 3) tile(3, panel, K, rows, nrows, acc, accumulate);                                                \
         if (mv == 4) tile(4, panel, K, rows, nrows, acc, accumulate);                                                \
     }
+int at_once(void) { return RN_AT_ONCE; }
+int rows_at_once(void) { return RN_ROWS(RN_AT_ONCE); }
+#define EVERY_SOME(name, some)                                                                                       \
+    void name(int gates, int wide, const real *panel, long K, const real *const *rows, int nrows, real *acc,         \
+              int accumulate) {                                                                                      \
+        if (gates == 1) some(1, wide, panel, K, rows, nrows, acc, accumulate);                                       \
+        if (gates == 2) some(2, wide, panel, K, rows, nrows, acc, accumulate);                                       \
+    }
 EVERY_TILE(tile, rn_tile)
+EVERY_SOME(some, rn_some)
 #if !RN_DOUBLE
 EVERY_TILE(tile16, rn_tile16)
+EVERY_SOME(some16, rn_some16)
 void pack16(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q, int thread,
             int threads) {
     rn_pack16(dst, src, row, column, n, K, gate, g, q, thread, threads);
 }
 EVERY_TILE(tile8, rn_tile8)
+EVERY_SOME(some8, rn_some8)
 void pack8(real *dst, const real *src, long row, long column, long n, long K, int gate, int g, int q, int thread,
            int threads, const real *step, int most) {
     rn_pack8(dst, src, row, column, n, K, gate, g, q, thread, threads, *step, most);

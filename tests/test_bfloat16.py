@@ -125,7 +125,23 @@ def test_tiles_make_the_same_sums(k):
                 if K % 2:                      # the high half of an odd size's last word stands for nothing
                     panel.view(np.uint32)[-wide:] |= 0x7FC00000
                 plain[:] = unpacked(panel.reshape(words, wide), K).ravel()
-                k.same_sums(k.tile16, panel, plain, mv, nrows, K, random)
+                k.same_sums("tile16", panel, plain, (mv,), nrows, K, random)
+
+
+@pytest.mark.parametrize("gates", [1, 2])
+def test_some_panels_make_the_same_sums(k, gates):
+    n, row = k.at_once() // gates * k.vl, gates * k.vl
+    for nrows in range(1, k.rows_at_once() + 1):
+        for K in (0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 40):
+            words = (K + 1) // 2
+            panel, plain = k.lined(words * gates * n), k.lined(K * gates * n)
+            for gate in range(gates):
+                k.pack16(panel, k.array(random.standard_normal((n, K))), K, 1, n, K, gate, gates, 1, 0, 1)
+            for i in range(n // k.vl):
+                one = panel[i * words * row:][:words * row].reshape(words, row)
+                plain[i * K * row:][:K * row] = unpacked(one, K).ravel()
+            for wide in range(1, n // k.vl + 1):
+                k.same_sums("some16", panel, plain, (gates, wide), nrows, K, random)
 
 
 # ------------------------------------------------------------------------------------------------ nets

@@ -104,7 +104,21 @@ def test_tiles_make_the_same_sums(k):
                 k.pack(plain, quantized(k, matrix, 0.03, 127), K, 1, wide, K, 0, 1, mv, 0, 1)
                 if K % 4:
                     panel.view(np.uint32)[-wide:] |= np.uint32(0xFFFFFFFF << 8 * (K % 4) & 0xFFFFFFFF)
-                k.same_sums(k.tile8, panel, plain, mv, nrows, K, random)
+                k.same_sums("tile8", panel, plain, (mv,), nrows, K, random)
+
+
+@pytest.mark.parametrize("gates", [1, 2])
+def test_some_panels_make_the_same_sums(k, gates):
+    n = k.at_once() // gates * k.vl
+    for nrows in range(1, k.rows_at_once() + 1):
+        for K in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 14, 15, 16, 17, 18, 40):
+            panel, plain = k.lined(gates * n * (1 + (K + 3) // 4)), k.lined(gates * n * K)
+            for gate in range(gates):
+                matrix = matrix_of(n, K, 0.03, 127)
+                k.pack8(panel, k.array(matrix), K, 1, n, K, gate, gates, 1, 0, 1, k.array([0.03]), 127)
+                k.pack(plain, quantized(k, matrix, 0.03, 127), K, 1, n, K, gate, gates, 1, 0, 1)
+            for wide in range(1, n // k.vl + 1):
+                k.same_sums("some8", panel, plain, (gates, wide), nrows, K, random)
 
 
 # ------------------------------------------------------------------------------------------------ nets

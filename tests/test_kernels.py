@@ -147,6 +147,31 @@ def test_tiles(k):
                                                atol=60 * np.finfo(k.type).eps)
 
 
+@pytest.mark.parametrize("gates", [1, 2])
+def test_some_panels(k, gates):
+    """Behind one another instead of side by side; what one makes does not hang on how many go with it."""
+    most = k.at_once() // gates
+    for nrows in range(1, k.rows_at_once() + 1):
+        for K in (0, 1, 2, 3, 5, 7, 8, 9, 17, 40):
+            panels = k.lined(most * K * gates * k.vl)
+            panels[:] = random.standard_normal(panels.size)
+            matrix = panels.reshape(most, K, gates * k.vl).swapaxes(0, 1).reshape(K, most * gates * k.vl)
+            rows = [k.array(random.standard_normal(K + 1))[1:] for _ in range(nrows)]
+            want = np.array(rows, np.float64).reshape(nrows, K) @ matrix.astype(np.float64)
+            for add in (1, 0):
+                before, all_ = k.array(random.standard_normal((nrows, k.at_once() * k.vl))), None
+                for wide in range(most, 0, -1):
+                    acc, made = k.lined(before.size), wide * gates * k.vl
+                    acc[:] = before.ravel()
+                    k.some(gates, wide, panels, K, k.pointers(rows), nrows, acc, add)
+                    acc = acc.reshape(before.shape)
+                    all_ = acc.copy() if all_ is None else all_
+                    np.testing.assert_allclose(acc[:, :made], want[:, :made] + add * before[:, :made],
+                                               atol=60 * np.finfo(k.type).eps)
+                    np.testing.assert_array_equal(acc[:, :made], all_[:, :made])
+                    np.testing.assert_array_equal(acc[:, made:], before[:, made:])
+
+
 def test_cuts_and_shares(k):
     ends = np.zeros(2, np.int64)
     for R in range(1, 40):

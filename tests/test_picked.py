@@ -80,8 +80,9 @@ def test_what_all_see_is_made_of_all_rows():
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("streams", [1, 5, 200])
-def test_products_of_the_rows_that_are_picked(threads, streams):
+def test_products_of_the_rows_that_are_picked(threads, streams, monkeypatch):
     """Rows of the counting build: as many as there are frames in which the clock ticks, however they lie."""
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
     tick = (np.random.default_rng(0).random((50, streams)) < 0.2).astype(np.float32)
     log = Counted(SLOW.replace("CLOCK", "tick")).log("backprop", threads, 50, streams, tick=tick)
     stages = [n for n in log.kind(Map) if any(getattr(k, "guards", ()) for k in log.stages[n].kernels)]

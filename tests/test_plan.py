@@ -15,7 +15,6 @@ from rnnc.graph.check import check as check_graph
 from rnnc.graph.gradient import gradient
 from rnnc.graph.simplify import simplify
 from rnnc.plan.advance import advance
-from rnnc.plan.build import spread_of
 from rnnc.plan.check import check
 from rnnc.plan.guards import masked
 from rnnc.plan.regroup import compact, regroup
@@ -228,8 +227,11 @@ def test_quotients_are_made_again_behind():
     assert long and not any(made.graph[n].op == "div" for n in long)
 
 
-def test_panels_are_no_wider_than_their_units_fill():
-    assert [spread_of(1, blocks) for blocks in (1, 4, 8, 16, 32)] == [1, 1, 2, 4, 4]
-    assert spread_of(1, 13) == 2               # 206 units: 14 vectors instead of 15
-    assert spread_of(2, 25) == 1               # 392 units, two gates: 50 vectors instead of 52
-    assert spread_of(4, 32) == 1
+def test_products_of_a_single_gate_and_of_two_take_several_blocks_of_units():
+    at_once = lambda n, text: {(len(p.gates), k.spread) for s in plan(f"model m(n = {n}) {{ {text} }}").stages
+                               if isinstance(s, Sweep) for phase in s.phases for k, _ in phase.kernels
+                               for p in getattr(k, "panels", ())}
+    cell = "input x : [4]\n target y : [n]\n h = {}(n)(x)\n output h\n loss mse(h, y)"
+    assert at_once(206, cell.format("rnn")) == {(1, 4)} and at_once(64, cell.format("rnn")) == {(1, 1)}
+    assert at_once(206, cell.format("lstm")) == {(4, 1), (1, 4)}
+    assert (2, 2) in at_once(206, cell.format("gru"))

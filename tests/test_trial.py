@@ -42,17 +42,19 @@ def test_the_first_run_of_a_way_does_not_count():
     assert ways.best == 0
 
 
-def test_a_hopeless_way_is_dropped_at_its_second_timing():
+@pytest.mark.parametrize("seconds, tried", [(5.0, 2), (1.7, 3), (1.4, 4)])
+def test_slow_ways_are_dropped(seconds, tried):
+    """A hopeless one at its first timing, a slow one at its second."""
     ways = Trial([(0, None), (1, None)])
-    assert play(ways, [1.0, 5.0], 40).count(1) == 3
+    assert play(ways, [1.0, seconds], 40).count(1) == tried
 
 
 def test_one_slow_call_condemns_no_way():
-    ways, slow = Trial([(0, None), (1, None)]), 1
+    ways, turn = Trial([(0, None), (1, None)]), 1
     for _ in range(30):
         way = ways.choose()
-        slow += way == 0
-        ways.note(way, 9.0 if way == 0 and slow == 3 else [1.0, 1.2][way])     # the first timing of way 0
+        turn += way == 0
+        ways.note(way, 1.9 if way == 0 and turn == 3 else [1.0, 1.2][way])     # the first timing of way 0
     assert ways.best == 0
 
 

@@ -19,10 +19,8 @@ from rnnc.plan.storage import alike, shorten
 from rnnc.plan.waves import steps
 
 VECTORS = 4                                    # a panel is at most this many vectors wide (kernels.md, micro-kernels)
+FEW = 112                                      # units that are too few to take several panels of at once
 LARGE = 1 << 14                                # numbers of one value that are too many for the stack of a thread
-LANES = 16                                     # the vector width that spreading is chosen for
-# What a tile of so many vectors takes for each of them: with few sums it waits for its loads (products.h).
-SLOWNESS = {1: 1.25, 2: 1.03, 3: 1.0, 4: 1.0}
 
 
 def schedule(graph: Graph, program: str, checked=lambda graph: graph, weights: str = "float32",
@@ -41,13 +39,6 @@ def schedule(graph: Graph, program: str, checked=lambda graph: graph, weights: s
     stages = tuple(kernels.stage(draft) for draft in clusters.drafts)
     made = Schedule(program, graph, stages, steps(graph, role, stages, stage_nodes), role=role)
     return place(made, role, found)
-
-
-def spread_of(gates: int, blocks: int) -> int:
-    """How many blocks of units share a panel: wide tiles are fast, but the last panel is filled up with zeros. One gate
-    of 206 units is 13 vectors; by 4 they would be 16, by 2 they are 14."""
-    most = max(1, min(VECTORS // gates, blocks // 4))
-    return min(range(most, 0, -1), key=lambda q: -(-blocks // q) * q * SLOWNESS[q * gates])
 
 
 class Kernels:
@@ -129,8 +120,9 @@ class Kernels:
         body = tuple(n for n in nodes if n not in self.role.gates)
         width = self.graph[nodes[0]].size
         panels = self.panels(gates)
-        widest = max((len(p.gates) for p in panels), default=1)
-        spread = spread_of(widest, -(-width // LANES)) if panels and not any(p.pattern for p in panels) else 1
+        widest = max((len(p.gates) for p in panels), default=VECTORS)
+        several = width > FEW and widest <= VECTORS // 2 and not any(p.pattern for p in panels)
+        spread = VECTORS // widest if several else 1
         stores = tuple(n for n in nodes if self.stored(n, nodes, True))
         return UnitKernel(self.number(), width, gates, panels, spread, body, stores, placed[nodes[0]] in self.ordered)
 

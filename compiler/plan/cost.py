@@ -179,10 +179,13 @@ class Costs:
 
     def tiles(self, kernel: UnitKernel, rows: int) -> tuple[int, int, int]:
         """Row blocks and panels of a kernel, and the rows that a block may have."""
-        widest = max((len(p.gates) for p in kernel.panels), default=1) * kernel.spread
-        most = self.machine.most_rows(widest) if kernel.panels else 1
+        most = self.machine.most_rows(self.vectors(kernel)) if kernel.panels else 1
         blocks = 1 if kernel.ordered else ceil(rows / most)
-        return blocks, ceil(kernel.width / (self.lanes * kernel.spread)), most
+        return blocks, ceil(kernel.width / self.lanes), most
+
+    def vectors(self, kernel: UnitKernel) -> int:
+        """Of its widest product."""
+        return self.machine.at_once if kernel.spread > 1 else max((len(p.gates) for p in kernel.panels), default=1)
 
     def dealt(self, kernel: UnitKernel, rows: int) -> tuple[int, int]:
         """Row blocks and panels of the thread that has most: the rule of rn_split."""
@@ -210,11 +213,14 @@ class Costs:
         blocks, panels, _ = self.tiles(kernel, rows)
         my_blocks, my_panels = self.dealt(kernel, rows)
         per_block = rows / blocks
-        mine = max(1.0, rows * my_blocks / blocks) * min(kernel.width, my_panels * self.lanes * kernel.spread)
+        mine = max(1.0, rows * my_blocks / blocks) * min(kernel.width, my_panels * self.lanes)
         done = self.numbers(kernel.body, rows, mine / kernel.width, chunk, kernel.stores, kernel)
+        widest = max((len(p.gates) for p in kernel.panels), default=1)
+        at_once = self.vectors(kernel) // widest
+        products = my_panels / at_once
         for panel in kernel.panels:
-            vectors = len(panel.gates) * kernel.spread
-            size = self.panel(panel) * kernel.spread
+            vectors = len(panel.gates) * at_once
+            size = self.panel(panel) * at_once
             part = share(self.graph, panel.guards)
             operations = 2.0 * panel.inner * vectors * self.lanes * per_block
             compute = operations / self.machine.tile(vectors, per_block) * self.slow
@@ -222,17 +228,17 @@ class Costs:
                 compute *= 1 + MAKING / per_block
             first = size / self.machine.rate(resident, self.used())
             again = size / self.machine.rate(min(resident, max(size, GROUP)), self.used())
-            for seconds, times in ((first, my_panels), (again, my_panels * (my_blocks - 1))):
+            for seconds, times in ((first, products), (again, products * (my_blocks - 1))):
                 if seconds > compute:
                     done.reading += part * times * seconds
                 else:
                     done.arithmetic += part * times * compute
-            done.waiting += self.machine.begin * my_panels * my_blocks
+            done.waiting += self.machine.begin * ceil(products) * my_blocks
             done.products += part * 2.0 * panel.inner * len(panel.gates) * kernel.width * rows
-            done.weights += part * size * blocks * panels
+            done.weights += part * self.panel(panel) * blocks * panels
         pointers = len(kernel.stores) + len(kernel.panels) + 2
-        largest = max((self.panel(p) * kernel.spread for p in kernel.panels), default=GROUP)
-        groups = ceil(my_panels / max(1, GROUP // largest))     # rows are found anew for each group of panels
+        largest = max((self.panel(p) * at_once for p in kernel.panels), default=GROUP)
+        groups = ceil(products / max(1, GROUP // largest))     # rows are found anew for each group of panels
         done.waiting += self.machine.call + self.machine.row * pointers * my_blocks * per_block * groups
         return done
 

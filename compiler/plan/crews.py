@@ -85,7 +85,7 @@ def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, in
                 weights = panel.inner * len(panel.gates) * kernel.width
                 flops += 2.0 * weights
                 matrices += weights * bytes_of(graph, panel, number)
-            panels = max(panels, -(-kernel.width // (16 * kernel.spread)))
+            panels = max(panels, -(-kernel.width // 16))
     loop = isinstance(stage, Sweep)
     meetings = len(stage.phases) if loop and stage.meets else 0
     return flops, numbers, matrices, panels, meetings, stage.frames if loop else 0

@@ -36,6 +36,11 @@ class Machine:
     def most_rows(self, vectors: int) -> int:
         return len(self.product[min(vectors, len(self.product)) - 1])
 
+    @property
+    def at_once(self) -> int:
+        """RN_AT_ONCE: vectors of a product of several panels."""
+        return 4 if self.most_rows(4) >= 6 else 2
+
     def tile(self, vectors: int, rows: float) -> float:
         """Operations a second of tiles of about so many rows."""
         rates = self.product[min(vectors, len(self.product)) - 1]

@@ -79,7 +79,7 @@ class UnitKernel:
     width: int
     gates: tuple[Gate, ...]
     panels: tuple[Panel, ...]
-    spread: int                                # unit blocks side by side in one panel (q of kernels.md)
+    spread: int                                # blocks of units that a product takes at once; half with few registers
     body: tuple[int, ...]                      # elementwise nodes, in an order that can be computed
     stores: tuple[int, ...]                    # gates and body nodes that others read from memory
     ordered: bool = False                      # reads its own rows of the same block: all rows of a unit by one thread

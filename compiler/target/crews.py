@@ -39,7 +39,7 @@ class Crews:
                 lines.append(f"static const rn_need {program}_{s}_needs[] = {{ {entries} }};")
         lines.append(f"static const rn_effort {program}_works[] = {{")
         for w in self.works:
-            counts = ", ".join(f"{value:.4g}" for value in (w.flops, w.numbers, w.bytes))
+            counts = ", ".join(f"{value:.6g}" for value in (w.flops, w.numbers, w.bytes))
             whole = f"{w.panels}, {w.meetings}, {w.frames}, {w.wave}, {w.group}, {w.fine}"
             lines.append(f"    {{{counts}, {whole}}},")
         lines.append("};")

@@ -40,7 +40,7 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
     elif node.op == "fold_column":
         rows, columns = node.shape
         body = ["long m0, m1;", f"real *const to = {to}, *const table = {to}_table;",
-                f"rn_share(RN_PANELS({rows}, 1), thread, team->threads, &m0, &m1);",
+                f"rn_share(RN_PANELS({rows}), thread, team->threads, &m0, &m1);",
                 f"m0 = RN_MIN(m0 * RN_VL, {rows}), m1 = RN_MIN(m1 * RN_VL, {rows});",
                 f"for (long k = 0; {first} && k < {columns}; k++) rn_zero(table + k * RN_PAD({rows}) + m0, m1 - m0);",
                 "for (long r = begin; r < end; r++)",

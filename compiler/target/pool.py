@@ -35,19 +35,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Form:
-    """How panels hold their numbers: what packs and what multiplies them, and the room that `inner` of a column take,
-    in plain numbers, as C."""
+    """How panels hold their numbers: what packs them, what multiplies one or some of them, and the room that `inner` of
+    a column take, in plain numbers, as C."""
 
     pack: str
     tile: str
+    some: str
     room: str
 
     def words(self, inner: int) -> str:
         return self.room.format(inner)
 
 
-FORMS = {"": Form("rn_pack", "rn_tile", "{}"), "bfloat16": Form("rn_pack16", "rn_tile16", "RN_WORDS({})"),
-         "int8": Form("rn_pack8", "rn_tile8", "RN_OCTETS({})")}
+FORMS = {"": Form("rn_pack", "rn_tile", "rn_some", "{}"),
+         "bfloat16": Form("rn_pack16", "rn_tile16", "rn_some16", "RN_WORDS({})"),
+         "int8": Form("rn_pack8", "rn_tile8", "rn_some8", "RN_OCTETS({})")}
 
 
 class Pool:
@@ -171,26 +173,26 @@ class Pool:
             self.entries.append(Entry(name, f"{classes} * RN_PAD({rows})", f"columns of {self._title(n)}"))
             self.lookups[n] = name
             self.packing.append(f"rn_pack(packed + {name}, {view.base}, {view.row}, {view.column}, {rows}, {classes}, "
-                                f"0, 1, RN_PANELS({rows}, 1), thread, team->threads);")
+                                f"0, 1, RN_PANELS({rows}), thread, team->threads);")
         return self.lookups[n]
 
-    def panel(self, graph: Graph, width: int, inner: int, spread: int, matrices) -> str:
+    def panel(self, graph: Graph, width: int, inner: int, matrices) -> str:
         """The entry of one packed matrix: `matrices` [(constant, transposed)] side by side, interleaved by unit."""
         nodes = tuple((self.node(graph, matrix), transposed) for matrix, transposed in matrices)
-        key = (width, inner, spread, nodes)
+        key = (width, inner, nodes)
         if key not in self.panels:
             name = f"PANEL_{len(self.panels)}"
             gates, stored = len(nodes), self[nodes[0][0]].op
             form = FORMS.get(stored, FORMS[""])
             self.stored |= {stored} & FORMS.keys()
-            size = f"RN_PANELS({width}, {spread}) * {form.words(inner)} * {gates * spread} * RN_VL"
+            size = f"RN_PANELS({width}) * {form.words(inner)} * {gates} * RN_VL"
             titles = ", ".join(self._title(n) + ("'" if transposed else "") for n, transposed in nodes)
             lines = []
             for gate, (n, transposed) in enumerate(nodes):
                 view = self.view(n)
                 row, column = (view.column, view.row) if transposed else (view.row, view.column)
                 lines.append(f"{form.pack}(packed + {name}, {view.base}, {row}, {column}, {width}, {inner}, {gate}, "
-                             f"{gates}, {spread}, thread, team->threads{self.steps(n) if stored == 'int8' else ''});")
+                             f"{gates}, 1, thread, team->threads{self.steps(n) if stored == 'int8' else ''});")
             self.entries.append(Entry(name, size, titles + f"; {stored}" * (stored in FORMS)))
             self.packing += lines
             self.panels[key] = name
@@ -229,7 +231,7 @@ class Pool:
                 line = (f"if (thread == 0) rn_pack_turned(packed + {name}, {view.base}, {view.row}, {view.column}, "
                         f"{rows}, BLOCKS_{at}, PLACES_{at}, {count});")
             else:
-                size = f"RN_PANELS({rows}, 1) * {kept} * RN_VL"
+                size = f"RN_PANELS({rows}) * {kept} * RN_VL"
                 line = f"rn_pack(packed + {name}, {view.base}, {view.row}, {view.column}, {rows}, {kept}, 0, 1, 1, "
                 line += "thread, team->threads);"
             self.entries.append(Entry(name, size, f"{title}{chr(39) * transposed}, {pattern}"))

@@ -19,7 +19,7 @@ from rnnc.target.pool import Pool
 from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 from rnnc.target.spans import scratch, span
-from rnnc.target.units import UnitWriter
+from rnnc.target.units import UnitWriter, vectors_of
 from rnnc.target.view import Call, StageView, StepView
 
 
@@ -156,12 +156,12 @@ class Program:
             return "rows", "1"
         width = self.graph[nodes_of(kernel)[0]].size
         if not kernel.panels:
-            return "rows", f"RN_PANELS({width}, 1)"
-        vectors = max(len(p.gates) for p in kernel.panels) * kernel.spread
+            return "rows", f"RN_PANELS({width})"
+        vectors = vectors_of(kernel, max(len(p.gates) for p in kernel.panels))
         for panel in kernel.panels:
             self.text.work += 2 * panel.inner * len(panel.gates) * width
         blocks = "rn_cuts(rows, RN_PICKED)" if kernel.guards else f"rn_cuts(rows, RN_ROWS({vectors}))"
-        return cuts or blocks, f"RN_PANELS({width}, {kernel.spread})"
+        return cuts or blocks, f"RN_PANELS({width})"
 
     def kernel(self, kernel: Kernel, name: str, stage: int, backwards: bool, sequences: bool = False,
                cuts: str = "") -> str:

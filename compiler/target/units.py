@@ -21,6 +21,11 @@ CACHE = 384 * 1024                             # bytes of panels that share the 
 NEAR = 32 * 1024                               # bytes of panels behind which the first-level cache holds nothing else
 
 
+def vectors_of(kernel: UnitKernel, gates: int) -> str:
+    """Vectors that a product of so many gates makes of a row, as C."""
+    return "RN_AT_ONCE" if kernel.spread > 1 else str(gates)
+
+
 def numbered(lines: list[str]) -> bool:
     """Whether some statement finds its row by its number r; a remark may name a signal r."""
     return any(re.search(r"\br\b", re.sub(r"/\*.*?\*/", "", line)) for line in lines)
@@ -44,25 +49,28 @@ class UnitWriter:
         self.scalar_lines: list[str] = []
         self.operands: dict[Read, RowPointer] = {}
         self.guards = Guarded(access, kernel.body)
+        self.wide = "wide" if kernel.spread > 1 else "1"        # blocks of units that a product takes at once, as C
 
     def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
         """`cuts`: its number of row blocks as C, if not as many as its own tiles ask for."""
         kernel = self.kernel
         panels, sums = self.panels()
-        gates = [self.gate(gate, panels) for gate in range(len(kernel.gates))]
+        sums_of = [self.gate(gate, panels) for gate in range(len(kernel.gates))]
         stores = [gate.node for gate in kernel.gates if gate.node in kernel.stores]
         stores += [n for n in kernel.body if n in kernel.stores]
         values = [line for guards, nodes in self.blocks() for line in self.block(guards, nodes)]
-        statements = [*gates, *self.loads.values(), *values, *map(self.store, stores)]
-        widest = max((p.vectors for p in panels), default=1)
+        statements = [*sums_of, *self.loads.values(), *values, *map(self.store, stores)]
+        gates = max((len(p.gates) for p in kernel.panels), default=1)
+        vectors, at_once = vectors_of(kernel, gates), "RN_AT_ONCE" if gates == 1 else f"RN_AT_ONCE / {gates}"
         bytes_ = max(sum(p.size for p in panels), 1)
         fetched = self.fetched if bytes_ >= NEAR else []
         by_number = numbered([*self.scalar_lines, *statements])
-        cuts = cuts or f"rn_cuts(rows, RN_ROWS({widest}))"
-        return UnitView(name, title, lines, self.width, widest, kernel.spread, cuts, max(1, CACHE // bytes_),
-                        self.backwards, tuple(panels), tuple(self.operands.values()), tuple(self.pointers.values()),
-                        tuple(self.targets.values()), by_number, sums, tuple(self.constants.values()),
-                        tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels),
+        cuts = cuts or f"rn_cuts(rows, RN_ROWS({vectors}))"
+        return UnitView(name, title, lines, self.width, vectors, at_once if kernel.spread > 1 else "", cuts,
+                        max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
+                        tuple(self.pointers.values()), tuple(self.targets.values()), by_number, sums,
+                        tuple(self.constants.values()), tuple(self.scalar_lines), tuple(statements), self.stage,
+                        self.products(panels),
                         self.guards.views(), self.access.holds(kernel.guards),
                         tuple(self.access.at(n, "r") for n in stores) if kernel.guards else (),
                         tuple(fetched), numbered(fetched))
@@ -73,9 +81,9 @@ class UnitWriter:
         """Panels with the same gates add into the same buffer of sums."""
         made: list[PanelView] = []
         buffers: dict[tuple[int, ...], str] = {}
-        sizes: list[tuple[str, int]] = []
+        sizes: list[tuple[str, str]] = []
         for panel in self.kernel.panels:
-            vectors = len(panel.gates) * self.kernel.spread
+            vectors = vectors_of(self.kernel, len(panel.gates))
             add = int(panel.gates in buffers)
             if not add:
                 buffers[panel.gates] = f"sums_{len(buffers)}" if buffers else "sums"
@@ -83,19 +91,21 @@ class UnitWriter:
             if panel.operand not in self.operands:
                 rows = f"x_{len(self.operands)}"
                 self.operands[panel.operand] = RowPointer(rows, "real", self.access.row(panel.operand))
-            call = self.dense(panel, vectors) if panel.pattern is None else self.sparse(panel)
-            size = panel.inner * vectors * 16 * bytes_of(self.graph, panel, 4)
+            call = self.dense(panel) if panel.pattern is None else self.sparse(panel)
+            size = panel.inner * len(panel.gates) * self.kernel.spread * 16 * bytes_of(self.graph, panel, 4)
             made.append(PanelView(call, size, panel.inner, vectors, self.operands[panel.operand].name,
                                   buffers[panel.gates], add, self.guards.on(panel.guards)))
         self.buffers = buffers
         return made, tuple(sizes)
 
-    def dense(self, panel, vectors: int) -> str:
+    def dense(self, panel) -> str:
         """The call of a product with a packed matrix, up to its rows."""
-        at = self.access.pool.panel(self.graph, self.width, panel.inner, self.kernel.spread, panel.matrices)
+        at = self.access.pool.panel(self.graph, self.width, panel.inner, panel.matrices)
         form = FORMS[stored_as(self.graph, panel)]
-        return (f"{form.tile}({vectors}, c->packed + {at} + p * ({form.words(panel.inner)} * {vectors} * RN_VL), "
-                f"{panel.inner}")
+        gates = len(panel.gates)
+        call = f"{form.some}({gates}, wide" if self.kernel.spread > 1 else f"{form.tile}({gates}"
+        size = form.words(panel.inner) if gates == 1 else f"{form.words(panel.inner)} * {gates}"
+        return f"{call}, c->packed + {at} + p * ({size} * RN_VL), {panel.inner}"
 
     def sparse(self, panel) -> str:
         """The call of a sparse product for the units of panel p, up to its rows."""
@@ -121,10 +131,10 @@ class UnitWriter:
         parts = []
         for gates, buffer in self.buffers.items():
             if position in gates:
-                vectors = len(gates) * self.kernel.spread
-                place = gates.index(position)
-                inside = f"q * {len(gates)} + {place}" if self.kernel.spread > 1 else str(place)
-                parts.append(f"rn_load({buffer} + (j * {vectors} + {inside}) * RN_VL)")
+                inside = place = str(gates.index(position))
+                if self.kernel.spread > 1:
+                    inside = "q" if len(gates) == 1 else f"q * {len(gates)} + {place}"
+                parts.append(f"rn_load({buffer} + (j * {vectors_of(self.kernel, len(gates))} + {inside}) * RN_VL)")
         n = self.kernel.gates[position].node
         return f"const rn_v {self.names[n]} = {' + '.join(parts)};{remark(self.graph[n], self.names[n])}"
 
@@ -218,7 +228,7 @@ class UnitWriter:
     def load(self, name: str, address: str, far: bool = False) -> str:
         """A vector from memory, read once however often it is used. `far`: of a row, not of a constant."""
         if far and name not in self.loads:
-            self.fetched.append(f"rn_fetch({address}, {self.kernel.spread});")
+            self.fetched.append(f"rn_fetch({address}, {self.wide});")
         self.loads.setdefault(name, f"const rn_v {name} = rn_load({address});")
         return name
 
@@ -233,7 +243,7 @@ class UnitWriter:
             name = f"{self.names[n]}_row"
             self.targets.setdefault(n, RowPointer(name, "real", address))
             address = f"{name}{'[j]' if self.kernel.panels else ''}"
-        self.fetched.append(f"rn_fetch_to({address} + u, {self.kernel.spread});")
+        self.fetched.append(f"rn_fetch_to({address} + u, {self.wide});")
         return f"rn_store({address} + u, {self.local[n]});"
 
     def kept(self, n: int) -> bool:

@@ -10,7 +10,7 @@ class PanelView:
     call: str                                  # the product for the units of panel p as C, up to its rows
     size: int                                  # bytes of one panel, of vectors of 64
     inner: int
-    vectors: int
+    vectors: str                               # of its sums, for a row
     rows: str                                  # the array of row pointers
     sums: str
     add: int                                   # 1: add to what `sums` holds
@@ -49,8 +49,8 @@ class UnitView:
     title: str
     lines: str                                 # which equations, by file and line
     width: int
-    vectors: int                               # of the widest panel
-    spread: int
+    vectors: str                               # of the widest product, as C
+    at_once: str                               # panels that a product takes at once, as C; "": one
     cuts: str                                  # number of row blocks as C, given `rows`, where none are picked
     group: int                                 # panels that stay in the second-level cache together
     backwards: bool
@@ -59,7 +59,7 @@ class UnitView:
     pointers: tuple[RowPointer, ...]           # rows of elementwise operands
     targets: tuple[RowPointer, ...]            # rows that are written
     rows_by_number: bool                       # some statement finds its row by number
-    sums: tuple[tuple[str, int], ...]          # buffers of sums and their vectors
+    sums: tuple[tuple[str, str], ...]          # buffers of sums and their vectors
     constants: tuple[str, ...]                 # statements before any row
     scalars: tuple[str, ...]                   # statements of a row
     statements: tuple[str, ...]                # statements of a vector of units

@@ -102,19 +102,19 @@ static const real rn_zeros[RN_PAD(4) + RN_VL] RN_UNUSED = {0};
 /* Offsets in the packed weights, in numbers. */
 enum {
     PANEL_0 = 0,    /* W */
-    END_PANEL_0 = PANEL_0 + (RN_PANELS(4, 1) * 3 * 1 * RN_VL),
+    END_PANEL_0 = PANEL_0 + (RN_PANELS(4) * 3 * 1 * RN_VL),
     AT_b = END_PANEL_0,    /* param */
     END_AT_b = AT_b + (RN_PAD(4)),
     PANEL_1 = END_AT_b,    /* U */
-    END_PANEL_1 = PANEL_1 + (RN_PANELS(4, 1) * 4 * 1 * RN_VL),
+    END_PANEL_1 = PANEL_1 + (RN_PANELS(4) * 4 * 1 * RN_VL),
     PANEL_2 = END_PANEL_1,    /* z_W */
-    END_PANEL_2 = PANEL_2 + (RN_PANELS(2, 1) * 4 * 1 * RN_VL),
+    END_PANEL_2 = PANEL_2 + (RN_PANELS(2) * 4 * 1 * RN_VL),
     AT_z_b = END_PANEL_2,    /* param */
     END_AT_z_b = AT_z_b + (RN_PAD(2)),
     PANEL_3 = END_AT_z_b,    /* z_W' */
-    END_PANEL_3 = PANEL_3 + (RN_PANELS(4, 1) * 2 * 1 * RN_VL),
+    END_PANEL_3 = PANEL_3 + (RN_PANELS(4) * 2 * 1 * RN_VL),
     PANEL_4 = END_PANEL_3,    /* U' */
-    END_PANEL_4 = PANEL_4 + (RN_PANELS(4, 1) * 4 * 1 * RN_VL),
+    END_PANEL_4 = PANEL_4 + (RN_PANELS(4) * 4 * 1 * RN_VL),
     RN_PACKED = END_PANEL_4
 };
 
@@ -258,10 +258,10 @@ RN_INLINE const real *run_h_before_1(const rn_call *c, long r)
  * elman.rnn:9 */
 static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, 2048);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
+    const long together = rn_together(part, products, 2048);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -275,7 +275,7 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_0 + p * (3 * 1 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
+                rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
                 for (long j = 0; j < to - from; j++) {
                     const long u = p * RN_VL;
                     const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
@@ -286,17 +286,17 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 3);
+    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 3);
 }
 
 /* h
  * elman.rnn:9 */
 static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, 1536);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
+    const long together = rn_together(part, products, 1536);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -312,7 +312,7 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_1 + p * (4 * 1 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
                 for (long j = 0; j < to - from; j++) {
                     const long u = p * RN_VL;
                     const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
@@ -323,17 +323,17 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 4);
 }
 
 /* z
  * dense.rnn:11, elman.rnn:10 */
 static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, 1536);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
+    const long together = rn_together(part, products, 1536);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -345,7 +345,7 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_2 + p * (4 * 1 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
                 for (long j = 0; j < to - from; j++) {
                     const long r = from + j;
                     const long u = p * RN_VL;
@@ -357,7 +357,7 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, part), 4);
 }
 
 /* Products that wait for no loop: all frames at once. */
@@ -365,7 +365,7 @@ static void run_0(const rn_call *c, const rn_team *team, int thread, long t0, lo
 {
     const long rows = (t1 - t0) * c->B;
     run_0_0(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads));
 }
 
 /* A loop forwards through time, one frame a step: each frame needs the one before it.
@@ -379,7 +379,7 @@ static void run_1(const rn_call *c, const rn_team *team, int thread, long t0, lo
         const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
         for (long k = 0; k < frames && from < to; k++) {
             const long t = t0 + k;
-            run_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4, 1), 0}, c->turn + k));
+            run_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4), 0}, c->turn + k));
         }
         return;
     }
@@ -388,7 +388,7 @@ static void run_1(const rn_call *c, const rn_team *team, int thread, long t0, lo
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             run_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -401,7 +401,7 @@ static void run_2(const rn_call *c, const rn_team *team, int thread, long t0, lo
 {
     const long rows = (t1 - t0) * c->B;
     run_2_2(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(2, 1), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(2), thread, team->threads));
 }
 
 static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
@@ -469,10 +469,10 @@ RN_INLINE const real *evaluate_h_before_1(const rn_call *c, long r)
  * elman.rnn:9 */
 static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, 2048);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
+    const long together = rn_together(part, products, 2048);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -486,7 +486,7 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_0 + p * (3 * 1 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
+                rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
                 for (long j = 0; j < to - from; j++) {
                     const long u = p * RN_VL;
                     const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
@@ -497,17 +497,17 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 3);
+    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 3);
 }
 
 /* h
  * elman.rnn:9 */
 static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, 1536);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
+    const long together = rn_together(part, products, 1536);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -523,7 +523,7 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_1 + p * (4 * 1 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
                 for (long j = 0; j < to - from; j++) {
                     const long u = p * RN_VL;
                     const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
@@ -534,7 +534,7 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 4);
 }
 
 /* unnamed values */
@@ -552,12 +552,12 @@ static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
  * dense.rnn:11, elman.rnn:10, elman.rnn:13 */
 static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
-    const long u0 = part.p0 * 1 * RN_VL, units = RN_MIN(2, part.p1 * 1 * RN_VL) - u0;
+    const long products = part.p1 - part.p0;
+    const long u0 = part.p0 * RN_VL, units = RN_MIN(2, part.p1 * RN_VL) - u0;
     RN_COUNTING(long rows_picked = 0;)
-    const long together = rn_together(part, 1536);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long together = rn_together(part, products, 1536);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from = block * RN_PICKED, to = RN_MIN(rows, from + RN_PICKED);
             long picked[RN_PICKED], count = 0;    /* rows that somebody asks for; the others are zero */
@@ -581,7 +581,7 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
                 for (long n = group; n < group_end; n++) {
                     const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                     RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                    rn_tile(1, c->packed + PANEL_2 + p * (4 * 1 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                    rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
                     for (long j = 0; j < to - from; j++) {
                         const long r = picked[from + j];
                         const long u = p * RN_VL;
@@ -597,7 +597,7 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(3, rows_picked, rn_columns_of(2, 2, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(3, rows_picked, rn_columns_of(2, 2, part), 4);
 }
 
 /* unnamed values
@@ -683,7 +683,7 @@ static void evaluate_0(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long rows = (t1 - t0) * c->B;
     evaluate_0_0(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads));
 }
 
 /* A loop forwards through time, one frame a step: each frame needs the one before it.
@@ -697,7 +697,7 @@ static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t
         const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
         for (long k = 0; k < frames && from < to; k++) {
             const long t = t0 + k;
-            evaluate_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4, 1), 0}, c->turn + k));
+            evaluate_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4), 0}, c->turn + k));
         }
         return;
     }
@@ -706,7 +706,7 @@ static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             evaluate_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -727,7 +727,7 @@ static void evaluate_3(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long rows = (t1 - t0) * c->B;
     evaluate_3_3(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_PICKED), RN_PANELS(2, 1), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_PICKED), RN_PANELS(2), thread, team->threads));
 }
 
 /* All frames at once. */
@@ -861,10 +861,10 @@ RN_INLINE const real *backprop_value_part_4_after_1(const rn_call *c, long r)
  * elman.rnn:9 */
 static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, 2048);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
+    const long together = rn_together(part, products, 2048);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -878,7 +878,7 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_0 + p * (3 * 1 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
+                rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
                 for (long j = 0; j < to - from; j++) {
                     const long u = p * RN_VL;
                     const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
@@ -889,17 +889,17 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 3);
+    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 3);
 }
 
 /* h
  * elman.rnn:9 */
 static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, 1536);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
+    const long together = rn_together(part, products, 1536);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -913,7 +913,7 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_1 + p * (4 * 1 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
                 for (long j = 0; j < to - from; j++) {
                     const long r = from + j;
                     const long u = p * RN_VL;
@@ -925,17 +925,17 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 4);
 }
 
 /* z
  * dense.rnn:11, elman.rnn:10, elman.rnn:13 */
 static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, 1536);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
+    const long together = rn_together(part, products, 1536);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -949,7 +949,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_2 + p * (4 * 1 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
                 for (long j = 0; j < to - from; j++) {
                     const long r = from + j;
                     const long u = p * RN_VL;
@@ -964,7 +964,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, part), 4);
 }
 
 /* unnamed values
@@ -1116,12 +1116,12 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
  * dense.rnn:11 */
 static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0;
-    const long u0 = part.p0 * 1 * RN_VL, units = RN_MIN(4, part.p1 * 1 * RN_VL) - u0;
+    const long products = part.p1 - part.p0;
+    const long u0 = part.p0 * RN_VL, units = RN_MIN(4, part.p1 * RN_VL) - u0;
     RN_COUNTING(long rows_picked = 0;)
-    const long together = rn_together(part, 3072);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long together = rn_together(part, products, 3072);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from = block * RN_PICKED, to = RN_MIN(rows, from + RN_PICKED);
             long picked[RN_PICKED], count = 0;    /* rows that somebody asks for; the others are zero */
@@ -1145,7 +1145,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                 for (long n = group; n < group_end; n++) {
                     const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                     RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                    rn_tile(1, c->packed + PANEL_3 + p * (2 * 1 * RN_VL), 2, x_0, (int)(to - from), sums, 0);
+                    rn_tile(1, c->packed + PANEL_3 + p * (2 * RN_VL), 2, x_0, (int)(to - from), sums, 0);
                     for (long j = 0; j < to - from; j++) {
                         const long u = p * RN_VL;
                         const rn_v d_h_part_2 = rn_load(sums + (j * 1 + 0) * RN_VL);
@@ -1155,17 +1155,17 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(8, rows_picked, rn_columns_of(4, 4, 1 * RN_VL, part), 2);
+    RN_COUNT_PRODUCT(8, rows_picked, rn_columns_of(4, 4, part), 2);
 }
 
 /* d_h
  * elman.rnn:9 */
 static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
 {
-    const long panels = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, 1536);
-    for (long group = 0; group < panels; group += together) {
-        const long group_end = RN_MIN(group + together, panels);
+    const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
+    const long together = rn_together(part, products, 1536);
+    for (long group = 0; group < products; group += together) {
+        const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
             long from, to;
             rn_cut(rows, cuts, block, &from, &to);
@@ -1181,7 +1181,7 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_4 + p * (4 * 1 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                rn_tile(1, c->packed + PANEL_4 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
                 for (long j = 0; j < to - from; j++) {
                     const long r = from + j;
                     const long u = p * RN_VL;
@@ -1195,7 +1195,7 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(9, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, 1 * RN_VL, part), 4);
+    RN_COUNT_PRODUCT(9, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 4);
 }
 
 /* value_part_3: the sum over all frames of value_part_4 times h[t-1] transposed */
@@ -1280,7 +1280,7 @@ static void backprop_0(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long rows = (t1 - t0) * c->B;
     backprop_0_0(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads));
 }
 
 /* A loop forwards through time, one frame a step: each frame needs the one before it.
@@ -1294,7 +1294,7 @@ static void backprop_1(const rn_call *c, const rn_team *team, int thread, long t
         const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
         for (long k = 0; k < frames && from < to; k++) {
             const long t = t0 + k;
-            backprop_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4, 1), 0}, c->turn + k));
+            backprop_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4), 0}, c->turn + k));
         }
         return;
     }
@@ -1303,7 +1303,7 @@ static void backprop_1(const rn_call *c, const rn_team *team, int thread, long t
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             backprop_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -1316,7 +1316,7 @@ static void backprop_2(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long rows = (t1 - t0) * c->B;
     backprop_2_2(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(2, 1), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(2), thread, team->threads));
 }
 
 /* All frames at once. */
@@ -1361,7 +1361,7 @@ static void backprop_8(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long rows = (t1 - t0) * c->B;
     backprop_8_6(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_PICKED), RN_PANELS(4, 1), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_PICKED), RN_PANELS(4), thread, team->threads));
 }
 
 /* A loop backwards through time, one frame a step: each frame needs the one before it.
@@ -1375,7 +1375,7 @@ static void backprop_9(const rn_call *c, const rn_team *team, int thread, long t
         const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
         for (long k = 0; k < frames && from < to; k++) {
             const long t = t1 - 1 - k;
-            backprop_9_7(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4, 1), 0}, c->turn + k));
+            backprop_9_7(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4), 0}, c->turn + k));
         }
         return;
     }
@@ -1384,7 +1384,7 @@ static void backprop_9(const rn_call *c, const rn_team *team, int thread, long t
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             backprop_9_7(c, (t1 - high) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4, 1), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(9, thread);
