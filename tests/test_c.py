@@ -184,7 +184,7 @@ def test_the_header_is_also_c_plus_plus(emitted, tmp_path, standard):
 
 MADE_OF_OTHERS = """rn_tile RN_PAD x_0 sums_1 near_1 k_a at_a v_a old_h h_past1 h_row h_row_u h_i a_table a_at
     at_h_past1 a a_part a_part_2 run_h_before_1 PANEL_7 AT_a FP_ZERO END_x slot_0 int32_t number_3
-    gradient scores inputs state_gradient workspace tuning none call low high mine label u q""".split()
+    gradient scores inputs state_gradient workspace tuning none call low high mine label u q wide""".split()
 
 
 def words_of_the_c(made) -> list[str]:
@@ -208,7 +208,7 @@ def words_of_the_c(made) -> list[str]:
 def test_names_of_every_sort(emitted, monkeypatch):
     """Whatever the C calls its own things gives way to signals of that name; the header's names stay as they are."""
     words = words_of_the_c(emitted("own_cell"))
-    assert {"rows", "part", "r", "real", "since", "panels", "rn_tile", "zeros", "flags"} <= set(words)
+    assert {"rows", "part", "r", "real", "since", "products", "rn_tile", "zeros", "flags"} <= set(words)
     lines, last = ["model names(size = 3) {", "input x : [size]", "target y : [size]", "param U : [size, size]"], "x"
     lines += ["param mul_5, number_9 : [size]"]
     for i, word in enumerate(words):

@@ -130,7 +130,7 @@ class Costs:
             case Map(kernels=kernels):
                 resident = sum(self.share(k, chunk) * self.bytes_of(k) for k in kernels)
                 for kernel in kernels:
-                    work.add(self.kernel(kernel, chunk, resident, chunk, False), rows / chunk)
+                    work.add(self.kernel(kernel, chunk, resident, chunk), rows / chunk)
             case Sweep(frames=block, phases=phases, meets=meets):
                 kernels = [pair for phase in phases for pair in phase.kernels]
                 reach = max((offset for _, offset in kernels), default=0)
@@ -139,7 +139,7 @@ class Costs:
                 resident = sum(self.share(k, at_once) * self.bytes_of(k) for k, _ in kernels)
                 for kernel, _ in kernels:
                     if meets:
-                        work.add(self.kernel(kernel, at_once, resident, chunk, True), rows / at_once)
+                        work.add(self.kernel(kernel, at_once, resident, chunk), rows / at_once)
                     else:
                         work.add(self.alone(kernel, chunk), self.frames)
                 meetings = steps * len(phases) + chunks if meets else chunks
@@ -205,7 +205,7 @@ class Costs:
             return 0.0
         return self.dealt(kernel, rows)[1] / self.tiles(kernel, rows)[1]
 
-    def kernel(self, kernel: Kernel, rows: int, resident: float, chunk: int, in_loop: bool) -> Work:
+    def kernel(self, kernel: Kernel, rows: int, resident: float, chunk: int) -> Work:
         """One run of a kernel over `rows` rows; its values are shared with a chunk of `chunk` rows."""
         if isinstance(kernel, RowKernel):
             return self.numbers(kernel.body, rows, ceil(rows / min(self.threads, rows)), chunk, kernel.stores)
@@ -247,7 +247,8 @@ class Costs:
         if isinstance(kernel, RowKernel):
             mine = ceil(self.streams / min(self.threads, self.streams))
             return self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores)
-        done = self.kernel(kernel, self.streams, 0.0, chunk, True)
+        done = self.kernel(kernel, self.streams, 0.0, chunk)
+        done.waiting -= self.machine.call      # it is inlined: frame follows frame
         return done
 
     # -------------------------------------------------------------------------------------------- equations

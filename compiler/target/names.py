@@ -8,7 +8,7 @@ C_WORDS = """auto break case char const continue default do double else enum ext
 register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main errno
 int32_t int64_t uint8_t uint32_t size_t NULL"""
 # What the templates and the fixed C call their own variables and members, where a signal's name may stand beside them.
-OURS = """real c r u p q t t0 t1 j n panels frames k low high first rows part group group_end block from to sums
+OURS = """real c r u p q t t0 t1 j n wide products frames k low high first rows part group group_end block from to sums
 T B R S since left spans sequence paths packed zeros flags plan turn parts begins ends ones scratch folders team
 thread"""
 RESERVED = frozenset(f"{C_WORDS} {OURS}".split())
