@@ -353,8 +353,8 @@ def test_what_a_large_product_pushes_out_is_asked_for_beforehand():
     assert "rn_fetch" not in small
     read = set(re.findall(r"rn_load\((\w+\[j\] \+ u|c->\w+ \+ r .*? u)\)", large))
     written = set(re.findall(r"rn_store\((.*? \+ u), ", large))
-    assert read and written and read == set(re.findall(r"rn_fetch\((.*), \d\);", large))
-    assert written == set(re.findall(r"rn_fetch_to\((.*), \d\);", large))
+    assert read and written and read == set(re.findall(r"rn_fetch\((.*), \w+\);", large))
+    assert written == set(re.findall(r"rn_fetch_to\((.*), \w+\);", large))
 
 
 def test_the_c_speaks_of_the_program(emitted):

@@ -124,3 +124,35 @@ def test_values_left_out_are_zero():
     net.backprop(**{**data, "x": np.full((60, 2, 7), 1e30), "tick": np.ones((60, 2))})
     again = net.backprop(**data)
     assert again == first[0] and np.array_equal(net.gradient, first[1])
+
+
+UNKNOWN = {"a loop": "h = rnn(7)(x)  loss mse(h, y)",
+           "units of their own": "param a : [7] = 1  loss mean((a * x - y) ^ 2)",
+           "huber": "h = dense(7)(x)  loss huber(h, y)", "logits": "h = dense(7)(x)  loss binary_cross_entropy(h, y)",
+           "of another frame": "h = dense(7)(x)  loss mse(h[t-1], y)", "the largest": "loss max(abs(rnn(7)(x) - y))",
+           "a flag for all frames": "input w : flag per sequence  h = dense(7)(x)  loss where(w, mse(h, y), 0)",
+           "multiplied": "param W : [7, 7]  loss mse(rnn(7)(x), W @ y)",
+           "last frame": "h = rnn(7)(x)  loss mse(last(h), z)",
+           "mean": "loss huber(dense(7)(mean_over(t, rnn(7)(x))), z)",
+           "both": "h = rnn(7)(x)  loss mse(last(h), z)  loss binary_cross_entropy(h, y)"}
+
+
+@pytest.mark.parametrize("losses", UNKNOWN.values(), ids=UNKNOWN)
+def test_no_gradient_of_a_target_that_nobody_knows(losses):
+    """NaN times the zero that its frame's weight is would be NaN: what enters the gradient is chosen by weight."""
+    inputs = "input x : [7]  target y : [7]  target z : [7] per sequence"
+    net = rnnc.compile(f"model m {{ {inputs}\n {losses} }}", threads=1)
+    chance = np.random.default_rng(0)
+    weight = (chance.random((12, 3)) < 0.5).astype(np.float32)
+    weight[-1] = 0, 1, 0
+    data = {"x": chance.normal(size=(12, 3, 7)), "y": chance.random(size=(12, 3, 7)), "z": chance.random(size=(3, 7)),
+            "w": np.array([1, 0, 1])}
+    data = {name: data[name] for name in (*net.inputs, *net.targets)}
+    known, wanted = net.backprop(**data, weight=weight), net.gradient.copy()
+    score = net.evaluate(**data, weight=weight)
+    for value in (np.nan, np.inf, 1e30):
+        for name, zero in (("y", weight == 0), ("z", weight[-1] == 0)):
+            if name in data:
+                data[name][zero] = value
+        assert net.backprop(**data, weight=weight) == known and np.array_equal(net.gradient, wanted)
+        assert net.evaluate(**data, weight=weight) == score

@@ -22,7 +22,7 @@ One thread, thousand frames a second without and with guards:
 from dataclasses import dataclass, replace
 
 from rnnc.graph.loops import Loops, loops
-from rnnc.graph.nodes import FRAME, INT, REAL, Builder, Graph, Node, Read
+from rnnc.graph.nodes import FRAME, INT, REAL, SEQUENCE, Builder, Graph, Node, Read
 from rnnc.graph.ops import FOLD, OPS, SPAN, make
 from rnnc.plan.regroup import compact
 from rnnc.plan.schedule import Guard
@@ -34,6 +34,7 @@ FUNCTIONS = frozenset(
 OF_FIRST = frozenset("neg identity div broadcast reshape slice pad transpose sum place".split())
 OF_ONE = frozenset("mul matmul outer".split())
 OF_ALL = frozenset("add sub concat".split())
+UNBOUNDED = frozenset("div exp log pow".split())   # of finite numbers NaN or infinite
 SUMS = ("fold_outer", "fold_sparse")           # over frames, of products of the two arguments
 PARTS = ("slice", "reshape", "pad", "concat")  # of other values: nothing to leave out
 NONE: frozenset[Guard] = frozenset()
@@ -86,15 +87,15 @@ def _conditions(graph: Graph, found: Loops) -> dict[int, set[int]]:
     return own
 
 
-def _chooses(graph: Graph, n: int) -> bool:
+def _chooses(graph: Graph, n: int, domain: str = FRAME) -> bool:
     """Whether one condition decides for all units of a frame."""
     if graph[n].op != "where":
         return False
     condition = graph[graph[n].args[0].node]
-    return condition.shape == () and condition.domain == FRAME and condition.kind == REAL
+    return condition.shape == () and condition.domain == domain and condition.kind == REAL
 
 
-def zeros(graph: Graph) -> Found:
+def zeros(graph: Graph, domain: str = FRAME) -> Found:
     """Where values are zero for certain. A product with a zero is, whatever the other factor."""
     zero: Found = {}
     for n in graph.order:
@@ -102,7 +103,7 @@ def zeros(graph: Graph) -> Found:
         of = [NONE if read.delay else zero[read.node] for read in node.args]
         if node.op == "where":
             branches = [inner for read, inner in zip(node.args[1:], of[1:]) if not _is_zero(graph, read)]
-            zero[n] = frozenset.intersection(*branches) | _own(graph, n) if branches and _chooses(graph, n) else NONE
+            zero[n] = frozenset.intersection(*branches) | _own(graph, n, domain) if branches else NONE
         elif node.op in OF_FIRST:
             zero[n] = of[0]
         elif node.op in OF_ONE:
@@ -165,21 +166,22 @@ def masked(graph: Graph) -> Graph:
     """Before: any checked graph. After: what is combined with something that a clock makes zero is needed under that
     clock alone: where(c, a, 0) * b is where(c, a * b, 0), and in the sum over frames of outer products of
     where(c, a, 0) and b that b is where(c, b, 0)."""
-    if not any(_chooses(graph, n) for n in range(len(graph))):
-        return graph
-    return _masked_sums(_masked_products(graph))
+    for domain in (SEQUENCE, FRAME):
+        if any(_chooses(graph, n, domain) for n in range(len(graph))):
+            graph = _masked_products(graph, domain)
+    return _masked_sums(graph) if any(_chooses(graph, n) for n in range(len(graph))) else graph
 
 
-def _masked_products(graph: Graph) -> Graph:
-    needed, zero, near = needs(graph), zeros(graph), _near(graph)
+def _masked_products(graph: Graph, domain: str) -> Graph:
+    needed, zero, near = needs(graph), zeros(graph, domain), (_near if domain == FRAME else _near_sequences)(graph)
     builder, inner = Builder(graph), {}
     for n in graph.order:
         node = graph[n]
-        if node.op not in ("mul", "div", "where") or node.domain != FRAME:
+        if node.op not in ("mul", "div", "where") or node.domain != domain:
             continue
         worth = lambda g, node=node: any(not read.delay and g.condition.node in near[read.node] and
                                          g not in zero[read.node] for read in node.args)
-        more = sorted(filter(worth, zero[n] - needed[n] - _own(graph, n)))
+        more = sorted(filter(worth, zero[n] - needed[n] - _own(graph, n, domain)))
         if more:
             inner[n] = builder.add(replace(node, args=tuple(_there(graph, read, more, inner) for read in node.args),
                                            name=None))
@@ -212,17 +214,33 @@ def _masked_sums(graph: Graph) -> Graph:
 
 def _near(graph: Graph) -> list[frozenset[int]]:
     """Of each value the conditions of the loops that it is made in, or made of at its own frame; outside of loops those
-    that are there beforehand, if it is made of a product."""
-    found = loops(graph)
+    that are there beforehand, if it is made of a product, or of what may be NaN or infinite where it does not count."""
+    found, wild = loops(graph), _wild(graph)
     own, near, before = _conditions(graph, found), [frozenset()] * len(graph), plain(graph, found)
     for n in graph.order:
         if n in found.loop:
             near[n] = frozenset(own.get(id(found.loop[n]), ()))
         elif graph[n].domain == FRAME:
             near[n] = frozenset().union(*(near[read.node] for read in graph[n].args if not read.delay))
-            if graph[n].op == "matmul":
+            if graph[n].op == "matmul" or n in wild:
                 near[n] |= before
     return near
+
+
+def _near_sequences(graph: Graph) -> list[frozenset[int]]:
+    """The same of values of sequences: all conditions, if it is made of what may be NaN or infinite."""
+    conditions = frozenset(graph[n].args[0].node for n in range(len(graph)) if _chooses(graph, n, SEQUENCE))
+    wild, near = _wild(graph), [NONE] * len(graph)
+    for n in graph.order:
+        if n in wild or any(near[read.node] for read in graph[n].args if not read.delay):
+            near[n] = conditions
+    return near
+
+
+def _wild(graph: Graph) -> set[int]:
+    """What may be NaN or infinite where it does not count: a target that nobody knows, what is beyond all numbers."""
+    targets = {i.name for i in graph.inputs if i.target and i.kind == REAL}
+    return {n for n, node in enumerate(graph.nodes) if node.op in UNBOUNDED or node.attr("name") in targets}
 
 
 def plain(graph: Graph, found: Loops) -> frozenset[int]:
@@ -241,9 +259,9 @@ def plain(graph: Graph, found: Loops) -> frozenset[int]:
     return frozenset(c for c in conditions - late if not always(c))
 
 
-def _own(graph: Graph, n: int) -> frozenset[Guard]:
+def _own(graph: Graph, n: int, domain: str = FRAME) -> frozenset[Guard]:
     """The guard that a choice between a value and zero is."""
-    if not _chooses(graph, n):
+    if not _chooses(graph, n, domain):
         return NONE
     when, yes, no = graph[n].args
     return frozenset({Guard(when, holds) for holds, other in ((True, no), (False, yes)) if _is_zero(graph, other)})
