@@ -3,7 +3,6 @@ which runs without the interpreter lock."""
 
 import os
 import threading
-import warnings
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from rnnc.runtime.parameters import Gradients, Parameters, Weights
 from rnnc.runtime.probe import probed
 from rnnc.runtime.segments import backwards
 from rnnc.runtime.state import State
-from rnnc.runtime.trial import PROGRAMS, Trial, cores, tried
+from rnnc.runtime.trial import PROGRAMS, Trial, capped, cores, tried
 from rnnc.runtime.wanted import Whole, truth, whole
 from rnnc.runtime.words import Report, place
 
@@ -65,14 +64,8 @@ class Net:
 
     @threads.setter
     def threads(self, count: int | None) -> None:
-        """Never more than this process may use, unless a test lifts the cap."""
-        count = None if count is None else whole("threads", count, 1)
-        self._threads_asked, self._wanted = count, count or 0
-        if self._wanted > cores() and not os.environ.get("RNNC_TEST_THREADS"):
-            self._wanted = cores()
-            if not self._probing:
-                warnings.warn(f"threads = {count}: this process may use {self._wanted} of the machine's processors, "
-                              f"and gets as many threads", RuntimeWarning, stacklevel=2)
+        self._threads_asked = count = None if count is None else whole("threads", count, 1)
+        self._wanted = 0 if count is None else capped(count, silent=self._probing)
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ timed, the best is taken, and from time to time all are timed again, soon at fir
 """
 
 import os
+import warnings
 from collections import deque
 from statistics import median
 from threading import Lock
@@ -123,6 +124,17 @@ def planned(net, what: str, frames: int, streams: int, threads: int, tuning=None
     crews, by_streams, seconds = ffi.new(f"int[{stages + 1}]"), ffi.new(f"int[{stages + 1}]"), ffi.new("double[3]")
     plan(number, frames, streams, threads, tuning or ffi.NULL, crews, by_streams, seconds)
     return tuple(crews[0:stages]), tuple(map(bool, by_streams[0:stages])), tuple(seconds)
+
+
+def capped(threads: int, silent: bool) -> int:
+    """Never more than this process may use, unless a test lifts the cap."""
+    most = cores()
+    if threads <= most or os.environ.get("RNNC_TEST_THREADS"):
+        return threads
+    if not silent:
+        warnings.warn(f"threads = {threads}: this process may use {most} of the machine's processors, and gets as many "
+                      f"threads", RuntimeWarning, stacklevel=3)
+    return most
 
 
 def cores() -> int:
