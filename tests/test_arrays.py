@@ -10,7 +10,6 @@ import pytest
 
 import rnnc
 from rnnc.errors import InputError, NumberError, RnncError
-from rnnc.runtime import arrays
 
 sys.path.insert(0, str(Path(__file__).parent))
 from handmade.tiny import inputs, meaning, tiny  # noqa: E402
@@ -396,18 +395,3 @@ def test_a_forked_child_computes_on_one_thread(net):
             "if pid == 0: assert net._threads() == 1; net.backprop(**d); os._exit(0)\n"
             "assert os.waitpid(pid, 0)[1] == 0")
     subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent)], check=True, timeout=60)
-
-
-@pytest.mark.parametrize("count", [1, 1000, arrays.LARGE // 4 - 1, arrays.LARGE // 4, 3 << 20])
-def test_memory_of_our_own(count):
-    """Lines for small vectors, pages for large ones; all of it can be written, and is nobody else's."""
-    one, other = arrays.aligned(count, np.float32), arrays.zeros(count, np.float32)
-    assert one.size == count and one.ctypes.data % (arrays.LINE if count * 4 < arrays.LARGE else arrays.PAGE) == 0
-    one[...] = 1
-    assert not other.any() and not np.may_share_memory(one, other)
-
-
-@pytest.mark.parametrize("count", [1 << 50, 1 << 62, 1 << 64])
-def test_memory_that_is_not_there(count):
-    with pytest.raises(InputError, match="not enough memory"):
-        arrays.aligned(count, np.float32)
