@@ -53,8 +53,8 @@ def described(made: Schedule, number: int, loop: Loop, asked: Question) -> list[
 def in_pieces(made: Schedule, number: int, asked: Question) -> str:
     """What cutting time would bring: every piece runs from zero, with the product of its coefficients; then what came
     before a piece is added to it. These two passes are divided by any number of threads, units and streams only by as
-    many as there are vectors of them. (It is not done: one unit, one stream takes 9 ns a frame on one thread, the
-    latency of its own two operations, and two passes over two threads take as long.)"""
+    many as there are vectors of them. (It is not done: h = f * h[t-1] + x of one unit, 65,536 frames, written by hand
+    takes 71 us in one pass and 97 us in two passes on two threads. Zen 4.)"""
     seconds = lambda n: cost(made, asked.frames, asked.streams, n, asked.machine, asked.number).stages[number].seconds
     told = []
     for n in sorted({max(2, asked.threads), 32}):
