@@ -8,11 +8,13 @@ timed, the best is taken, and from time to time all are timed again, soon at fir
 """
 
 import os
+import sys
 import warnings
 from collections import deque
 from statistics import median
 from threading import Lock
 from time import perf_counter
+from traceback import walk_stack
 
 PLANS = ("free", "together", "streams", "crews")               # RN_PLAN_* in plan.h; "free": the planner chooses
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")              # as P_plan and P_workspace_size_of number them
@@ -133,8 +135,14 @@ def capped(threads: int, silent: bool) -> int:
         return threads
     if not silent:
         warnings.warn(f"threads = {threads}: this process may use {most} of the machine's processors, and gets as many "
-                      f"threads", RuntimeWarning, stacklevel=3)
+                      f"threads", RuntimeWarning, stacklevel=outside())
     return most
+
+
+def outside() -> int:
+    """The `stacklevel` with which our caller warns of the user's line that led there."""
+    ours = [frame.f_globals.get("__name__", "").split(".")[0] == "rnnc" for frame, _ in walk_stack(sys._getframe(1))]
+    return ours.index(False) + 1 if False in ours else 1
 
 
 def cores() -> int:

@@ -147,8 +147,10 @@ def test_threads_change_nothing(monkeypatch):
 def test_more_threads_than_processors_are_capped_with_a_word(monkeypatch):
     monkeypatch.delenv("RNNC_TEST_THREADS", raising=False)
     net, most = rnnc.compile(PROGRAM), cores()
-    with pytest.warns(RuntimeWarning, match=f"threads = {most + 5}: this process may use {most} of"):
+    with pytest.warns(RuntimeWarning, match=f"threads = {most + 5}: this process may use {most} of") as told:
         net.threads = most + 5
+        rnnc.compile(PROGRAM, threads=most + 5)
+    assert [each.filename for each in told] == [__file__] * 2
     assert net.threads == most + 5 and net._wanted == most
     with warnings.catch_warnings():
         warnings.simplefilter("error")
