@@ -56,9 +56,9 @@ def in_pieces(made: Schedule, number: int, asked: Question) -> str:
     many as there are vectors of them. (It is not done: h = f * h[t-1] + x of one unit, 65,536 frames, written by hand
     takes 71 us in one pass and 97 us in two passes on two threads. Zen 4.)"""
     seconds = lambda n: cost(made, asked.frames, asked.streams, n, asked.machine, asked.number).stages[number].seconds
-    told = []
+    alone, told = seconds(1), []
     for n in sorted({max(2, asked.threads), 32}):
-        pieces = 2 * seconds(1) / n + 2 * asked.machine.meeting * log2(n)
+        pieces = 2 * alone / n + 2 * asked.machine.meeting * log2(n)
         told.append(f"{time(pieces)} on {n} threads instead of {time(seconds(n))}")
     return f"Cut into pieces of time, in two passes, it would take {shown(told)}."
 

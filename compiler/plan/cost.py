@@ -185,7 +185,7 @@ class Costs:
 
     def vectors(self, kernel: UnitKernel) -> int:
         """Of its widest product."""
-        return self.machine.at_once if kernel.spread > 1 else max((len(p.gates) for p in kernel.panels), default=1)
+        return self.machine.at_once if kernel.spread > 1 else kernel.widest
 
     def dealt(self, kernel: UnitKernel, rows: int) -> tuple[int, int]:
         """Row blocks and panels of the thread that has most: the rule of rn_split."""
@@ -205,8 +205,9 @@ class Costs:
             return 0.0
         return self.dealt(kernel, rows)[1] / self.tiles(kernel, rows)[1]
 
-    def kernel(self, kernel: Kernel, rows: int, resident: float, chunk: int) -> Work:
-        """One run of a kernel over `rows` rows; its values are shared with a chunk of `chunk` rows."""
+    def kernel(self, kernel: Kernel, rows: int, resident: float, chunk: int, inlined: bool = False) -> Work:
+        """One run of a kernel over `rows` rows; its values are shared with a chunk of `chunk` rows. `inlined`: one run
+        follows another without a call."""
         if isinstance(kernel, RowKernel):
             return self.numbers(kernel.body, rows, ceil(rows / min(self.threads, rows)), chunk, kernel.stores)
         rows = max(1, round(rows * share(self.graph, kernel.guards)))       # streams are taken to be in phase
@@ -215,8 +216,7 @@ class Costs:
         per_block = rows / blocks
         mine = max(1.0, rows * my_blocks / blocks) * min(kernel.width, my_panels * self.lanes)
         done = self.numbers(kernel.body, rows, mine / kernel.width, chunk, kernel.stores, kernel)
-        widest = max((len(p.gates) for p in kernel.panels), default=1)
-        at_once = self.vectors(kernel) // widest
+        at_once = self.vectors(kernel) // kernel.widest
         products = my_panels / at_once
         for panel in kernel.panels:
             vectors = len(panel.gates) * at_once
@@ -239,7 +239,7 @@ class Costs:
         pointers = len(kernel.stores) + len(kernel.panels) + 2
         largest = max((self.panel(p) * at_once for p in kernel.panels), default=GROUP)
         groups = ceil(products / max(1, GROUP // largest))     # rows are found anew for each group of panels
-        done.waiting += self.machine.call + self.machine.row * pointers * my_blocks * per_block * groups
+        done.waiting += self.machine.call * (not inlined) + self.machine.row * pointers * my_blocks * per_block * groups
         return done
 
     def alone(self, kernel: Kernel, chunk: int) -> Work:
@@ -247,9 +247,7 @@ class Costs:
         if isinstance(kernel, RowKernel):
             mine = ceil(self.streams / min(self.threads, self.streams))
             return self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores)
-        done = self.kernel(kernel, self.streams, 0.0, chunk)
-        done.waiting -= self.machine.call      # it is inlined: frame follows frame
-        return done
+        return self.kernel(kernel, self.streams, 0.0, chunk, inlined=True)
 
     # -------------------------------------------------------------------------------------------- equations
 

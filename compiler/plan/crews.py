@@ -44,8 +44,7 @@ def works(made: Schedule, needs: tuple[tuple[Need, ...], ...], number: int) -> t
 
 def widest(kernels) -> int:
     """Vectors side by side in the widest panel."""
-    return max((len(panel.gates) * kernel.spread for kernel in kernels for panel in getattr(kernel, "panels", ())),
-               default=0)
+    return max((kernel.widest * kernel.spread for kernel in kernels if getattr(kernel, "panels", ())), default=0)
 
 
 def by_streams(stage) -> bool:

@@ -85,6 +85,11 @@ class UnitKernel:
     ordered: bool = False                      # reads its own rows of the same block: all rows of a unit by one thread
     guards: tuple[Guard, ...] = ()             # only rows are computed in which all of these hold; others are zero
 
+    @property
+    def widest(self) -> int:
+        """Gates of its widest panel; 1 if it has none."""
+        return max((len(panel.gates) for panel in self.panels), default=1)
+
 
 @dataclass(frozen=True)
 class RowKernel:

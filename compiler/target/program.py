@@ -157,7 +157,7 @@ class Program:
         width = self.graph[nodes_of(kernel)[0]].size
         if not kernel.panels:
             return "rows", f"RN_PANELS({width})"
-        vectors = vectors_of(kernel, max(len(p.gates) for p in kernel.panels))
+        vectors = vectors_of(kernel, kernel.widest)
         for panel in kernel.panels:
             self.text.work += 2 * panel.inner * len(panel.gates) * width
         blocks = "rn_cuts(rows, RN_PICKED)" if kernel.guards else f"rn_cuts(rows, RN_ROWS({vectors}))"

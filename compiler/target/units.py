@@ -60,8 +60,8 @@ class UnitWriter:
         stores += [n for n in kernel.body if n in kernel.stores]
         values = [line for guards, nodes in self.blocks() for line in self.block(guards, nodes)]
         statements = [*sums_of, *self.loads.values(), *values, *map(self.store, stores)]
-        gates = max((len(p.gates) for p in kernel.panels), default=1)
-        vectors, at_once = vectors_of(kernel, gates), "RN_AT_ONCE" if gates == 1 else f"RN_AT_ONCE / {gates}"
+        at_once = "RN_AT_ONCE" if kernel.widest == 1 else f"RN_AT_ONCE / {kernel.widest}"
+        vectors = vectors_of(kernel, kernel.widest)
         bytes_ = max(sum(p.size for p in panels), 1)
         fetched = self.fetched if bytes_ >= NEAR else []
         by_number = numbered([*self.scalar_lines, *statements])
@@ -70,8 +70,7 @@ class UnitWriter:
                         max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
                         tuple(self.pointers.values()), tuple(self.targets.values()), by_number, sums,
                         tuple(self.constants.values()), tuple(self.scalar_lines), tuple(statements), self.stage,
-                        self.products(panels),
-                        self.guards.views(), self.access.holds(kernel.guards),
+                        self.products(panels), self.guards.views(), self.access.holds(kernel.guards),
                         tuple(self.access.at(n, "r") for n in stores) if kernel.guards else (),
                         tuple(fetched), numbered(fetched))
 
