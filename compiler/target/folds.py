@@ -20,6 +20,7 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
             f"static void {name}(const rn_call *c, const rn_team *team, int thread, long t0, long t1)", "{",
             "    const long begin = 0, end = c->S;\n    (void)t0, (void)t1;" if access.per == SEQUENCE else
             "    const long begin = t0 * c->B, end = t1 * c->B;"]
+    access.begin("begin")
     if node.op == "fold_outer":
         rows, columns = node.shape
         body = [f"const rn_share2 mine = rn_fold_share({rows}, {columns}, thread, team->threads);",
@@ -50,28 +51,31 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
                 f"if ({last})",
                 f"    rn_transpose_add(to + m0 * {stride}, {stride}, table + m0, RN_PAD({rows}), {columns},",
                 "                     m1 - m0, 0);"]
+    elif node.op == "fold_sum" and node.size == 1:
+        body = [f"real *const to = {to};", "RN_ALIGNED real a[RN_FOLD_MOST];", "(void)team;",
+                "if (thread > 0) return;",
+                *blocks(access, n, {"a": reads[0]}, first, "*to = (more ? *to : 0) + rn_row_sum(a, rows);", "*({})")]
     elif node.op == "fold_sum":
-        size = node.size
         body = [f"real *const to = {to};", "long u0, u1;", "const real *a_rows[RN_FOLD_MOST];",
-                f"rn_share({size}, thread, team->threads, &u0, &u1);",
+                f"rn_share({node.size}, thread, team->threads, &u0, &u1);",
                 "const rn_rows of = {NULL, 0, a_rows, u0};",
                 *blocks(access, n, {"a_rows": reads[0]}, first, "rn_fold_sum(to + u0, u1 - u0, &of, rows, more);")]
     else:
         raise Broken(f"no C for the fold {node.op}")
-    return "\n".join([*head, *(f"    {line}" for line in body), "}"])
+    return "\n".join([*head, *(f"    {line}" for line in [*access.end(), *body]), "}"])
 
 
-def blocks(access: Access, n: int, pointers: dict[str, Read], first: str, call: str) -> list[str]:
-    """Statements that find the rows of each block, by name, and add them up: `call`, given `rows` of them, and `more`
-    if there was a block before. Rows in which a clock makes zero what would be added are passed over. The counting
-    build is told in `taken` how many of a product there are."""
+def blocks(access: Access, n: int, pointers: dict[str, Read], first: str, call: str, kept: str = "{}") -> list[str]:
+    """Statements that find the rows of each block, by name, and add them up: `call`, given `rows` of them (`kept`: what
+    is kept of an address), and `more` if there was a block before. Rows in which a clock makes zero what would be added
+    are passed over. The counting build is told in `taken` how many of a product there are."""
     guards, product = access.role.guards.of(n, product=True), len(pointers) > 1
     lines = [f"int more = !({first});", *["RN_COUNTING(long taken = 0;)"] * product,
              "for (long r = begin; r < end;) {",
              "    long rows = 0;",
              "    for (; r < end && rows < RN_FOLD_MOST; r++) {",
              *(f"        if (!({access.holds(each)})) continue;" for each in [guards] if each),
-             *(f"        {name}[rows] = {access.row(read)};" for name, read in pointers.items()),
+             *(f"        {name}[rows] = {kept.format(access.row(read))};" for name, read in pointers.items()),
              "        rows++;",
              "    }",
              *["    if (rows == 0 && more) break;"] * bool(guards),
