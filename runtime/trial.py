@@ -3,7 +3,8 @@
 Every way leaves the same bits: one thread or several, units dealt out, loops by streams, crews that overlap. The
 planner in C orders them by a rough model; only a clock can tell whether two threads meet in 80 nanoseconds or in 400 (a
 virtual machine moves between processors that share a cache and ones that do not) and what else runs. So each way is
-timed, the best is taken, and from time to time all are timed again, soon at first. A cell of 128 units and one stream:
+timed, the best is taken, and from time to time all are timed again, soon at first and after every change of mind: what
+was a bad moment shows. A cell of 128 units and one stream:
 360 thousand frames a second on one thread, 240 on two that meet slowly, 500 on two that meet fast.
 """
 
@@ -19,7 +20,7 @@ from traceback import walk_stack
 PLANS = ("free", "together", "streams", "crews")               # RN_PLAN_* in plan.h; "free": the planner chooses
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")              # as P_plan and P_workspace_size_of number them
 TIMINGS = 3                                    # of each way, whose median counts; one more before them warms it up
-AGAIN, AT_MOST = 100, 800                      # calls after which all are timed again; each time twice as many
+AGAIN, AT_MOST = 25, 800                       # calls after which all are timed again; each time twice as many
 SLOW, HOPELESS = 1.5, 2.0                      # times the best so far; twice slow, or once hopeless: not tried further
 
 
@@ -58,7 +59,9 @@ class Trial:
             if trying and self.hopeless(way):
                 self.waiting = deque(i for i in self.waiting if i != way)
         if trying and not self.waiting:
-            self.best = min(range(len(self.ways)), key=lambda i: median(self.taken[i]) if self.taken[i] else 1e9)
+            best = min(range(len(self.ways)), key=lambda i: median(self.taken[i]) if self.taken[i] else 1e9)
+            if best != self.best:
+                self.best, self.again = best, AGAIN
         elif not trying:
             self.calls += 1
             if self.calls == self.again:
