@@ -7,8 +7,16 @@ static const int32_t rn_no_label RN_UNUSED = -1;
 
 /* ------------------------------------------------------------------------------------------------ finding rows */
 
-/* A row in a buffer that keeps only the last `rows` rows. */
-RN_INLINE long rn_ring(long row, long rows) { return row % rows; }
+/* A buffer that keeps only the last `rows` rows: the row, at or before this one, that stands at its begin; and where in
+ * it a row stands that is so far from that one, less than once around. */
+RN_INLINE long rn_ring_begin(long row, long rows) { return row - row % rows; }
+RN_INLINE long rn_ring(long ahead, long rows) { return ahead < 0 ? ahead + rows : ahead < rows ? ahead : ahead - rows; }
+
+/* A vector of which each lane < n is `value`, an expression of `lane`; zeros behind. */
+#define RN_EACH_LANE(name, n, value)                                                                                 \
+    RN_ALIGNED real name##_lanes[RN_VL] = {0};                                                                       \
+    for (long lane = 0; lane < (n); lane++) name##_lanes[lane] = (value);                                            \
+    const rn_v name = rn_load(name##_lanes)
 
 /* The column of a label in a table stored column by column; no label, or none of the table's: zeros. */
 RN_INLINE const real *rn_lookup(const real *table, long stride, int64_t classes, int64_t label, const real *zeros) {
@@ -112,7 +120,9 @@ RN_FUNCTION void rn_fill_left(int64_t *left, const int64_t *since, long T, long 
 /* ------------------------------------------------------------------------------------------------ copies */
 
 RN_INLINE void rn_copy(real *to, const real *from, long n) {
-    for (long i = 0; i < n; i++) to[i] = from[i];
+    long i = 0;
+    for (; i + RN_VL <= n; i += RN_VL) rn_store(to + i, rn_load(from + i));
+    if (i < n) rn_store_part(to + i, rn_load_part(from + i, n - i), n - i);
 }
 RN_INLINE void rn_zero(real *to, long n) {
     for (long i = 0; i < n; i++) to[i] = 0;

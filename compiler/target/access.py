@@ -48,6 +48,21 @@ class Access:
         self.state_entry = {n: i for i, n in enumerate(made.graph.state)}
         self.needs = Needs()
         self.per = FRAME
+        self.origin: str | None = None                          # near the rows that the current function works on, as C
+        self.way = 0                                            # of one that goes through time itself: its direction
+        self.turns: dict[str, str] = {}                         # what it has to know of rings: name -> declaration
+        self.moving: dict[str, str] = {}                        # of those that go round with it
+        self.moves: dict[str, str] = {}                         # what becomes of these as row `frame` begins a frame
+
+    def begin(self, origin: str, way: int = 0) -> None:
+        """From here on addresses are those of one C function, whose rows lie around row `origin`; it goes through time
+        in direction `way`, or (0) works on as many rows only as rings hold."""
+        self.origin, self.way, self.turns, self.moving, self.moves = origin, way, {}, {}, {}
+
+    def end(self) -> list[str]:
+        """The declarations that the addresses since `begin` want at its head."""
+        self.origin = None
+        return list(self.turns.values())
 
     def of_sequences(self) -> "Access":
         """The same addresses where a row is a sequence."""
@@ -67,15 +82,59 @@ class Access:
 
     def at(self, n: int, row: str) -> str:
         """The address of a stored value at a row of the call."""
-        buffer, row = self.made.buffers[n], self.seat(n, row)
-        if buffer.ring is not None:
-            row = f"rn_ring({row}, {buffer.ring} * c->B)"
-        elif buffer.near is not None:
-            row = f"rn_ring({row}, c->near_{buffer.near} * c->B)"
+        row = self.seat(n, row)
+        if self.rings(n):
+            row = self.turned(n, row, self.turn(n, row))
+        return self.place(n, row)
+
+    def place(self, n: int, row: str) -> str:
+        """The address of a row of a buffer."""
         step = self.stride(n)
         if step == "1":
             return f"{self.field(n)} + {row}" if row != "0" else self.field(n)
         return f"{self.field(n)} + ({row}) * {step}" if " " in row else f"{self.field(n)} + {row} * {step}"
+
+    # -------------------------------------------------------------------------------------------- rings
+
+    def rings(self, n: int) -> bool:
+        """Whether only the last frames of a value are in memory."""
+        buffer = self.made.buffers[n]
+        return buffer.ring is not None or buffer.near is not None
+
+    def kept(self, n: int) -> tuple[str, str]:
+        """Of such a value: a name for rings of its length, and that length in rows, as C."""
+        buffer = self.made.buffers[n]
+        if buffer.ring is not None:
+            return f"ring_{buffer.ring}", f"{buffer.ring} * c->B"
+        return f"near_{buffer.near}", f"c->near_{buffer.near} * c->B"
+
+    def turn(self, n: int, row: str) -> str:
+        """The row at which the ring around `row` begins. One division serves a whole function: a ring holds all rows
+        that it works on, and those that these look back or ahead to."""
+        name, rows = self.kept(n)
+        if self.origin is None:
+            return f"rn_ring_begin({row}, {rows})"
+        if self.way and self.made.buffers[n].ring is not None:
+            start = self.origin if self.way > 0 else f"{self.origin} + rows - c->B"
+            self.moving[name] = f"long {name} = rn_ring_begin({start}, {rows});"
+            self.moves[name] = f"if (frame >= {name} + {rows}) {name} += {rows};" if self.way > 0 else \
+                f"if (frame < {name}) {name} -= {rows};"
+        else:
+            self.turns[name] = f"const long {name} = rn_ring_begin({self.origin}, {rows});"
+        return name
+
+    def straight(self, n: int) -> bool:
+        """Whether the rows that a function works on lie in memory one behind the other: no ring comes round in between,
+        for it has all rows of the call, or of one chunk, which begins where the ring does."""
+        near = self.made.buffers[n].near
+        step = self.made.steps[near] if near is not None else None
+        return not self.rings(n) or step is not None and not (step.margin or step.fine)
+
+    def turned(self, n: int, row: str, turn: str) -> str:
+        """Where in its ring a row is."""
+        if self.straight(n):
+            return f"({row} - {turn})"
+        return f"rn_ring({row} - {turn}, {self.kept(n)[1]})"
 
     def seat(self, n: int, row: str) -> str:
         """The row of a value that row `row` reads: a frame reads that of its sequence."""
@@ -107,7 +166,7 @@ class Access:
             raise Broken(f"{self.names[n]} ({node.op}) is read from memory but has none")
         if read.delay == 0:
             return self.at(n, r)
-        return f"{self.function(n, read.delay)}(c, {r})"
+        return self.found(n, read.delay, r)
 
     def holds(self, guards: tuple[Guard, ...], r: str = "r") -> str:
         """Whether all guards hold at row r, as C."""
@@ -134,7 +193,7 @@ class Access:
             return self.counted(n, r, self.integer, self.truth)
         if read.delay == 0:
             return f"(int64_t)*({self.at(n, r)})"
-        return f"(int64_t)*{self.function(n, read.delay)}(c, {r})"
+        return f"(int64_t)*{self.found(n, read.delay, r)}"
 
     def counted(self, n: int, r: str, integer_of, truth_of) -> str:
         """An integer operator written out; `integer_of` and `truth_of` give its arguments."""
@@ -180,13 +239,20 @@ class Access:
 
     # -------------------------------------------------------------------------------------------- delayed rows
 
+    def found(self, n: int, delay: int, r: str) -> str:
+        """A pointer to v[t - delay] as row r sees it."""
+        more = f", {self.turn(n, r)}" if self.rings(n) else ""
+        return f"{self.function(n, delay)}(c, {r}{more})"
+
     def function(self, n: int, delay: int) -> str:
         """The name of the function that finds v[t - delay]; its text is kept the first time."""
         side = f"before_{delay}" if delay > 0 else f"after_{-delay}"
         name = f"{self.made.program}_{self.names[n]}_{side}"
         self.needs.widest = max(self.needs.widest, self.graph[n].size)
         if name not in self.functions:
+            origin, self.origin = self.origin, None             # an initial value is found by itself
             self.functions[name] = self._before(name, n, delay) if delay > 0 else self._after(name, n, -delay)
+            self.origin = origin
         return name
 
     def _initial(self, n: int, counter: str, reach: int, side: int) -> list[str]:
@@ -212,8 +278,9 @@ class Access:
         the first one, or left to the last one."""
         side, reach = (-1 if delay > 0 else 1), abs(delay)
         initial = self._initial(n, count, reach, side)
+        turn = ", long turn" if self.rings(n) else ""
         lines = [f"/* {self.graph[n].name or self.names[n]}[t{-delay:+d}]: {what} */",
-                 f"RN_INLINE const {self._kind(n)} *{name}(const rn_call *c, long r)", "{"]
+                 f"RN_INLINE const {self._kind(n)} *{name}(const rn_call *c, long r{turn})", "{"]
         if len(initial) == 1:
             return [*lines, f"    if (c->{count}[r] < {reach}) {initial[0]}"]
         return [*lines, f"    const int64_t {count} = c->{count}[r];", f"    if ({count} < {reach}) {{",
@@ -233,15 +300,16 @@ class Access:
         else:
             zero = "&rn_no_label" if self._kind(n) == "int32_t" else "c->zeros"
             lines.append(f"    if (r < {shift}) return {zero};")
-        lines += [f"    return {self.at(n, f'r - {shift}')};", "}"]
-        return "\n".join(lines)
+        return "\n".join([*lines, f"    return {self._elsewhere(n, f'r - {shift}')};", "}"])
+
+    def _elsewhere(self, n: int, row: str) -> str:
+        """The address of a row in a function that is told the turn."""
+        return self.place(n, self.turned(n, row, "turn") if self.rings(n) else self.seat(n, row))
 
     def _after(self, name: str, n: int, ahead: int) -> str:
         self.needs.ahead = True
         lines = self._begin(name, n, "its initial value after the last frame", "left", -ahead)
-        place = f"r + {times(ahead, 'c->B')}"
-        lines += [f"    return {self.at(n, place)};", "}"]
-        return "\n".join(lines)
+        return "\n".join([*lines, f"    return {self._elsewhere(n, 'r + ' + times(ahead, 'c->B'))};", "}"])
 
     def _kind(self, n: int) -> str:
         return "int32_t" if self.graph[n].kind == INT else "real"

@@ -113,6 +113,12 @@ class PackAccess:
         self.role = Roles(("early",) * len(self.graph), {}, Guards({}, {}))
         self.made = None
 
+    def begin(self, origin: str, way: int = 0) -> None:
+        """No constant is in a ring."""
+
+    def end(self) -> list[str]:
+        return []
+
     def alone(self, n: int) -> bool:
         return False
 

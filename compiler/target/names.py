@@ -10,11 +10,11 @@ int32_t int64_t uint8_t uint32_t size_t NULL"""
 # What the templates and the fixed C call their own variables and members, where a signal's name may stand beside them.
 OURS = """real c r u p q t t0 t1 j n wide products frames k low high first rows part group group_end block from to sums
 T B R S since left spans sequence paths packed zeros flags plan turn parts begins ends ones scratch folders team
-thread"""
+thread frame stream lane"""
 RESERVED = frozenset(f"{C_WORDS} {OURS}".split())
-SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums|near)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
+SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums|near|ring)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
                     ".*_(before|after)_[0-9]+|(frame|sequence)_keys?(_.*)?")
-MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|from|i|u|(past|next)[0-9]+)")
+MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|from|of|i|u|lanes|(past|next|kept)[0-9]+)")
 
 
 def flat(path: str) -> str:

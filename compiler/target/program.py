@@ -131,7 +131,7 @@ class Program:
             row = []
             for kernel, offset in phase:
                 function = f"{name}_{kernel.number}"
-                made.append(self.kernel(kernel, function, number, direction < 0, kind == "sequences", cuts))
+                made.append(self.kernel(kernel, function, number, kind, direction, cuts))
                 blocks, panels = self.work(kernel, cuts)
                 split = "rn_split_units" if getattr(kernel, "ordered", False) else "rn_split"
                 row.append(Call(function, offset, blocks, panels, number, split))
@@ -163,17 +163,18 @@ class Program:
         blocks = "rn_cuts(rows, RN_PICKED)" if kernel.guards else f"rn_cuts(rows, RN_ROWS({vectors}))"
         return cuts or blocks, f"RN_PANELS({width})"
 
-    def kernel(self, kernel: Kernel, name: str, stage: int, backwards: bool, sequences: bool = False,
-               cuts: str = "") -> str:
-        access = self.access.of_sequences() if sequences else self.access
+    def kernel(self, kernel: Kernel, name: str, stage: int, kind: str, direction: int, cuts: str) -> str:
+        """`kind`: that of its stage."""
+        access = self.access.of_sequences() if kind == "sequences" else self.access
+        way = direction if kind == "alone" else 0
         signals = [self.graph[n].name for n in nodes_of(kernel) if self.graph[n].name]
         title = ", ".join(dict.fromkeys(signals)) or "unnamed values"
         title = title if len(title) < 100 else title[:title.rindex(",", 0, 100)] + ", …"
         if isinstance(kernel, UnitKernel):
-            writer = UnitWriter(access, kernel, stage, backwards and kernel.ordered)
+            writer = UnitWriter(access, kernel, stage, direction < 0 and kernel.ordered, way)
             view = writer.view(name, title, self.lines(kernel), cuts)
             return render("kernel_units.c.j2", k=view)
-        view = RowWriter(access, kernel).view(name, title, self.lines(kernel), stage)
+        view = RowWriter(access, kernel, kind, way).view(name, title, self.lines(kernel), stage)
         return render("kernel_rows.c.j2", k=view)
 
     def lines(self, kernel: Kernel) -> str:

@@ -15,9 +15,11 @@ from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.schedule import Guard, RowKernel
 from rnnc.target.access import Access, Guarded
+from rnnc.target.alone import Past, alone, kept
 from rnnc.target.expressions import COMPARE, bare, number, random, vector
+from rnnc.target.lanes import Lanes, fit
 from rnnc.target.names import remark, suffix
-from rnnc.target.view import ProductView, RowView
+from rnnc.target.view import AloneView, ProductView, RowView
 
 
 def elementwise(node) -> bool:
@@ -25,7 +27,9 @@ def elementwise(node) -> bool:
 
 
 class RowWriter:
-    def __init__(self, access: Access, kernel: RowKernel):
+    def __init__(self, access: Access, kernel: RowKernel, kind: str = "", way: int = 0):
+        """`kind`: that of its stage; `way`: the direction of a loop in which threads do not meet."""
+        self.kind = kind
         self.access, self.kernel, self.graph, self.names = access, kernel, access.graph, access.names
         self.target = lambda n: access.constant(n) if self.graph[n].domain == CONSTANT else access.at(n, "r")
         self.local = set(kernel.body)
@@ -33,6 +37,9 @@ class RowWriter:
         self.constants: dict[str, str] = {}
         self.scalars: dict[Read, str] = {}
         self.guards = Guarded(access, kernel.body)
+        self.way = way
+        self.pasts: dict[Read, str] = {}                        # scalars made here some frames before: their vectors
+        access.begin("first", way)
         self.lines: list[str] = []
 
     def view(self, name: str, title: str, lines: str, stage: int = 0) -> RowView:
@@ -44,9 +51,23 @@ class RowWriter:
         text = "\n".join([*self.lines, *self.constants.values()])
         used = lambda line: not (m := re.match(r"const real (\w+_at)\[1\]", line)) or \
             len(re.findall(rf"\b{m[1]}\b", text)) > 1        # a scalar's address, if anything asked for it
-        return RowView(name, title, lines, tuple(self.constants.values()), tuple(filter(used, self.lines)), stage,
-                       tuple(self.product(n) for n in self.kernel.body if self.graph[n].op == "matmul"),
-                       self.guards.views())
+        products = tuple(self.product(n) for n in self.kernel.body if self.graph[n].op == "matmul")
+        guards, statements = self.guards.views(), tuple(filter(used, self.lines))
+        through = self.alone(statements) if self.way else None
+        lanes: list[str] = []
+        if self.kind in ("map", "alone") and fit(self.access, self.kernel):
+            many = Lanes(self.access, self.kernel)
+            lanes = many.statements()
+            self.constants |= many.constants
+        return RowView(name, title, lines, (*self.access.end(), *self.constants.values()), statements, stage, products,
+                       guards, through, tuple(lanes))
+
+    def alone(self, statements: tuple[str, ...]) -> AloneView:
+        """How this kernel goes through time by itself."""
+        pasts = [Past(read, name, self.names[read.node], "rn_all(*({}))") for read, name in self.pasts.items()]
+        loaded = {f"const rn_v {past.name} = {past.load.format(self.pointer(past.read))};" for past in pasts}
+        plain = not self.guards.found and not any(self.graph[n].shape for n in self.kernel.body)
+        return alone(self.access, self.way, 1, pasts, [s for s in statements if s not in loaded] if plain else [])
 
     def product(self, n: int) -> ProductView:
         """A product made row by row, for the counting build."""
@@ -243,6 +264,8 @@ class RowWriter:
                     self.constants[name] = text
                 else:
                     self.lines.append(text)
+                    if kept(self.way, read, self.kernel.body):
+                        self.pasts[read] = name
             return self.scalars[read]
         return f"rn_load({self.pointer(read)} + u)"
 

@@ -12,10 +12,11 @@ from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.schedule import Guard, UnitKernel, nodes_of
 from rnnc.plan.storage import bytes_of, stored_as
 from rnnc.target.access import Access, Guarded
+from rnnc.target.alone import Past, alone, kept
 from rnnc.target.expressions import bare, number, random, vector
 from rnnc.target.names import remark, suffix
 from rnnc.target.pool import FORMS
-from rnnc.target.view import PanelView, ProductView, RowPointer, UnitView
+from rnnc.target.view import AloneView, PanelView, ProductView, RowPointer, UnitView
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
 NEAR = 32 * 1024                               # bytes of panels behind which the first-level cache holds nothing else
@@ -34,7 +35,8 @@ def numbered(lines: list[str]) -> bool:
 class UnitWriter:
     """Writes one kernel; the dictionaries hold what has been declared so far."""
 
-    def __init__(self, access: Access, kernel: UnitKernel, stage: int, backwards: bool):
+    def __init__(self, access: Access, kernel: UnitKernel, stage: int, backwards: bool, way: int = 0):
+        """`way`: the direction of a loop in which threads do not meet."""
         self.access, self.kernel, self.graph = access, kernel, access.graph
         self.names, self.stage, self.backwards = access.names, stage, backwards
         self.width = self.graph[nodes_of(kernel)[0]].size
@@ -49,6 +51,9 @@ class UnitWriter:
         self.scalar_lines: list[str] = []
         self.operands: dict[Read, RowPointer] = {}
         self.guards = Guarded(access, kernel.body)
+        self.way = way
+        self.pasts: dict[Read, str] = {}                        # what was made here some frames before: its vector
+        access.begin("first", way)
         self.wide = "wide" if kernel.spread > 1 else "1"        # blocks of units that a product takes at once, as C
 
     def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
@@ -66,13 +71,26 @@ class UnitWriter:
         fetched = self.fetched if bytes_ >= NEAR else []
         by_number = numbered([*self.scalar_lines, *statements])
         cuts = cuts or f"rn_cuts(rows, RN_ROWS({vectors}))"
+        guards, holds = self.guards.views(), self.access.holds(kernel.guards)
+        left = tuple(self.access.at(n, "r") for n in stores) if kernel.guards else ()
+        through = self.alone(statements) if self.way else None
+        constants = (*self.access.end(), *self.constants.values())
         return UnitView(name, title, lines, self.width, vectors, at_once if kernel.spread > 1 else "", cuts,
                         max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
                         tuple(self.pointers.values()), tuple(self.targets.values()), by_number, sums,
-                        tuple(self.constants.values()), tuple(self.scalar_lines), tuple(statements), self.stage,
-                        self.products(panels), self.guards.views(), self.access.holds(kernel.guards),
-                        tuple(self.access.at(n, "r") for n in stores) if kernel.guards else (),
-                        tuple(fetched), numbered(fetched))
+                        constants, tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels),
+                        guards, holds, left, tuple(fetched), numbered(fetched), through)
+
+    def alone(self, statements: list[str]) -> AloneView:
+        """How this kernel goes through time by itself."""
+        pasts = [Past(read, name, self.local[read.node], "rn_load({})") for read, name in self.pasts.items()]
+        pointed = {self.pointers[read] for read in self.pasts}
+        loaded = {self.loads[name] for name in self.pasts.values()}
+        row = [*(f"const {o.kind} *const {o.name} = {o.address};" for o in self.pointers.values() if o not in pointed),
+               *(f"{o.kind} *const {o.name} = {o.address};" for o in self.targets.values()),
+               *self.scalar_lines, "const long u = 0;", *(line for line in statements if line not in loaded)]
+        plain = not (self.kernel.guards or self.kernel.panels or self.guards.found)
+        return alone(self.access, self.way, self.width, pasts, row if plain else [])
 
     # -------------------------------------------------------------------------------------------- products
 
@@ -222,6 +240,8 @@ class UnitWriter:
                 name = f"{name}_row"
             self.pointers[read] = RowPointer(name, "real", self.access.row(read))
         name = self.pointers[read].name
+        if kept(self.way, read, self.kernel.body):
+            self.pasts[read] = f"{name}_u"
         return self.load(f"{name}_u", f"{name}[j] + u" if self.kernel.panels else f"{name} + u", far=True)
 
     def load(self, name: str, address: str, far: bool = False) -> str:
@@ -247,5 +267,4 @@ class UnitWriter:
 
     def kept(self, n: int) -> bool:
         """Whether only the last frames are in memory: then a row is looked for once, not for every vector of it."""
-        buffer = self.access.made.buffers.get(n)
-        return buffer is not None and (buffer.ring is not None or buffer.near is not None)
+        return n in self.access.made.buffers and self.access.rings(n)

@@ -44,6 +44,18 @@ class ProductView:
 
 
 @dataclass(frozen=True)
+class AloneView:
+    """How a kernel goes through time by itself, frame by frame: a loop in which threads do not meet."""
+
+    backwards: bool
+    turns: tuple[str, ...]                     # statements before the first frame, about rings
+    moves: tuple[str, ...]                     # and as row `frame` begins a frame
+    fits: str = ""                             # when values stay in registers from frame to frame, as C; "": never
+    kept: tuple[str, ...] = ()                 # then: their declarations, as row r is about to be the first,
+    statements: tuple[str, ...] = ()           # and the statements of row r
+
+
+@dataclass(frozen=True)
 class UnitView:
     name: str
     title: str
@@ -70,6 +82,7 @@ class UnitView:
     left: tuple[str, ...] = ()                 # rows that are zero where that does not hold
     fetched: tuple[str, ...] = ()              # statements that ask beforehand for what the equations of a row touch
     fetched_by_number: bool = False
+    alone: AloneView | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,8 @@ class RowView:
     stage: int = 0
     products: tuple[ProductView, ...] = ()     # likewise
     guards: tuple[GuardView, ...] = ()
+    alone: AloneView | None = None
+    lanes: tuple[str, ...] = ()                # statements of n rows from r on, where these make numbers only
 
 
 @dataclass(frozen=True)

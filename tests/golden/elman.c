@@ -248,16 +248,17 @@ static void rn_pack_all(const real *w, real *packed, const rn_team *team, int th
 /* ================================================================================================ run */
 
 /* h[t-1]: its initial value across a start, the state before the call */
-RN_INLINE const real *run_h_before_1(const rn_call *c, long r)
+RN_INLINE const real *run_h_before_1(const rn_call *c, long r, long turn)
 {
     if (c->since[r] < 1) return c->zeros;
     if (r < c->B) return c->old_h + r * RN_PAD(4);
-    return c->h + (rn_ring(r - c->B, c->near_0 * c->B)) * RN_PAD(4);
+    return c->h + (rn_ring(r - c->B - turn, c->near_0 * c->B)) * RN_PAD(4);
 }
 /* unnamed values
  * elman.rnn:9 */
 static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 2048);
     for (long group = 0; group < products; group += together) {
@@ -270,7 +271,7 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
             real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -293,6 +294,7 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
  * elman.rnn:9 */
 static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 1536);
     for (long group = 0; group < products; group += together) {
@@ -305,9 +307,9 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
             const real *h_part_2_row[RN_ROWS(1)];
             real *h_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
-                x_0[r - from] = run_h_before_1(c, r);
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
-                h_row[r - from] = c->h + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
+                x_0[r - from] = run_h_before_1(c, r, near_0);
+                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
+                h_row[r - from] = c->h + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -330,6 +332,7 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
  * dense.rnn:11, elman.rnn:10 */
 static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 1536);
     for (long group = 0; group < products; group += together) {
@@ -340,7 +343,7 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
-                x_0[r - from] = c->h + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
+                x_0[r - from] = c->h + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -459,16 +462,17 @@ static void rn_body_run(void *argument, const rn_team *team, int thread)
 /* ================================================================================================ evaluate */
 
 /* h[t-1]: its initial value across a start, the state before the call */
-RN_INLINE const real *evaluate_h_before_1(const rn_call *c, long r)
+RN_INLINE const real *evaluate_h_before_1(const rn_call *c, long r, long turn)
 {
     if (c->since[r] < 1) return c->zeros;
     if (r < c->B) return c->old_h + r * RN_PAD(4);
-    return c->h + (rn_ring(r - c->B, c->near_0 * c->B)) * RN_PAD(4);
+    return c->h + (rn_ring(r - c->B - turn, c->near_0 * c->B)) * RN_PAD(4);
 }
 /* unnamed values
  * elman.rnn:9 */
 static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 2048);
     for (long group = 0; group < products; group += together) {
@@ -481,7 +485,7 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
             real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -504,6 +508,7 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
  * elman.rnn:9 */
 static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 1536);
     for (long group = 0; group < products; group += together) {
@@ -516,9 +521,9 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
             const real *h_part_2_row[RN_ROWS(1)];
             real *h_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
-                x_0[r - from] = evaluate_h_before_1(c, r);
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
-                h_row[r - from] = c->h + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
+                x_0[r - from] = evaluate_h_before_1(c, r, near_0);
+                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
+                h_row[r - from] = c->h + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -541,10 +546,12 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
 static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
-    for (long r = first + part.b0; r < first + part.b1; r++) {
-        const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
+    for (long r = first + part.b0; r < first + part.b1; r += RN_VL) {
+        const long n = RN_MIN(RN_VL, first + part.b1 - r);
+        const rn_v at_weights_of_frames = rn_load_part(c->weights_of_frames + r, n);
         const rn_v value_part_4 = rn_eq(at_weights_of_frames, rn_all((real)0));
-        *(c->value_part_4 + rn_ring(r, c->near_0 * c->B)) = value_part_4[0];
+        for (long lane = 0; lane < n; lane++) *(c->value_part_4 + rn_ring((r + lane) - near_0, c->near_0 * c->B)) = value_part_4[lane];
     }
 }
 
@@ -552,6 +559,7 @@ static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
  * dense.rnn:11, elman.rnn:10, elman.rnn:13 */
 static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0;
     const long u0 = part.p0 * RN_VL, units = RN_MIN(2, part.p1 * RN_VL) - u0;
     RN_COUNTING(long rows_picked = 0;)
@@ -562,10 +570,10 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
             long from = block * RN_PICKED, to = RN_MIN(rows, from + RN_PICKED);
             long picked[RN_PICKED], count = 0;    /* rows that somebody asks for; the others are zero */
             for (long r = first + from; r < first + to; r++) {
-                if (*(c->value_part_4 + rn_ring(r, c->near_0 * c->B)) == 0) {
+                if (*(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B)) == 0) {
                     picked[count++] = r;
                 } else if (group == 0) {
-                    rn_zero(c->value_part_16 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u0, units);
+                    rn_zero(c->value_part_16 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(2) + u0, units);
                 }
             }
             RN_COUNTING(if (group == 0) rows_picked += count;)
@@ -575,8 +583,8 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
                 real *value_part_16_row[RN_ROWS(1)];
                 for (long j = 0; j < to - from; j++) {
                     const long r = picked[from + j];
-                    x_0[j] = c->h + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
-                    value_part_16_row[j] = c->value_part_16 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2);
+                    x_0[j] = c->h + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
+                    value_part_16_row[j] = c->value_part_16 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(2);
                 }
                 for (long n = group; n < group_end; n++) {
                     const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -605,19 +613,20 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
 static void evaluate_4_4(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     RN_COUNTING(long rows_on_0 = 0;)
     for (long r = first + part.b0; r < first + part.b1; r++) {
-        const int on_0 = *(c->value_part_4 + rn_ring(r, c->near_0 * c->B)) == 0;
+        const int on_0 = *(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B)) == 0;
         RN_COUNTING(rows_on_0 += on_0;)
         rn_v value_part_15 = {0};
-        if (on_0) value_part_15 = rn_all(rn_row_sum(c->value_part_16 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2), 2));
+        if (on_0) value_part_15 = rn_all(rn_row_sum(c->value_part_16 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(2), 2));
         RN_PIN(value_part_15);
         const rn_v value_part_13 = value_part_15 * rn_all((real)0.5);
         const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
         const rn_v value_part_5 = at_weights_of_frames * value_part_13;
-        const rn_v at_value_part_4 = rn_all(*(c->value_part_4 + rn_ring(r, c->near_0 * c->B)));
+        const rn_v at_value_part_4 = rn_all(*(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B)));
         const rn_v value_part_3 = rn_where(at_value_part_4, rn_all((real)0), value_part_5);
-        *(c->value_part_3 + rn_ring(r, c->near_0 * c->B)) = value_part_3[0];
+        *(c->value_part_3 + rn_ring(r - near_0, c->near_0 * c->B)) = value_part_3[0];
     }
 }
 
@@ -626,18 +635,17 @@ static void evaluate_5_value_part_12(const rn_call *c, const rn_team *team, int 
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_12;
-    long u0, u1;
-    const real *a_rows[RN_FOLD_MOST];
-    rn_share(1, thread, team->threads, &u0, &u1);
-    const rn_rows of = {NULL, 0, a_rows, u0};
+    RN_ALIGNED real a[RN_FOLD_MOST];
+    (void)team;
+    if (thread > 0) return;
     int more = !(t0 == 0);
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->weights_of_frames + r;
+            a[rows] = *(c->weights_of_frames + r);
             rows++;
         }
-        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        *to = (more ? *to : 0) + rn_row_sum(a, rows);
         more = 1;
     }
 }
@@ -645,19 +653,19 @@ static void evaluate_5_value_part_12(const rn_call *c, const rn_team *team, int 
 static void evaluate_5_value_part_2(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
+    const long near_0 = rn_ring_begin(begin, c->near_0 * c->B);
     real *const to = c->value_part_2;
-    long u0, u1;
-    const real *a_rows[RN_FOLD_MOST];
-    rn_share(1, thread, team->threads, &u0, &u1);
-    const rn_rows of = {NULL, 0, a_rows, u0};
+    RN_ALIGNED real a[RN_FOLD_MOST];
+    (void)team;
+    if (thread > 0) return;
     int more = !(t0 == 0);
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_3 + rn_ring(r, c->near_0 * c->B);
+            a[rows] = *(c->value_part_3 + rn_ring(r - near_0, c->near_0 * c->B));
             rows++;
         }
-        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        *to = (more ? *to : 0) + rn_row_sum(a, rows);
         more = 1;
     }
 }
@@ -852,15 +860,16 @@ RN_INLINE const real *backprop_h_before_1(const rn_call *c, long r)
     return c->h + (r - c->B) * RN_PAD(4);
 }
 /* value_part_4[t+1]: its initial value after the last frame */
-RN_INLINE const real *backprop_value_part_4_after_1(const rn_call *c, long r)
+RN_INLINE const real *backprop_value_part_4_after_1(const rn_call *c, long r, long turn)
 {
     if (c->left[r] < 1) return c->zeros;
-    return c->value_part_4 + (rn_ring(r + c->B, c->near_2 * c->B)) * RN_PAD(4);
+    return c->value_part_4 + (rn_ring(r + c->B - turn, c->near_2 * c->B)) * RN_PAD(4);
 }
 /* unnamed values
  * elman.rnn:9 */
 static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 2048);
     for (long group = 0; group < products; group += together) {
@@ -873,7 +882,7 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
             real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + ((r - near_0)) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -896,6 +905,7 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
  * elman.rnn:9 */
 static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 1536);
     for (long group = 0; group < products; group += together) {
@@ -908,7 +918,7 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
             const real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = backprop_h_before_1(c, r);
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + ((r - near_0)) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -932,6 +942,7 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
  * dense.rnn:11, elman.rnn:10, elman.rnn:13 */
 static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 1536);
     for (long group = 0; group < products; group += together) {
@@ -944,7 +955,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
             real *value_part_25_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->h + r * RN_PAD(4);
-                value_part_25_row[r - from] = c->value_part_25 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2);
+                value_part_25_row[r - from] = c->value_part_25 + ((r - near_0)) * RN_PAD(2);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -972,20 +983,21 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_3_3(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
+    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     for (long r = first + part.b0; r < first + part.b1; r++) {
         const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
         const rn_v value_part_12 = rn_eq(at_weights_of_frames, rn_all((real)0));
         *(c->value_part_12 + r) = value_part_12[0];
         RN_ALIGNED real value_part_24[RN_PAD(2) + RN_VL];
         for (long u = 0; u < RN_PAD(2); u += RN_VL) {
-            const rn_v v_value_part_24 = rn_load(c->value_part_25 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u) * rn_load(c->value_part_25 + (rn_ring(r, c->near_0 * c->B)) * RN_PAD(2) + u);
+            const rn_v v_value_part_24 = rn_load(c->value_part_25 + ((r - near_0)) * RN_PAD(2) + u) * rn_load(c->value_part_25 + ((r - near_0)) * RN_PAD(2) + u);
             rn_store(value_part_24 + u, v_value_part_24);
         }
         const rn_v value_part_23 = rn_all(rn_row_sum(value_part_24, 2));
         const rn_v value_part_21 = value_part_23 * rn_all((real)0.5);
         const rn_v value_part_13 = at_weights_of_frames * value_part_21;
         const rn_v value_part_11 = rn_where(value_part_12, rn_all((real)0), value_part_13);
-        *(c->value_part_11 + rn_ring(r, c->near_0 * c->B)) = value_part_11[0];
+        *(c->value_part_11 + (r - near_0)) = value_part_11[0];
     }
 }
 
@@ -994,18 +1006,17 @@ static void backprop_4_value_part_20(const rn_call *c, const rn_team *team, int 
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_20;
-    long u0, u1;
-    const real *a_rows[RN_FOLD_MOST];
-    rn_share(1, thread, team->threads, &u0, &u1);
-    const rn_rows of = {NULL, 0, a_rows, u0};
+    RN_ALIGNED real a[RN_FOLD_MOST];
+    (void)team;
+    if (thread > 0) return;
     int more = !(t0 == 0);
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->weights_of_frames + r;
+            a[rows] = *(c->weights_of_frames + r);
             rows++;
         }
-        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        *to = (more ? *to : 0) + rn_row_sum(a, rows);
         more = 1;
     }
 }
@@ -1013,19 +1024,19 @@ static void backprop_4_value_part_20(const rn_call *c, const rn_team *team, int 
 static void backprop_4_value_part_10(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
+    const long near_0 = rn_ring_begin(begin, c->near_0 * c->B);
     real *const to = c->value_part_10;
-    long u0, u1;
-    const real *a_rows[RN_FOLD_MOST];
-    rn_share(1, thread, team->threads, &u0, &u1);
-    const rn_rows of = {NULL, 0, a_rows, u0};
+    RN_ALIGNED real a[RN_FOLD_MOST];
+    (void)team;
+    if (thread > 0) return;
     int more = !(t0 == 0);
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_11 + rn_ring(r, c->near_0 * c->B);
+            a[rows] = *(c->value_part_11 + (r - near_0));
             rows++;
         }
-        rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
+        *to = (more ? *to : 0) + rn_row_sum(a, rows);
         more = 1;
     }
 }
@@ -1048,6 +1059,7 @@ static void backprop_5_4(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
+    const long near_2 = rn_ring_begin(first, c->near_2 * c->B);
     const rn_v at_value_part_14 = rn_all(*(c->value_part_14));
     for (long r = first + part.b0; r < first + part.b1; r++) {
         const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
@@ -1055,7 +1067,7 @@ static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
         const rn_v at_value_part_12 = rn_all(*(c->value_part_12 + r));
         const rn_v d_z_part_6 = rn_where(at_value_part_12, rn_all((real)0), d_z_part_7);
         const rn_v d_z_part_5 = d_z_part_6 * rn_all((real)0.5);
-        real *const d_z = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
+        real *const d_z = c->d_z + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(2);
         for (long u = 0; u < RN_PAD(2); u += RN_VL) {
             const rn_v v_d_z_part_4 = rn_load(c->z + r * RN_PAD(2) + u) - rn_load(c->y + r * RN_PAD(2) + u);
             const rn_v v_d_z_part_3 = d_z_part_5 * v_d_z_part_4;
@@ -1070,6 +1082,7 @@ static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_7_value_part_8(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
+    const long near_2 = rn_ring_begin(begin, c->near_2 * c->B);
     real *const to = c->value_part_8;
     long u0, u1;
     const real *a_rows[RN_FOLD_MOST];
@@ -1080,7 +1093,7 @@ static void backprop_7_value_part_8(const rn_call *c, const rn_team *team, int t
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
             if (!(*(c->value_part_12 + r) == 0)) continue;
-            a_rows[rows] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
+            a_rows[rows] = c->d_z + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(2);
             rows++;
         }
         if (rows == 0 && more) break;
@@ -1092,6 +1105,7 @@ static void backprop_7_value_part_8(const rn_call *c, const rn_team *team, int t
 static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
+    const long near_2 = rn_ring_begin(begin, c->near_2 * c->B);
     const rn_share2 mine = rn_fold_share(2, 4, thread, team->threads);
     real *const to = c->value_part_7;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
@@ -1101,7 +1115,7 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
             if (!(*(c->value_part_12 + r) == 0)) continue;
-            a_rows[rows] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
+            a_rows[rows] = c->d_z + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(2);
             x_rows[rows] = c->h + r * RN_PAD(4);
             rows++;
         }
@@ -1116,6 +1130,7 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
  * dense.rnn:11 */
 static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_2 = rn_ring_begin(first, c->near_2 * c->B);
     const long products = part.p1 - part.p0;
     const long u0 = part.p0 * RN_VL, units = RN_MIN(4, part.p1 * RN_VL) - u0;
     RN_COUNTING(long rows_picked = 0;)
@@ -1129,7 +1144,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                 if (*(c->value_part_12 + r) == 0) {
                     picked[count++] = r;
                 } else if (group == 0) {
-                    rn_zero(c->d_h_part_2 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4) + u0, units);
+                    rn_zero(c->d_h_part_2 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4) + u0, units);
                 }
             }
             RN_COUNTING(if (group == 0) rows_picked += count;)
@@ -1139,8 +1154,8 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                 real *d_h_part_2_row[RN_ROWS(1)];
                 for (long j = 0; j < to - from; j++) {
                     const long r = picked[from + j];
-                    x_0[j] = c->d_z + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(2);
-                    d_h_part_2_row[j] = c->d_h_part_2 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+                    x_0[j] = c->d_z + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(2);
+                    d_h_part_2_row[j] = c->d_h_part_2 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
                 }
                 for (long n = group; n < group_end; n++) {
                     const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -1162,6 +1177,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
  * elman.rnn:9 */
 static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
 {
+    const long near_2 = rn_ring_begin(first, c->near_2 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 1536);
     for (long group = 0; group < products; group += together) {
@@ -1174,9 +1190,9 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
             const real *d_h_part_2_row[RN_ROWS(1)];
             real *value_part_4_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
-                x_0[r - from] = backprop_value_part_4_after_1(c, r);
-                d_h_part_2_row[r - from] = c->d_h_part_2 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
-                value_part_4_row[r - from] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+                x_0[r - from] = backprop_value_part_4_after_1(c, r, near_2);
+                d_h_part_2_row[r - from] = c->d_h_part_2 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
+                value_part_4_row[r - from] = c->value_part_4 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -1202,6 +1218,7 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
+    const long near_2 = rn_ring_begin(begin, c->near_2 * c->B);
     const rn_share2 mine = rn_fold_share(4, 4, thread, team->threads);
     real *const to = c->value_part_3;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
@@ -1210,7 +1227,7 @@ static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int 
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+            a_rows[rows] = c->value_part_4 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
             x_rows[rows] = backprop_h_before_1(c, r);
             rows++;
         }
@@ -1224,6 +1241,7 @@ static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int 
 static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
+    const long near_2 = rn_ring_begin(begin, c->near_2 * c->B);
     const rn_share2 mine = rn_fold_share(4, 3, thread, team->threads);
     real *const to = c->value_part_2;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
@@ -1232,7 +1250,7 @@ static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int 
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+            a_rows[rows] = c->value_part_4 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
             x_rows[rows] = c->x + r * 3;
             rows++;
         }
@@ -1246,6 +1264,7 @@ static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int 
 static void backprop_10_value_part(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long begin = t0 * c->B, end = t1 * c->B;
+    const long near_2 = rn_ring_begin(begin, c->near_2 * c->B);
     real *const to = c->value_part;
     long u0, u1;
     const real *a_rows[RN_FOLD_MOST];
@@ -1255,7 +1274,7 @@ static void backprop_10_value_part(const rn_call *c, const rn_team *team, int th
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_4 + (rn_ring(r, c->near_2 * c->B)) * RN_PAD(4);
+            a_rows[rows] = c->value_part_4 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
             rows++;
         }
         rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
@@ -1749,7 +1768,7 @@ RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, el
         const long t = c->T - 1 + j;
         if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
         else for (long b = 0; b < c->B; b++)
-            memcpy(to + b * RN_PAD(4), c->h + (rn_ring((t * c->B + b), c->near_0 * c->B)) * RN_PAD(4), sizeof(real) * 4);
+            memcpy(to + b * RN_PAD(4), c->h + (rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B)) * RN_PAD(4), sizeof(real) * 4);
     }
     if (out && out->z && out->z != c->z)
         for (long r = 0; r < c->R; r++) rn_copy(out->z + r * 2, c->z + r * RN_PAD(2), 2);
@@ -1778,7 +1797,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
         const long t = c->T - 1 + j;
         if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
         else for (long b = 0; b < c->B; b++)
-            memcpy(to + b * RN_PAD(4), c->h + (rn_ring((t * c->B + b), c->near_0 * c->B)) * RN_PAD(4), sizeof(real) * 4);
+            memcpy(to + b * RN_PAD(4), c->h + (rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B)) * RN_PAD(4), sizeof(real) * 4);
     }
     scores[0] = *c->value_part;
     rn_count_on(c, state);
