@@ -4,7 +4,8 @@ are handed to C.
 Nothing is refused here. Whatever is not exactly as it was (or labels out of range, or memory that overlaps) goes the
 long way of `call.py`, which accepts it or says what is wrong. Small arrays that come again are recognised themselves,
 and then nothing is looked at: their shapes and types must not be changed in place. One frame of LSTM 32 from Python,
-`out=` given: 2.1 microseconds with the same arrays, 3.5 with others; the C takes 0.3 of it (EPYC).
+`out=` given: 2.1 microseconds with the same arrays, 3.5 with others; the C takes 0.3 of it (EPYC). A call without a
+state has one of its thread, made fresh each time.
 """
 
 from math import prod
@@ -13,7 +14,7 @@ from threading import get_ident
 from numpy import empty, ndarray
 
 from rnnc.runtime.arrays import apart
-from rnnc.runtime.trial import chosen
+from rnnc.runtime.trial import chosen, trial_of
 
 forked: list[bool] = []                        # in a forked child OpenMP's threads are gone: one thread there
 
@@ -27,18 +28,19 @@ class Likeness:
     touched only by who holds it."""
 
     __slots__ = ("net", "function", "counts", "asked", "inputs", "outputs", "into", "out", "from_buffer", "wanted",
-                 "threads", "plain", "arrays", "results", "held", "thread", "work")
+                 "threads", "plain", "arrays", "results", "held", "thread", "work", "trial",
+                 "random")
 
     def __init__(self, net, what: str, call, way):
         border = net._border
         self.net, self.function = net, net._functions[what]
         self.counts = (call.streams,) if what == "step" else (call.frames, call.streams)
-        self.asked = ("run", call.frames, call.streams)
+        self.asked = ("run" if what == "step" else what, call.frames, call.streams)
         shown = [border.ports[name] for name in call.arrays]
         self.inputs = tuple((p.name, p.field, p.dtype, call.arrays[p.name].shape, p.pointer, call.arrays[p.name].size,
                              2 if p.signal.kind == "flag" else p.signal.classes) for p in shown)
         self.outputs = tuple((p.name, p.field, p.dtype, call.shape(p.signal), p.pointer)
-                             for p in border.outputs.values())
+                             for p in border.outputs.values() if what != "backprop")
         self.into, self.out = border.ffi.new(border.struct), border.ffi.new(border.out)
         self.from_buffer = border.ffi.from_buffer
         self.plain = not any(entry[-1] for entry in self.inputs) and SMALL >= sum(
@@ -48,6 +50,8 @@ class Likeness:
         self.threads, tuning = way
         if tuning:
             self.into.tuning = tuning
+        self.random = bool(net.manifest.get("random"))
+        self.trial = trial_of(net, what, call.frames, call.streams) if what != "step" else None
 
     def point(self, inputs: dict, out: dict | None, held: list) -> dict | None:
         """The outputs by name, once both structs point at this call's arrays; None if it is another kind of call.
@@ -111,18 +115,45 @@ def within(array, size: int, bound: int) -> bool:
 
 
 def remember(net, what: str, state, call, starts) -> None:
-    """`call` was accepted: the next one may be like it."""
-    if starts is None and call.frames and not net.check_numbers and not net._border.whole:
+    """`call` was accepted: the next one may be like it. `state`: that it ran on; None: one of its thread."""
+    if starts is None and call.weight is None and call.frames and not net.check_numbers and not net._border.whole:
         way = chosen(net, what, call.frames, call.streams)
         if way is not None:
+            state = net._local.state if state is None else state
             state._like[what] = Likeness(net, what, call, way)
 
 
-def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
-    """The outputs of a call like the last one on this state; None if it is not, and then nothing has happened."""
+def taken(net, what: str, state) -> Likeness | None:
+    """What the last such call on this state looked like; the state is busy from then on. None if there was none, or if
+    the ways of running are to be timed again."""
     like = state._like.get(what)
-    if (like is None or like.net is not net or like.wanted != net._wanted or net.check_numbers
-            or not state._busy.acquire(False)):
+    if like is None or like.net is not net or like.wanted != net._wanted or net.check_numbers:
+        return None
+    if like.trial is not None:
+        like.trial.calls += 1
+        if like.trial.due:
+            del state._like[what]
+            return None
+    if not state._busy.acquire(False):
+        return None
+    if like.random:
+        like.into.seed, like.into.draw = net.seed % 2**64, net.draws % 2**64
+    return like
+
+
+def room(net, like: Likeness):
+    """Each thread works in memory of its own."""
+    if like.thread != get_ident():
+        like.thread, like.work = get_ident(), net._workspace(like.asked)
+    return like.work
+
+
+def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
+    """The outputs of a call like the last one on this state (None: on none); None if it is not like it, and then
+    nothing has happened."""
+    used = getattr(net._local, "state", None) if state is None else state
+    like = taken(net, what, used) if used is not None else None
+    if like is None:
         return None
     try:
         if like.repeated(inputs, out):
@@ -132,13 +163,39 @@ def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
             made = like.point(inputs, out, held)
             if made is None:
                 return None
-        if like.thread != get_ident():         # each thread works in memory of its own
-            like.thread, like.work = get_ident(), net._workspace(like.asked)
+        work = room(net, like)
         packed = net._packed if net._packed_version == net._weights.version else net._pack()
-        code = like.function(packed, state._pointer, like.into, like.out, *like.counts, like.work,
+        if state is None:
+            used.reset()
+        code = like.function(packed, used._pointer, like.into, like.out, *like.counts, work,
                              1 if forked else like.threads)
         if code:
             net.module.check(code, what)
         return made
     finally:
-        state._busy.release()
+        used._busy.release()
+
+
+def trained_again(net, state, inputs: dict) -> float | None:
+    """The loss of a training call like the last one, likewise."""
+    used = getattr(net._local, "state", None) if state is None else state
+    like = taken(net, "backprop", used) if used is not None and net.memory_limit is None else None
+    if like is None:
+        return None
+    try:
+        held: list = []
+        if like.point(inputs, None, held) is None:
+            return None
+        work, loss = room(net, like), net.module.ffi.new(net._loss)
+        packed = net._packed if net._packed_version == net._weights.version else net._pack()
+        if state is None:
+            used.reset()
+        with net._weights.lock:
+            code = like.function(packed, used._pointer, like.into, net.module.ffi.NULL, *like.counts, work,
+                                 1 if forked else like.threads, net._vector(net.gradient), loss)
+        if code:
+            net.module.check(code, "backprop")
+        net.draws += 1
+        return loss[0]
+    finally:
+        used._busy.release()

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnc.errors import InputError
 from rnnc.runtime import ragged
-from rnnc.runtime.again import again, forked, remember
+from rnnc.runtime.again import again, forked, remember, trained_again
 from rnnc.runtime.arrays import Signal, aligned, zeros
 from rnnc.runtime.call import Border, Call, spans
 from rnnc.runtime.module import Module
@@ -50,7 +50,7 @@ class Net:
         self._packing = threading.Lock()
         self._local = threading.local()        # workspace and fresh state of each thread
         self._functions = {name: module.function(name) for name in (*self.manifest["functions"], "step")}
-        self._vectors = f"{module.prefix}_weights *"
+        self._vectors, self._loss = f"{module.prefix}_weights *", module.ffi.typeof(f"{module.real} *")
         self._variants: dict[tuple[tuple[str, ...], bool], Net] = {}
         self._graph = None
         self._trials: dict[tuple, Trial | None] = {}
@@ -167,7 +167,7 @@ class Net:
         if probe is not None or training and self.manifest.get("random") and not self._training:
             variant = probed(self, () if probe is None else probe, inputs, training or self._training)
             return variant.run(state=state, starts=starts, out=out, **inputs)
-        if starts is None and type(state) is State:
+        if starts is None and (state is None or type(state) is State):
             made = again(self, "run", state, inputs, out)
             if made is not None:
                 return made
@@ -179,8 +179,7 @@ class Net:
         call = self._call(inputs, state, starts=starts, lot=(self.seed, self.draws))
         made, struct = self._border.results(call, out)
         self._watched("run", call, state, starts, lambda s: self._run(call, s, struct), lambda: made)
-        if state is not None:
-            remember(self, "run", state, call, starts)
+        remember(self, "run", state, call, starts)
         return made
 
     def step(self, state: State = None, *unnamed, starts=None, out: dict | None = None, **inputs) -> dict:
@@ -238,6 +237,10 @@ class Net:
         """The loss; `gradient` is overwritten, or added to. `state` advances."""
         if unnamed:
             raise self._by_name("backprop")
+        if starts is None and weight is None and accumulate is False and (state is None or type(state) is State):
+            value = trained_again(self, state, inputs)
+            if value is not None:
+                return value
         if ragged.is_ragged(self._border, inputs):
             self._no_state(state)
             packed = ragged.pack(self._border, inputs, starts, weight)
@@ -245,7 +248,7 @@ class Net:
         function = self._function("backprop")
         call = self._call(inputs, state, starts=starts, weight=weight, targets=True,
                           accumulate=truth("accumulate", accumulate), lot=(self.seed, self.draws))
-        loss = self.module.ffi.new(f"{self.module.real} *")
+        loss = self.module.ffi.new(self._loss)
         if call.frames == 0 and not accumulate:
             self._weights.gradient.fill(0)
 
@@ -254,6 +257,8 @@ class Net:
                 self._check(backwards(self, function, call, s, loss), "backprop")
         value = self._watched("backprop", call, state, starts, compute, lambda: float(loss[0]))
         self.draws += 1
+        if accumulate is False and self.memory_limit is None:
+            remember(self, "backprop", state, call, starts)
         return value
 
     def vjp(self, cotangents: dict = None, *unnamed, state: State | None = None, starts=None, accumulate: bool = False,

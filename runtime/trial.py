@@ -21,6 +21,7 @@ PLANS = ("free", "together", "streams", "crews")               # RN_PLAN_* in pl
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")              # as P_plan and P_workspace_size_of number them
 TIMINGS = 3                                    # of each way, whose median counts; one more before them warms it up
 AGAIN, AT_MOST = 25, 800                       # calls after which all are timed again; each time twice as many
+CLEARLY = 0.9                                  # times what the best so far takes now: then it is a change of mind
 SLOW, HOPELESS = 1.5, 2.0                      # times the best so far; twice slow, or once hopeless: not tried further
 
 
@@ -37,6 +38,11 @@ class Trial:
     @property
     def settled(self) -> bool:
         return not self.waiting
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look again."""
+        return self.calls >= self.again
 
     def choose(self) -> int:
         """The way of the next call."""
@@ -59,12 +65,13 @@ class Trial:
             if trying and self.hopeless(way):
                 self.waiting = deque(i for i in self.waiting if i != way)
         if trying and not self.waiting:
-            best = min(range(len(self.ways)), key=lambda i: median(self.taken[i]) if self.taken[i] else 1e9)
-            if best != self.best:
-                self.best, self.again = best, AGAIN
+            took = [median(taken) if taken else 1e9 for taken in self.taken]
+            before, self.best = self.best, took.index(min(took))
+            if took[self.best] < CLEARLY * took[before]:
+                self.again = AGAIN
         elif not trying:
             self.calls += 1
-            if self.calls == self.again:
+            if self.due:
                 self.calls, self.again = 0, min(2 * self.again, AT_MOST)
                 for taken in self.taken:       # what was then says nothing of now
                     taken.clear()

@@ -1,0 +1,115 @@
+"""Training calls, and runs without a state, that are like the one before them: the same numbers as on the long way."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import rnnc
+from rnnc.errors import InputError
+from rnnc.runtime import again
+from rnnc.runtime.trial import AGAIN
+
+PROGRAM = """model m(n = 6) {
+    input x : [3]
+    target k : class(6)
+    h = rnn(n)(dropout(x, 0.5))
+    output h
+    loss cross_entropy(h, k)
+}
+"""
+
+
+@pytest.fixture
+def net():
+    return rnnc.compile(PROGRAM, threads=1, seed=3)
+
+
+def arrays(lead, seed=0):
+    random = np.random.default_rng(seed)
+    return {"x": random.normal(size=(*lead, 3)).astype(np.float32), "k": random.integers(0, 6, lead, np.int32)}
+
+
+def short(net, monkeypatch):
+    """From here on only the short way is left."""
+    monkeypatch.setattr(net, "_call", None)
+
+
+@pytest.mark.parametrize("with_state", [True, False])
+@pytest.mark.parametrize("lead", [(5,), (4, 2)])
+def test_training_calls(net, lead, with_state, monkeypatch):
+    streams = lead[1] if len(lead) == 2 else 1
+    other = rnnc.compile(PROGRAM, threads=1, seed=3)
+    mine, long = (m.state(streams) if with_state else None for m in (net, other))
+    losses = []
+    for seed in range(5):
+        data = arrays(lead, seed)
+        losses.append(net.backprop(state=mine, **data))
+        (long or other._fresh(streams))._like.clear()
+        assert losses[-1] == other.backprop(state=long, **data) and type(losses[-1]) is float
+        assert net.gradient.tobytes() == other.gradient.tobytes() and net.draws == other.draws
+        net.theta[:] += 0.1
+        other.theta[:] += 0.1
+        net.touch(), other.touch()
+        if seed == 1:
+            short(net, monkeypatch)
+    assert len(set(losses)) == 5
+
+
+def test_runs_without_a_state(net, monkeypatch):
+    x = arrays((7,))["x"]
+    want = net.run(x=x)["h"]
+    short(net, monkeypatch)
+    out = {"h": np.zeros((7, 6), np.float32)}
+    for _ in range(3):                         # each starts afresh
+        assert net.run(x=x)["h"].tobytes() == want.tobytes() == net.run(x=x, out=out)["h"].tobytes()
+
+
+def test_other_calls_in_between(net):
+    """What differs takes the long way: weights, starts, added gradients, other lengths, what is refused."""
+    data = arrays((6,))
+    net.draws = 0
+    net.backprop(**data)
+    once = net.gradient.copy()
+    for more in ({"weight": np.zeros(6)}, {"starts": np.ones(6, bool)}, {"accumulate": True}):
+        net.draws = 0
+        net.backprop(**data)
+        assert net.gradient.tobytes() == once.tobytes()
+        net.draws = 0
+        net.backprop(**data, **more)
+        assert not np.array_equal(net.gradient, once)
+    assert np.array_equal(net.gradient, 2 * once)
+    assert net.backprop(**arrays((3,))) > 0
+    with pytest.raises(InputError, match="label 6"):
+        net.backprop(**data | {"k": np.full(6, 6)})
+    with pytest.raises(InputError, match="unknown|no input"):
+        net.backprop(**data, z=1)
+    net.draws = 0
+    net.backprop(**data)
+    assert net.gradient.tobytes() == once.tobytes()
+
+
+def test_ways_are_still_timed_again(monkeypatch):
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+    net, data = rnnc.compile(PROGRAM, threads=2), arrays((5,))
+    went = []
+    seen = again.trained_again
+    monkeypatch.setattr("rnnc.runtime.net.trained_again", lambda *a: went.append(seen(*a)) or went[-1])
+    for _ in range(10 * AGAIN):
+        net.backprop(**data)
+    (trial,) = [t for t in net._trials.values() if t] or [None]
+    if trial is None:
+        pytest.skip("this program has one way on two threads")
+    long = sum(value is None for value in went)
+    assert 10 < long < 8 * AGAIN               # the first calls, and those of later rounds
+
+
+def test_two_threads_with_fresh_states(net):
+    data, found = [arrays((5,), seed) for seed in range(2)], {}
+
+    def work(number):
+        found[number] = {net.run(x=data[number]["x"])["h"].tobytes() for _ in range(300)}
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert [found[i] for i in range(2)] == [{net.run(x=d["x"])["h"].tobytes()} for d in data]
