@@ -19,10 +19,13 @@ from rnnc.plan.storage import bytes_of, stored_as
 SLOW = {"div": 6, "sqrt": 6, "mod": 8, "floor": 2, "where": 2, "quantize": 12}
 FREE = frozenset("slice reshape column broadcast identity stop_gradient real".split())
 GROUP = 384 << 10                              # bytes of panels that meet all row blocks before the next ones do
+INLINE = 0.3                                   # share of what surrounds a tile that is left around one of one row
 LOOSE = 0.15                                   # share of a tile's speed that products of a row kernel reach
 CHUNKED = ("attend", "correct", "attended", "pair")
 SHORT = 0.6                                    # the share that products of a chunk of frames reach
 MAKING = 1.3                                   # rows that a tile could do while it makes numbers of bytes (int8.h)
+# In rows touched: a call beside its stages; a row that becomes one number; a number of a row among those of other rows.
+BESIDE, REDUCED, TOGETHER = 4, 5, 0.3
 ENDLESS = 1 << 20                              # as many threads as could be of any use
 
 
@@ -96,7 +99,8 @@ def cost(made: Schedule, frames: int, streams: int, threads: int, machine: Machi
 
 def least(made: Schedule, frames: int, streams: int, machine: Machine, number: int = 4) -> Cost:
     """The critical path: as many threads as could be of use, that meet for free and hold their matrices in L1."""
-    free = replace(machine, meeting=0.0, region=0.0, call=0.0, begin=0.0, row=0.0, memory=inf)
+    free = replace(machine, meeting=0.0, region=0.0, call=0.0, begin=0.0, row=0.0, touch=0.0,
+                   memory=inf)
     return cost(made, frames, streams, ENDLESS, free, number)
 
 
@@ -114,7 +118,8 @@ class Costs:
     def all(self) -> Cost:
         found = tuple(self.stage(i, stage) for i, stage in enumerate(self.made.stages))
         region = self.machine.region if self.threads > 1 else 0.0
-        return Cost(self.frames, self.streams, self.threads, found, region)
+        around = BESIDE * self.machine.touch * self.frames * self.streams
+        return Cost(self.frames, self.streams, self.threads, found, region + around)
 
     # -------------------------------------------------------------------------------------------- stages
 
@@ -233,13 +238,15 @@ class Costs:
                     done.reading += part * times * seconds
                 else:
                     done.arithmetic += part * times * compute
-            done.waiting += self.machine.begin * ceil(products) * my_blocks
+            begin = self.machine.begin * (1 if per_block > 1 else INLINE)
+            done.waiting += begin * ceil(products) * my_blocks
             done.products += part * 2.0 * panel.inner * len(panel.gates) * kernel.width * rows
             done.weights += part * self.panel(panel) * blocks * panels
         pointers = len(kernel.stores) + len(kernel.panels) + 2
         largest = max((self.panel(p) * at_once for p in kernel.panels), default=GROUP)
         groups = ceil(products / max(1, GROUP // largest))     # rows are found anew for each group of panels
-        done.waiting += self.machine.call * (not inlined) + self.machine.row * pointers * my_blocks * per_block * groups
+        each = self.machine.touch if inlined else self.machine.row
+        done.waiting += self.machine.call * (not inlined) + each * pointers * my_blocks * per_block * groups
         return done
 
     def alone(self, kernel: Kernel, chunk: int) -> Work:
@@ -280,6 +287,10 @@ class Costs:
         done.values = moved * rows * self.number
         rate = self.machine.rate(moved * self.number * chunk * mine / max(rows, 1), self.used())
         done.elementwise = mine * (seconds + moved * self.number / rate)
+        if kernel is None:
+            reduced = sum(not graph[n].shape and any(graph[r.node].shape for r in graph[n].args) for n in body)
+            numbers = TOGETHER if not any(graph[n].shape for n in body) and not reduced else 1
+            done.waiting += mine * self.machine.touch * numbers * (len(loaded) + len(stores) + REDUCED * reduced)
         return done
 
     def inner(self, n: int) -> int:
@@ -354,6 +365,7 @@ class Costs:
             part = 1 / min(self.threads, max(1, ceil(sizes[0] / self.lanes)))
             done.equations = float(sizes[0] * rows)
             done.elementwise = part * (done.values / near + sizes[0] * rows * self.machine.plain * self.slow)
+            done.waiting = rows * self.machine.touch
         return done
 
 

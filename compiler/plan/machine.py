@@ -28,6 +28,7 @@ class Machine:
     call: float = 60e-9                        # seconds around one kernel for one step: loops, its last results
     begin: float = 25e-9                       # seconds around one tile: its sums go to memory and come back
     row: float = 3e-9                          # seconds to find the rows a kernel reads and writes, each
+    touch: float = 0.5e-9                      # the same where a loop goes from row to row
 
     @property
     def peak(self) -> float:
