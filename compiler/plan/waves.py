@@ -48,7 +48,8 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
         if group:
             loops = [stages[i] for i in group if isinstance(stages[i], Sweep)]
             frames = lcm(*(loop.frames for loop in loops))
-            fine = -(-FINE // frames) * frames if len(loops) > 1 and all(map(small, loops)) else 0
+            meet = [loop for loop in loops if loop.meets]
+            fine = -(-FINE // frames) * frames if len(meet) > 1 and all(map(small, meet)) else 0
             along = direction or (-1 if behind_loop(group) else 1)
             made.append(Step(tuple(group), along, ROWS * chunkable(stages[group[0]]), frames, fine=fine))
             group.clear()
