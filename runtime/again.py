@@ -132,7 +132,7 @@ def taken(net, what: str, state) -> Likeness | None:
     if like.trial is not None:
         like.trial.calls += 1
         if like.trial.due:
-            del state._like[what]
+            state._like.pop(what, None)
             return None
     if not state._busy.acquire(False):
         return None
