@@ -113,3 +113,16 @@ def test_two_threads_with_fresh_states(net):
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert [found[i] for i in range(2)] == [{net.run(x=d["x"])["h"].tobytes()} for d in data]
+
+
+def test_frames_are_asked_for_where_no_array_tells_them():
+    net = rnnc.compile("model m {\n param a = 0.5\n c = a * c[t-1] + 1\n output c\n loss c^2\n}\n", threads=1)
+    for state in (None, net.state()):
+        for call in (net.run, net.backprop):
+            call(frames=5, state=state)
+            with pytest.raises(InputError, match="say how many frames"):
+                call(state=state)
+            call(frames=2, state=state)
+    step = net.step(net.state())["c"]
+    state = net.state()
+    assert [net.step(state)["c"].tolist() for _ in range(3)] == [[1.0], [1.5], [1.75]] and step.shape == (1,)
