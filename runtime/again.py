@@ -126,8 +126,8 @@ def remember(net, what: str, state, call, starts) -> None:
 
 
 def taken(net, what: str, state) -> Likeness | None:
-    """What the last such call on this state looked like; the state is busy from then on. None if there was none, or if
-    the ways of running are to be timed again."""
+    """What the last such call on this state looked like. None if there was none, if the state is in use, or if the ways
+    of running are to be timed again."""
     like = state._like.get(what)
     if like is None or like.net is not net or like.wanted != net._wanted or net.check_numbers:
         return None
@@ -136,15 +136,13 @@ def taken(net, what: str, state) -> Likeness | None:
         if like.trial.due:
             state._like.pop(what, None)
             return None
-    if not state._busy.acquire(False):
-        return None
-    if like.random:
-        like.into.seed, like.into.draw = net.seed % 2**64, net.draws % 2**64
-    return like
+    return None if state._busy.locked() else like
 
 
 def room(net, like: Likeness):
-    """Each thread works in memory of its own."""
+    """Memory to work in, of each thread its own; and the lot of random operators."""
+    if like.random:
+        like.into.seed, like.into.draw = net.seed % 2**64, net.draws % 2**64
     if like.thread != get_ident():
         like.thread, like.work = get_ident(), net._workspace(like.asked)
     return like.work
@@ -157,7 +155,7 @@ def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
     like = taken(net, what, used) if used is not None else None
     if like is None:
         return None
-    try:
+    with used._busy:                           # as State._hold
         if like.repeated(inputs, out):
             made = dict(out)
         else:
@@ -174,8 +172,6 @@ def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
         if code:
             net.module.check(code, what)
         return made
-    finally:
-        used._busy.release()
 
 
 def trained_again(net, state, inputs: dict) -> float | None:
@@ -184,7 +180,7 @@ def trained_again(net, state, inputs: dict) -> float | None:
     like = taken(net, "backprop", used) if used is not None and net.memory_limit is None else None
     if like is None:
         return None
-    try:
+    with used._busy:
         held: list = []
         if like.point(inputs, None, held) is None:
             return None
@@ -199,5 +195,3 @@ def trained_again(net, state, inputs: dict) -> float | None:
             net.module.check(code, "backprop")
         net.draws += 1
         return loss[0]
-    finally:
-        used._busy.release()

@@ -318,9 +318,7 @@ class Net:
     def _watched(self, what: str, call: Call, state: State | None, starts, compute, answer):
         """Runs `compute` on the state, which nobody else may be using; looks at the numbers if asked to."""
         used = self._fresh(call.streams) if state is None else state
-        if not used._busy.acquire(blocking=False):
-            raise InputError("state: another thread is using it")
-        try:
+        with used._hold():
             if call.frames == 0:
                 return answer()
             before = used.copy() if self.check_numbers else None
@@ -332,8 +330,6 @@ class Net:
                 from rnnc.runtime.finite import check_results
                 check_results(self, what, call, before, used, starts, answer())
             return answer()
-        finally:
-            used._busy.release()
 
     def _check(self, code: int, what: str) -> None:
         if code:

@@ -101,10 +101,5 @@ def _point(net, call, found: dict[str, np.ndarray]):
 
 
 def _locked(net, used: State, compute) -> int:
-    if not used._busy.acquire(blocking=False):
-        raise InputError("state: another thread is using it")
-    try:
-        with net._weights.lock:
-            return compute()
-    finally:
-        used._busy.release()
+    with used._hold(), net._weights.lock:
+        return compute()

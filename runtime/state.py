@@ -34,6 +34,14 @@ class State:
         if fresh:
             self.reset()
 
+    def _hold(self) -> threading.Lock:
+        """For `with`, while a call uses this state. Refused while another does: looked at, not tried, since Ctrl-C
+        between a lock's `acquire` and `try` leaves it locked for good, and between `with` and its block it cannot come;
+        two threads that look at once go one after the other."""
+        if self._busy.locked():
+            raise InputError("state: another thread is using it")
+        return self._busy
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._entries)

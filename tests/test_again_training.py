@@ -1,5 +1,7 @@
 """Training calls, and runs without a state, that are like the one before them: the same numbers as on the long way."""
 
+import random
+import signal
 import threading
 
 import numpy as np
@@ -126,3 +128,23 @@ def test_frames_are_asked_for_where_no_array_tells_them():
     step = net.step(net.state())["c"]
     state = net.state()
     assert [net.step(state)["c"].tolist() for _ in range(3)] == [[1.0], [1.5], [1.75]] and step.shape == (1,)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers")
+@pytest.mark.parametrize("what", ["run", "backprop", "evaluate"])
+def test_an_interrupt_leaves_no_state_in_use(net, what):
+    """Short calls, so that many an interrupt comes just as one takes its state or gives it back."""
+    data = arrays((3,)) if what != "run" else {"x": arrays((3,))["x"]}
+    delay, call = random.Random(0), getattr(net, what)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(400):
+            with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, delay.uniform(2e-4, 6e-4))
+                while True:
+                    call(**data)
+            assert not net._local.state._busy.locked()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    call(**data)
