@@ -370,7 +370,8 @@ class Net:
             return local.work
         size = self._bytes(*asked)
         if getattr(local, "size", -1) < size:
-            local.work = local.asked = None    # let go of the old one first
+            local.work = local.asked = None    # let go of the old one first; there may be no new one
+            local.size = -1
             local.work, local.size = self.module.ffi.from_buffer(aligned(max(size, 64), np.uint8)), size
         local.asked = asked
         return local.work

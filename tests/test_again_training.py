@@ -148,3 +148,17 @@ def test_an_interrupt_leaves_no_state_in_use(net, what):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     call(**data)
+
+
+def test_memory_that_was_not_to_be_had_is_asked_for_again(net, monkeypatch):
+    data = arrays((3,))
+    want = net.backprop(**data)
+
+    def none(count, dtype):
+        raise InputError("not enough memory")
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="not enough memory"):
+        patch.setattr("rnnc.runtime.net.aligned", none)
+        net.backprop(**arrays((3000,)))
+    net._local.state._like.clear()
+    net.draws = 0
+    assert net.evaluate(**data) and net.backprop(**data) == want
