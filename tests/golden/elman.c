@@ -252,7 +252,7 @@ RN_INLINE const real *run_h_before_1(const rn_call *c, long r, long turn)
 {
     if (c->since[r] < 1) return c->zeros;
     if (r < c->B) return c->old_h + r * RN_PAD(4);
-    return c->h + (rn_ring(r - c->B - turn, c->near_0 * c->B)) * RN_PAD(4);
+    return c->h + rn_ring(r - c->B - turn, c->near_0 * c->B) * RN_PAD(4);
 }
 /* unnamed values
  * elman.rnn:9 */
@@ -271,7 +271,7 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
             real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -308,8 +308,8 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
             real *h_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = run_h_before_1(c, r, near_0);
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
-                h_row[r - from] = c->h + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
+                h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -343,7 +343,7 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
-                x_0[r - from] = c->h + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
+                x_0[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -466,7 +466,7 @@ RN_INLINE const real *evaluate_h_before_1(const rn_call *c, long r, long turn)
 {
     if (c->since[r] < 1) return c->zeros;
     if (r < c->B) return c->old_h + r * RN_PAD(4);
-    return c->h + (rn_ring(r - c->B - turn, c->near_0 * c->B)) * RN_PAD(4);
+    return c->h + rn_ring(r - c->B - turn, c->near_0 * c->B) * RN_PAD(4);
 }
 /* unnamed values
  * elman.rnn:9 */
@@ -485,7 +485,7 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
             real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -522,8 +522,8 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
             real *h_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = evaluate_h_before_1(c, r, near_0);
-                h_part_2_row[r - from] = c->h_part_2 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
-                h_row[r - from] = c->h + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
+                h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -573,7 +573,7 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
                 if (*(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B)) == 0) {
                     picked[count++] = r;
                 } else if (group == 0) {
-                    rn_zero(c->value_part_16 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(2) + u0, units);
+                    rn_zero(c->value_part_16 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(2) + u0, units);
                 }
             }
             RN_COUNTING(if (group == 0) rows_picked += count;)
@@ -583,8 +583,8 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
                 real *value_part_16_row[RN_ROWS(1)];
                 for (long j = 0; j < to - from; j++) {
                     const long r = picked[from + j];
-                    x_0[j] = c->h + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(4);
-                    value_part_16_row[j] = c->value_part_16 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(2);
+                    x_0[j] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
+                    value_part_16_row[j] = c->value_part_16 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(2);
                 }
                 for (long n = group; n < group_end; n++) {
                     const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -619,7 +619,7 @@ static void evaluate_4_4(const rn_call *c, long first, long rows, rn_part part)
         const int on_0 = *(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B)) == 0;
         RN_COUNTING(rows_on_0 += on_0;)
         rn_v value_part_15 = {0};
-        if (on_0) value_part_15 = rn_all(rn_row_sum(c->value_part_16 + (rn_ring(r - near_0, c->near_0 * c->B)) * RN_PAD(2), 2));
+        if (on_0) value_part_15 = rn_all(rn_row_sum(c->value_part_16 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(2), 2));
         RN_PIN(value_part_15);
         const rn_v value_part_13 = value_part_15 * rn_all((real)0.5);
         const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
@@ -863,7 +863,7 @@ RN_INLINE const real *backprop_h_before_1(const rn_call *c, long r)
 RN_INLINE const real *backprop_value_part_4_after_1(const rn_call *c, long r, long turn)
 {
     if (c->left[r] < 1) return c->zeros;
-    return c->value_part_4 + (rn_ring(r + c->B - turn, c->near_2 * c->B)) * RN_PAD(4);
+    return c->value_part_4 + rn_ring(r + c->B - turn, c->near_2 * c->B) * RN_PAD(4);
 }
 /* unnamed values
  * elman.rnn:9 */
@@ -882,7 +882,7 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
             real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + ((r - near_0)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + (r - near_0) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -918,7 +918,7 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
             const real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = backprop_h_before_1(c, r);
-                h_part_2_row[r - from] = c->h_part_2 + ((r - near_0)) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + (r - near_0) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -955,7 +955,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
             real *value_part_25_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->h + r * RN_PAD(4);
-                value_part_25_row[r - from] = c->value_part_25 + ((r - near_0)) * RN_PAD(2);
+                value_part_25_row[r - from] = c->value_part_25 + (r - near_0) * RN_PAD(2);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -990,7 +990,7 @@ static void backprop_3_3(const rn_call *c, long first, long rows, rn_part part)
         *(c->value_part_12 + r) = value_part_12[0];
         RN_ALIGNED real value_part_24[RN_PAD(2) + RN_VL];
         for (long u = 0; u < RN_PAD(2); u += RN_VL) {
-            const rn_v v_value_part_24 = rn_load(c->value_part_25 + ((r - near_0)) * RN_PAD(2) + u) * rn_load(c->value_part_25 + ((r - near_0)) * RN_PAD(2) + u);
+            const rn_v v_value_part_24 = rn_load(c->value_part_25 + (r - near_0) * RN_PAD(2) + u) * rn_load(c->value_part_25 + (r - near_0) * RN_PAD(2) + u);
             rn_store(value_part_24 + u, v_value_part_24);
         }
         const rn_v value_part_23 = rn_all(rn_row_sum(value_part_24, 2));
@@ -1067,7 +1067,7 @@ static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
         const rn_v at_value_part_12 = rn_all(*(c->value_part_12 + r));
         const rn_v d_z_part_6 = rn_where(at_value_part_12, rn_all((real)0), d_z_part_7);
         const rn_v d_z_part_5 = d_z_part_6 * rn_all((real)0.5);
-        real *const d_z = c->d_z + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(2);
+        real *const d_z = c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2);
         for (long u = 0; u < RN_PAD(2); u += RN_VL) {
             const rn_v v_d_z_part_4 = rn_load(c->z + r * RN_PAD(2) + u) - rn_load(c->y + r * RN_PAD(2) + u);
             const rn_v v_d_z_part_3 = d_z_part_5 * v_d_z_part_4;
@@ -1093,7 +1093,7 @@ static void backprop_7_value_part_8(const rn_call *c, const rn_team *team, int t
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
             if (!(*(c->value_part_12 + r) == 0)) continue;
-            a_rows[rows] = c->d_z + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(2);
+            a_rows[rows] = c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2);
             rows++;
         }
         if (rows == 0 && more) break;
@@ -1115,7 +1115,7 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
             if (!(*(c->value_part_12 + r) == 0)) continue;
-            a_rows[rows] = c->d_z + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(2);
+            a_rows[rows] = c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2);
             x_rows[rows] = c->h + r * RN_PAD(4);
             rows++;
         }
@@ -1144,7 +1144,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                 if (*(c->value_part_12 + r) == 0) {
                     picked[count++] = r;
                 } else if (group == 0) {
-                    rn_zero(c->d_h_part_2 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4) + u0, units);
+                    rn_zero(c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4) + u0, units);
                 }
             }
             RN_COUNTING(if (group == 0) rows_picked += count;)
@@ -1154,8 +1154,8 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                 real *d_h_part_2_row[RN_ROWS(1)];
                 for (long j = 0; j < to - from; j++) {
                     const long r = picked[from + j];
-                    x_0[j] = c->d_z + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(2);
-                    d_h_part_2_row[j] = c->d_h_part_2 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
+                    x_0[j] = c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2);
+                    d_h_part_2_row[j] = c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
                 }
                 for (long n = group; n < group_end; n++) {
                     const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -1191,8 +1191,8 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
             real *value_part_4_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = backprop_value_part_4_after_1(c, r, near_2);
-                d_h_part_2_row[r - from] = c->d_h_part_2 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
-                value_part_4_row[r - from] = c->value_part_4 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
+                d_h_part_2_row[r - from] = c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
+                value_part_4_row[r - from] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
             }
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
@@ -1227,7 +1227,7 @@ static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int 
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_4 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
+            a_rows[rows] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
             x_rows[rows] = backprop_h_before_1(c, r);
             rows++;
         }
@@ -1250,7 +1250,7 @@ static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int 
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_4 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
+            a_rows[rows] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
             x_rows[rows] = c->x + r * 3;
             rows++;
         }
@@ -1274,7 +1274,7 @@ static void backprop_10_value_part(const rn_call *c, const rn_team *team, int th
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_4 + (rn_ring(r - near_2, c->near_2 * c->B)) * RN_PAD(4);
+            a_rows[rows] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
             rows++;
         }
         rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
@@ -1768,7 +1768,7 @@ RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, el
         const long t = c->T - 1 + j;
         if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
         else for (long b = 0; b < c->B; b++)
-            memcpy(to + b * RN_PAD(4), c->h + (rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B)) * RN_PAD(4), sizeof(real) * 4);
+            memcpy(to + b * RN_PAD(4), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(4), sizeof(real) * 4);
     }
     if (out && out->z && out->z != c->z)
         for (long r = 0; r < c->R; r++) rn_copy(out->z + r * 2, c->z + r * RN_PAD(2), 2);
@@ -1797,7 +1797,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
         const long t = c->T - 1 + j;
         if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
         else for (long b = 0; b < c->B; b++)
-            memcpy(to + b * RN_PAD(4), c->h + (rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B)) * RN_PAD(4), sizeof(real) * 4);
+            memcpy(to + b * RN_PAD(4), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(4), sizeof(real) * 4);
     }
     scores[0] = *c->value_part;
     rn_count_on(c, state);
@@ -1831,7 +1831,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
         const long t = c->T - 1 + j;
         if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
         else for (long b = 0; b < c->B; b++)
-            memcpy(to + b * RN_PAD(4), c->h + ((t * c->B + b)) * RN_PAD(4), sizeof(real) * 4);
+            memcpy(to + b * RN_PAD(4), c->h + (t * c->B + b) * RN_PAD(4), sizeof(real) * 4);
     }
     if (out && out->z && out->z != c->z)
         for (long r = 0; r < c->R; r++) rn_copy(out->z + r * 2, c->z + r * RN_PAD(2), 2);
