@@ -131,16 +131,16 @@ def taken(net, what: str, state) -> Likeness | None:
     like = state._like.get(what)
     if like is None or like.net is not net or like.wanted != net._wanted or net.check_numbers:
         return None
-    if like.trial is not None:
-        like.trial.calls += 1
-        if like.trial.due:
-            state._like.pop(what, None)
-            return None
+    if like.trial is not None and like.trial.calls + 1 >= like.trial.again:    # the long way counts the last one
+        state._like.pop(what, None)
+        return None
     return None if state._busy.locked() else like
 
 
 def room(net, like: Likeness):
-    """Memory to work in, of each thread its own; and the lot of random operators."""
+    """Memory to work in, of each thread its own; and the lot of random operators. The call counts."""
+    if like.trial is not None:
+        like.trial.calls += 1
     if like.random:
         like.into.seed, like.into.draw = net.seed % 2**64, net.draws % 2**64
     if like.thread != get_ident():

@@ -39,11 +39,6 @@ class Trial:
     def settled(self) -> bool:
         return not self.waiting
 
-    @property
-    def due(self) -> bool:
-        """Whether it is time to look again."""
-        return self.calls >= self.again
-
     def choose(self) -> int:
         """The way of the next call."""
         with self.lock:
@@ -71,7 +66,7 @@ class Trial:
                 self.again = AGAIN
         elif not trying:
             self.calls += 1
-            if self.due:
+            if self.calls >= self.again:
                 self.calls, self.again = 0, min(2 * self.again, AT_MOST)
                 for taken in self.taken:       # what was then says nothing of now
                     taken.clear()
