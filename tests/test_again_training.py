@@ -136,6 +136,7 @@ def test_an_interrupt_leaves_no_state_in_use(net, what):
     """Short calls, so that many an interrupt comes just as one takes its state or gives it back."""
     data = arrays((3,)) if what != "run" else {"x": arrays((3,))["x"]}
     delay, call = random.Random(0), getattr(net, what)
+    call(**data)
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         for _ in range(400):
