@@ -28,8 +28,7 @@ class Likeness:
     touched only by who holds it."""
 
     __slots__ = ("net", "function", "counts", "asked", "inputs", "outputs", "into", "out", "from_buffer", "wanted",
-                 "threads", "plain", "arrays", "results", "held", "thread", "work", "trial",
-                 "random")
+                 "threads", "plain", "arrays", "results", "held", "thread", "work", "trial", "random")
 
     def __init__(self, net, what: str, call, way):
         border = net._border
@@ -125,34 +124,37 @@ def remember(net, what: str, state, call, starts) -> None:
             state._like[what] = Likeness(net, what, call, way)
 
 
-def taken(net, what: str, state) -> Likeness | None:
+def taken(net, what: str, used) -> Likeness | None:
     """What the last such call on this state looked like. None if there was none, if the state is in use, or if the ways
     of running are to be timed again."""
-    like = state._like.get(what)
+    like = used._like.get(what) if used is not None else None
     if like is None or like.net is not net or like.wanted != net._wanted or net.check_numbers:
         return None
     if like.trial is not None and like.trial.calls + 1 >= like.trial.again:    # the long way counts the last one
-        state._like.pop(what, None)
+        used._like.pop(what, None)
         return None
-    return None if state._busy.locked() else like
+    return None if used._busy.locked() else like
 
 
-def room(net, like: Likeness):
-    """Memory to work in, of each thread its own; and the lot of random operators. The call counts."""
+def ready(net, like: Likeness, used, fresh: bool):
+    """Packed weights, once there is room and all else that a call wants: it counts, draws its lot of random numbers, and
+    begins on a `fresh` state."""
     if like.trial is not None:
         like.trial.calls += 1
     if like.random:
         like.into.seed, like.into.draw = net.seed % 2**64, net.draws % 2**64
-    if like.thread != get_ident():
+    if like.thread != get_ident():             # each thread works in memory of its own
         like.thread, like.work = get_ident(), net._workspace(like.asked)
-    return like.work
+    if fresh:
+        used.reset()
+    return net._packed if net._packed_version == net._weights.version else net._pack()
 
 
 def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
     """The outputs of a call like the last one on this state (None: on none); None if it is not like it, and then
     nothing has happened."""
     used = getattr(net._local, "state", None) if state is None else state
-    like = taken(net, what, used) if used is not None else None
+    like = taken(net, what, used)
     if like is None:
         return None
     with used._busy:                           # as State._hold
@@ -163,11 +165,8 @@ def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
             made = like.point(inputs, out, held)
             if made is None:
                 return None
-        work = room(net, like)
-        packed = net._packed if net._packed_version == net._weights.version else net._pack()
-        if state is None:
-            used.reset()
-        code = like.function(packed, used._pointer, like.into, like.out, *like.counts, work,
+        packed = ready(net, like, used, state is None)
+        code = like.function(packed, used._pointer, like.into, like.out, *like.counts, like.work,
                              1 if forked else like.threads)
         if code:
             net.module.check(code, what)
@@ -177,19 +176,16 @@ def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
 def trained_again(net, state, inputs: dict) -> float | None:
     """The loss of a training call like the last one, likewise."""
     used = getattr(net._local, "state", None) if state is None else state
-    like = taken(net, "backprop", used) if used is not None and net.memory_limit is None else None
+    like = taken(net, "backprop", used) if net.memory_limit is None else None
     if like is None:
         return None
     with used._busy:
         held: list = []
         if like.point(inputs, None, held) is None:
             return None
-        work, loss = room(net, like), net.module.ffi.new(net._loss)
-        packed = net._packed if net._packed_version == net._weights.version else net._pack()
-        if state is None:
-            used.reset()
+        packed, loss = ready(net, like, used, state is None), net.module.ffi.new(net._loss)
         with net._weights.lock:
-            code = like.function(packed, used._pointer, like.into, net.module.ffi.NULL, *like.counts, work,
+            code = like.function(packed, used._pointer, like.into, net.module.ffi.NULL, *like.counts, like.work,
                                  1 if forked else like.threads, net._vector(net.gradient), loss)
         if code:
             net.module.check(code, "backprop")

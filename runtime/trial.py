@@ -4,8 +4,8 @@ Every way leaves the same bits: one thread or several, units dealt out, loops by
 planner in C orders them by a rough model; only a clock can tell whether two threads meet in 80 nanoseconds or in 400 (a
 virtual machine moves between processors that share a cache and ones that do not) and what else runs. So each way is
 timed, the best is taken, and from time to time all are timed again, soon at first and after every change of mind: what
-was a bad moment shows. A cell of 128 units and one stream:
-360 thousand frames a second on one thread, 240 on two that meet slowly, 500 on two that meet fast.
+was a bad moment shows. A cell of 128 units and one stream: 360 thousand frames a second on one thread, 240 on two that
+meet slowly, 500 on two that meet fast.
 """
 
 import os

@@ -99,9 +99,7 @@ def test_ways_are_still_timed_again(monkeypatch):
     monkeypatch.setattr("rnnc.runtime.net.trained_again", lambda *a: went.append(seen(*a)) or went[-1])
     for _ in range(10 * AGAIN):
         net.backprop(**data)
-    (trial,) = [t for t in net._trials.values() if t] or [None]
-    if trial is None:
-        pytest.skip("this program has one way on two threads")
+    assert any(net._trials.values())           # it has several ways on two threads
     long = sum(value is None for value in went)
     assert 10 < long < 8 * AGAIN               # the first calls, and those of later rounds
 

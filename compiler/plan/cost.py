@@ -99,8 +99,7 @@ def cost(made: Schedule, frames: int, streams: int, threads: int, machine: Machi
 
 def least(made: Schedule, frames: int, streams: int, machine: Machine, number: int = 4) -> Cost:
     """The critical path: as many threads as could be of use, that meet for free and hold their matrices in L1."""
-    free = replace(machine, meeting=0.0, region=0.0, call=0.0, begin=0.0, row=0.0, touch=0.0,
-                   memory=inf)
+    free = replace(machine, meeting=0.0, region=0.0, call=0.0, begin=0.0, row=0.0, touch=0.0, memory=inf)
     return cost(made, frames, streams, ENDLESS, free, number)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, SEQUENCE, Graph, Initial, Read
 from rnnc.plan.schedule import Guard, Schedule
-from rnnc.target.expressions import COMPARE, bare, integer
+from rnnc.target.expressions import COMPARE, integer
 from rnnc.target.pool import Pool
 from rnnc.target.view import GuardView
 
@@ -88,10 +88,8 @@ class Access:
         return self.place(n, row)
 
     def place(self, n: int, row: str) -> str:
-        """The address of a row of a buffer."""
+        """The address of a row of a buffer. A sum stands in brackets."""
         step = self.stride(n)
-        if " " in row and bare(row) == row and not row.startswith("rn_ring("):
-            row = f"({row})"
         if step == "1":
             return f"{self.field(n)} + {row}" if row != "0" else self.field(n)
         return f"{self.field(n)} + {row} * {step}"
@@ -135,7 +133,7 @@ class Access:
     def turned(self, n: int, row: str, turn: str) -> str:
         """Where in its ring a row is."""
         if self.straight(n):
-            return f"{row} - {turn}"
+            return f"({row} - {turn})"
         return f"rn_ring({row} - {turn}, {self.kept(n)[1]})"
 
     def seat(self, n: int, row: str) -> str:
@@ -306,7 +304,7 @@ class Access:
 
     def _elsewhere(self, n: int, row: str) -> str:
         """The address of a row in a function that is told the turn."""
-        return self.place(n, self.turned(n, row, "turn") if self.rings(n) else self.seat(n, row))
+        return self.place(n, self.turned(n, row, "turn") if self.rings(n) else self.seat(n, f"({row})"))
 
     def _after(self, name: str, n: int, ahead: int) -> str:
         self.needs.ahead = True

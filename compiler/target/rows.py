@@ -38,7 +38,7 @@ class RowWriter:
         self.scalars: dict[Read, str] = {}
         self.guards = Guarded(access, kernel.body)
         self.way = way
-        self.pasts: dict[Read, str] = {}                        # scalars made here some frames before: their vectors
+        self.pasts: dict[Read, str] = {}                        # of scalars made here some frames before: their loads
         access.begin("first", way)
         self.lines: list[str] = []
 
@@ -64,8 +64,8 @@ class RowWriter:
 
     def alone(self, statements: tuple[str, ...]) -> AloneView:
         """How this kernel goes through time by itself."""
-        pasts = [Past(read, name, self.names[read.node], "rn_all(*({}))") for read, name in self.pasts.items()]
-        loaded = {f"const rn_v {past.name} = {past.load.format(self.pointer(past.read))};" for past in pasts}
+        pasts = [Past(read, self.scalars[read], self.names[read.node], "rn_all(*({}))") for read in self.pasts]
+        loaded = set(self.pasts.values())
         plain = not self.guards.found and not any(self.graph[n].shape for n in self.kernel.body)
         return alone(self.access, self.way, 1, pasts, [s for s in statements if s not in loaded] if plain else [])
 
@@ -265,7 +265,7 @@ class RowWriter:
                 else:
                     self.lines.append(text)
                     if kept(self.way, read, self.kernel.body):
-                        self.pasts[read] = name
+                        self.pasts[read] = text
             return self.scalars[read]
         return f"rn_load({self.pointer(read)} + u)"
 
