@@ -137,8 +137,8 @@ def taken(net, what: str, used) -> Likeness | None:
 
 
 def ready(net, like: Likeness, used, fresh: bool):
-    """Packed weights, once there is room and all else that a call wants: it counts, draws its lot of random numbers, and
-    begins on a `fresh` state."""
+    """Packed weights, once there is room and all else that a call wants: it counts, draws its lot of random numbers,
+    and begins on a `fresh` state."""
     if like.trial is not None:
         like.trial.calls += 1
     if like.random:
