@@ -12,11 +12,28 @@ static const int32_t rn_no_label RN_UNUSED = -1;
 RN_INLINE long rn_ring_begin(long row, long rows) { return row - row % rows; }
 RN_INLINE long rn_ring(long ahead, long rows) { return ahead < 0 ? ahead + rows : ahead < rows ? ahead : ahead - rows; }
 
-/* A vector of which each lane < n is `value`, an expression of `lane`; zeros behind. */
-#define RN_EACH_LANE(name, n, value)                                                                                 \
-    RN_ALIGNED real name##_lanes[RN_VL] = {0};                                                                       \
-    for (long lane = 0; lane < (n); lane++) name##_lanes[lane] = (value);                                            \
-    const rn_v name = rn_load(name##_lanes)
+/* Each lane < n of a vector becomes `value`, an expression of `lane`; zeros behind. */
+#define RN_SET_LANES(name, n, value)                                                                                 \
+    do {                                                                                                             \
+        RN_ALIGNED real name##_lanes[RN_VL] = {0};                                                                   \
+        for (long lane = 0; lane < (n); lane++) name##_lanes[lane] = (value);                                        \
+        name = rn_load(name##_lanes);                                                                                \
+    } while (0)
+
+/* Whether each of n rows, at most a vector of them, has so many frames of its sequence behind it, or before it: then what
+ * these rows read there lies row by row like them. Of rows of several frames the last ones tell, or the first. */
+RN_INLINE int rn_all_since(const int64_t *since, long n, long B, int64_t least) {
+    const int64_t most = least + (n <= B ? 0 : B == 1 ? n - 1 : (n - 1) / B);
+    int64_t few = 0;
+    for (long i = RN_MAX(0, n - B); i < n; i++) few |= since[i] - most;
+    return few >= 0;
+}
+RN_INLINE int rn_all_left(const int64_t *left, long n, long B, int64_t least) {
+    const int64_t most = least + (n <= B ? 0 : B == 1 ? n - 1 : (n - 1) / B);
+    int64_t few = 0;
+    for (long i = 0; i < RN_MIN(n, B); i++) few |= left[i] - most;
+    return few >= 0;
+}
 
 /* The column of a label in a table stored column by column; no label, or none of the table's: zeros. */
 RN_INLINE const real *rn_lookup(const real *table, long stride, int64_t classes, int64_t label, const real *zeros) {
@@ -103,18 +120,42 @@ RN_INLINE long rn_whole_chunk(long streams, long rows, long frames, long fine) {
 
 /* ------------------------------------------------------------------------------------------------ frames and starts */
 
-/* Frames since the start of each stream's sequence; `count` goes on from the state, a start sets it to 0. */
-RN_INLINE void rn_fill_since(int64_t *since, const int64_t *count, const uint8_t *starts, long T, long B) {
-    for (long t = 0; t < T; t++)
-        for (long b = 0; b < B; b++)
-            since[t * B + b] = starts && starts[t * B + b] ? 0 : t ? since[(t - 1) * B + b] + 1 : count[b];
+/* counts[i] = of[i] + more: whole vectors at once; `counts` lie behind `of`, at least n further. */
+RN_INLINE void rn_count_up(int64_t *counts, const int64_t *of, long n, int64_t more) {
+    typedef int64_t some __attribute__((vector_size(RN_BYTES), aligned(8), may_alias));
+    enum { SOME = RN_BYTES / 8 };
+    long i = 0;
+    for (; i + SOME <= n; i += SOME) *(some *)(counts + i) = *(const some *)(of + i) + more;
+    for (; i < n; i++) counts[i] = of[i] + more;
 }
 
-/* Frames that follow in the same sequence inside the call. */
+/* Frames since the start of each stream's sequence; `count` goes on from the state, a start sets it to 0. As if there
+ * were no starts, what is there is copied behind itself until there are enough: one frame after another would wait for
+ * itself, 1 ns each with one stream. Then each start counts to the next one. */
+RN_FUNCTION void rn_fill_since(int64_t *since, const int64_t *count, const uint8_t *starts, long T, long B) {
+    if (T < 1) return;
+    for (long b = 0; b < B; b++) since[b] = count[b];
+    for (long done = 1; done < T; done *= 2)
+        rn_count_up(since + done * B, since, RN_MIN(done, T - done) * B, done);
+    if (!starts) return;
+    for (const uint8_t *at = starts, *end = starts + T * B; at < end; at++) {
+        if (!*at) continue;
+        const long first = at - starts;
+        for (long i = first, passed = 0; i < T * B && (i == first || !starts[i]); i += B) since[i] = passed++;
+    }
+}
+
+/* Frames that follow in the same sequence inside the call. Without a start inside, rows are copied before themselves. */
 RN_FUNCTION void rn_fill_left(int64_t *left, const int64_t *since, long T, long B) {
-    for (long t = T - 1; t >= 0; t--)
-        for (long b = 0; b < B; b++)
-            left[t * B + b] = t == T - 1 || since[(t + 1) * B + b] == 0 ? 0 : left[(t + 1) * B + b] + 1;
+    int whole = 1;
+    if (T < 1) return;
+    for (long b = 0; b < B; b++) whole &= since[(T - 1) * B + b] >= T - 1, left[(T - 1) * B + b] = 0;
+    for (long done = 1; whole && done < T; done *= 2) {
+        const long more = RN_MIN(done, T - done);
+        rn_count_up(left + (T - done - more) * B, left + (T - more) * B, more * B, done);
+    }
+    for (long t = T - 2; !whole && t >= 0; t--)
+        for (long b = 0; b < B; b++) left[t * B + b] = since[(t + 1) * B + b] == 0 ? 0 : left[(t + 1) * B + b] + 1;
 }
 
 /* ------------------------------------------------------------------------------------------------ copies */

@@ -47,7 +47,7 @@ def test_loops_without_meetings(text, sizes, frames, streams):
 
 def test_what_a_frame_hands_on_stays_in_registers():
     c = pipeline.emit(Source("numbers.rnn", NUMBERS), pipeline.Options()).c
-    assert "y_kept2 = y_kept1;" in c and "y_kept5" not in c and "RN_EACH_LANE(at_y_past5, n, " in c
-    assert "w_kept3 = w_kept2;" in c and "if (c->left[r] < 3)" in c
+    assert "y_kept2 = y_kept1;" in c and "y_kept5" not in c and "RN_SET_LANES(at_y_past5, n, " in c
+    assert "w_kept3 = w_kept2;" in c and "rn_all_left(c->left + r, n, c->B, 3)" in c
     wide = pipeline.emit(Source("vectors.rnn", VECTORS), pipeline.Options(), {"units": 17}).c
     assert "RN_PAD(17) == RN_VL" in wide                       # false wherever a vector has fewer numbers

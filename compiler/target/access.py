@@ -117,8 +117,8 @@ class Access:
         if self.way and self.made.buffers[n].ring is not None:
             start = self.origin if self.way > 0 else f"{self.origin} + rows - c->B"
             self.moving[name] = f"long {name} = rn_ring_begin({start}, {rows});"
-            self.moves[name] = f"if (frame >= {name} + {rows}) {name} += {rows};" if self.way > 0 else \
-                f"if (frame < {name}) {name} -= {rows};"
+            self.moves[name] = f"while (frame >= {name} + {rows}) {name} += {rows};" if self.way > 0 else \
+                f"while (frame < {name}) {name} -= {rows};"
         else:
             self.turns[name] = f"const long {name} = rn_ring_begin({self.origin}, {rows});"
         return name
@@ -129,6 +129,10 @@ class Access:
         near = self.made.buffers[n].near
         step = self.made.steps[near] if near is not None else None
         return not self.rings(n) or step is not None and not (step.margin or step.fine)
+
+    def side_by_side(self, n: int) -> bool:
+        """Whether numbers of neighbouring rows are neighbours in memory."""
+        return n in self.made.buffers and self.graph[n].domain == FRAME and self.stride(n) == "1" and self.straight(n)
 
     def turned(self, n: int, row: str, turn: str) -> str:
         """Where in its ring a row is."""

@@ -2,13 +2,18 @@
 
 In: what a kernel's writer has made of a row. Out: an `AloneView`. With few streams of one vector each frame waits for
 the one before: then what it hands on stays in registers, since a store that the next frame loads takes longer than
-most equations.
+most equations. Numbers have a stream in every lane; those of one stream go by whole vectors of frames where they are
+linear in themselves (across.py).
 """
 
 from dataclasses import dataclass
 
 from rnnc.graph.nodes import Read
+from rnnc.plan.schedule import RowKernel
 from rnnc.target.access import Access
+from rnnc.target.across import Across
+from rnnc.target.lanes import Lanes
+from rnnc.target.names import suffix
 from rnnc.target.view import AloneView
 
 STREAMS = 8                                    # at most; with more, frames of several streams overlap
@@ -30,24 +35,62 @@ def kept(way: int, read: Read, made) -> bool:
     return read.node in made and 0 < read.delay * way <= FRAMES
 
 
+def furthest(pasts: list[Past]) -> dict[int, Past]:
+    """Of each value the furthest read."""
+    return {past.read.node: past for past in sorted(pasts, key=lambda past: abs(past.read.delay))}
+
+
 def alone(access: Access, way: int, width: int, pasts: list[Past], row: list[str]) -> AloneView:
     """`width`: numbers of a row; `row`: the statements of one, but for those that load `pasts`; [] if registers are
     out of the question."""
     found = lambda past, delay: past.load.format(access.found(past.read.node, delay, "r"))
-    held: dict[int, Past] = {}                 # of each value the furthest read
-    for past in sorted(pasts, key=lambda past: abs(past.read.delay)):
-        held[past.read.node] = past
     register = lambda n, k: f"{access.names[n]}_kept{k}"
-    declared, moved, loads = [], [], []
+    declared, loads = [], []
+    held = furthest(pasts)
     for n, past in held.items():
-        depth = abs(past.read.delay)
-        declared += [f"rn_v {register(n, k)} = {found(past, k * way)};" for k in range(1, depth + 1)]
-        moved += [f"{register(n, k)} = {register(n, k - 1) if k > 1 else past.value};" for k in range(depth, 0, -1)]
+        declared += [f"rn_v {register(n, k)} = {found(past, k * way)};" for k in range(1, abs(past.read.delay) + 1)]
     for past in pasts:
-        n, delay = past.read.node, past.read.delay
-        count = f"c->{'since' if way > 0 else 'left'}[r] < {abs(delay)}"
-        loads += [f"rn_v {past.name} = {register(n, abs(delay))};",
-                  f"if ({count}) {past.name} = {found(past, delay)};"]
+        count = f"c->{'since' if way > 0 else 'left'}[r] < {abs(past.read.delay)}"
+        loads += [f"rn_v {past.name} = {register(past.read.node, abs(past.read.delay))};",
+                  f"if ({count}) {past.name} = {found(past, past.read.delay)};"]
     fits = f"RN_PAD({width}) == RN_VL && c->B <= {STREAMS} && part.p0 < part.p1" if pasts and row else ""
+    return view(access, way, fits, declared, [*loads, *row, *handed_on(held, register)] if fits else [])
+
+
+def numbers(access: Access, kernel: RowKernel, way: int) -> tuple[AloneView, dict[str, str]]:
+    """Of a kernel that makes numbers only; and the constants that its statements want."""
+    reads = dict.fromkeys(read for n in kernel.body for read in access.graph[n].args if kept(way, read, kernel.body))
+    pasts = [Past(read, f"at_{access.names[read.node]}{suffix(read)}", access.names[read.node], "") for read in reads]
+    if not pasts:
+        return view(access, way, "", [], []), {}
+    register = lambda n, k: f"{access.names[n]}_kept{k}"
+    found = lambda n, delay: f"*({access.found(n, delay, '(r + lane)')})"
+    named, held = {past.read: past.name for past in pasts}, furthest(pasts)
+    declared, loads = [], []
+    for n, past in held.items():
+        for k in range(1, abs(past.read.delay) + 1):
+            declared += [f"rn_v {register(n, k)};", f"RN_SET_LANES({register(n, k)}, n, {found(n, k * way)});"]
+    side = "since" if way > 0 else "left"
+    for past in pasts:
+        reach = abs(past.read.delay)
+        loads += [f"rn_v {past.name} = {register(past.read.node, reach)};",
+                  f"if (RN_UNLIKELY(!rn_all_{side}(c->{side} + r, n, c->B, {reach}))) "
+                  f"RN_SET_LANES({past.name}, n, {found(past.read.node, past.read.delay)});"]
+    row = Lanes(access, kernel, named, True)
+    across = Across(access, kernel, way, named, {n: abs(past.read.delay) for n, past in held.items()}, register)
+    whole = across.across()
+    statements = [*whole, *loads, *row.statements(), *handed_on(held, register)]
+    return view(access, way, "part.b1 - part.b0 <= RN_VL && part.p0 < part.p1", declared, statements, streams=True), \
+        row.constants | (across.constants if whole else {})
+
+
+def handed_on(held: dict[int, Past], register) -> list[str]:
+    """What each register takes over as a frame is done."""
+    return [f"{register(n, k)} = {register(n, k - 1) if k > 1 else past.value};"
+            for n, past in held.items() for k in range(abs(past.read.delay), 0, -1)]
+
+
+def view(access: Access, way: int, fits: str, declared: list[str], statements: list[str],
+         streams: bool = False) -> AloneView:
     return AloneView(way < 0, tuple(access.moving.values()), tuple(access.moves.values()), fits,
-                     tuple(declared), (*loads, *row, *moved) if fits else ())
+                     tuple(declared), tuple(statements), streams)

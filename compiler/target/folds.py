@@ -52,9 +52,7 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
                 f"    rn_transpose_add(to + m0 * {stride}, {stride}, table + m0, RN_PAD({rows}), {columns},",
                 "                     m1 - m0, 0);"]
     elif node.op == "fold_sum" and node.size == 1:
-        body = [f"real *const to = {to};", "RN_ALIGNED real a[RN_FOLD_MOST];", "(void)team;",
-                "if (thread > 0) return;",
-                *blocks(access, n, {"a": reads[0]}, first, "*to = (more ? *to : 0) + rn_row_sum(a, rows);", "*({})")]
+        body = [f"real *const to = {to};", "(void)team;", "if (thread > 0) return;", *numbers(access, n, first)]
     elif node.op == "fold_sum":
         body = [f"real *const to = {to};", "long u0, u1;", "const real *a_rows[RN_FOLD_MOST];",
                 f"rn_share({node.size}, thread, team->threads, &u0, &u1);",
@@ -63,6 +61,19 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
     else:
         raise Broken(f"no C for the fold {node.op}")
     return "\n".join([*head, *(f"    {line}" for line in [*access.end(), *body]), "}"])
+
+
+def numbers(access: Access, n: int, first: str) -> list[str]:
+    """The sum of a number of each row: where these lie side by side they need not be collected."""
+    read, add = access.graph[n].args[0], "*to = (more ? *to : 0) + rn_row_sum({}, rows);"
+    if read.delay or access.per == SEQUENCE or access.role.guards.of(n, product=True) or not access.side_by_side(
+            read.node):
+        return ["RN_ALIGNED real a[RN_FOLD_MOST];", *blocks(access, n, {"a": read}, first, add.format("a"), "*({})")]
+    return [f"int more = !({first});",
+            "for (long r = begin; r < end; r += RN_FOLD_MOST) {",
+            "    const long rows = RN_MIN(RN_FOLD_MOST, end - r);",
+            f"    {add.format(access.at(read.node, 'r'))}",
+            "    more = 1;", "}"]
 
 
 def blocks(access: Access, n: int, pointers: dict[str, Read], first: str, call: str, kept: str = "{}") -> list[str]:

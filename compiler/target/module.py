@@ -21,8 +21,8 @@ from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 
 FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "small.h", "rows.h",
-         "crews.h", "plan.h", "spans.h", "attend.h", "correct.h", "pair.h", "fade.h", "ctc.h", "bfloat16.h", "int8.h",
-         "random.h", "sparse.h", "optimisers.h")
+         "scan.h", "crews.h", "plan.h", "spans.h", "attend.h", "correct.h", "pair.h", "fade.h", "ctc.h", "bfloat16.h",
+         "int8.h", "random.h", "sparse.h", "optimisers.h")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.schedule import Guard, RowKernel
 from rnnc.target.access import Access, Guarded
-from rnnc.target.alone import Past, alone, kept
+from rnnc.target.alone import Past, alone, kept, numbers
 from rnnc.target.expressions import COMPARE, bare, number, random, vector
 from rnnc.target.lanes import Lanes, fit
 from rnnc.target.names import remark, suffix
@@ -43,6 +43,8 @@ class RowWriter:
         self.lines: list[str] = []
 
     def view(self, name: str, title: str, lines: str, stage: int = 0) -> RowView:
+        if self.kind in ("map", "alone") and fit(self.access, self.kernel):
+            return self.numbers(name, title, lines, stage)
         for group in self.groups():
             if len(group) > 1 or self.graph[group[0]].shape and elementwise(self.graph[group[0]]):
                 self.loop(group)
@@ -54,13 +56,17 @@ class RowWriter:
         products = tuple(self.product(n) for n in self.kernel.body if self.graph[n].op == "matmul")
         guards, statements = self.guards.views(), tuple(filter(used, self.lines))
         through = self.alone(statements) if self.way else None
-        lanes: list[str] = []
-        if self.kind in ("map", "alone") and fit(self.access, self.kernel):
-            many = Lanes(self.access, self.kernel)
-            lanes = many.statements()
-            self.constants |= many.constants
         return RowView(name, title, lines, (*self.access.end(), *self.constants.values()), statements, stage, products,
-                       guards, through, tuple(lanes))
+                       guards, through)
+
+    def numbers(self, name: str, title: str, lines: str, stage: int) -> RowView:
+        """Of a kernel that makes numbers only: a row in every lane."""
+        many = Lanes(self.access, self.kernel, {}, bool(self.way))
+        statements = many.statements()
+        through, more = numbers(self.access, self.kernel, self.way) if self.way else (None, {})
+        constants = many.constants | more
+        return RowView(name, title, lines, (*self.access.end(), *constants.values()), tuple(statements), stage,
+                       alone=through, lanes=True)
 
     def alone(self, statements: tuple[str, ...]) -> AloneView:
         """How this kernel goes through time by itself."""

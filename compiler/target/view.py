@@ -53,6 +53,7 @@ class AloneView:
     fits: str = ""                             # when values stay in registers from frame to frame, as C; "": never
     kept: tuple[str, ...] = ()                 # then: their declarations, as row r is about to be the first,
     statements: tuple[str, ...] = ()           # and the statements of row r
+    streams: bool = False                      # these are of n streams at once, a row in every lane
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class RowView:
     products: tuple[ProductView, ...] = ()     # likewise
     guards: tuple[GuardView, ...] = ()
     alone: AloneView | None = None
-    lanes: tuple[str, ...] = ()                # statements of n rows from r on, where these make numbers only
+    lanes: bool = False                        # the statements are of n rows from r on: these make numbers only
 
 
 @dataclass(frozen=True)

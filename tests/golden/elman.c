@@ -635,17 +635,12 @@ static void evaluate_5_value_part_12(const rn_call *c, const rn_team *team, int 
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_12;
-    RN_ALIGNED real a[RN_FOLD_MOST];
     (void)team;
     if (thread > 0) return;
     int more = !(t0 == 0);
-    for (long r = begin; r < end;) {
-        long rows = 0;
-        for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a[rows] = *(c->weights_of_frames + r);
-            rows++;
-        }
-        *to = (more ? *to : 0) + rn_row_sum(a, rows);
+    for (long r = begin; r < end; r += RN_FOLD_MOST) {
+        const long rows = RN_MIN(RN_FOLD_MOST, end - r);
+        *to = (more ? *to : 0) + rn_row_sum(c->weights_of_frames + r, rows);
         more = 1;
     }
 }
@@ -655,9 +650,9 @@ static void evaluate_5_value_part_2(const rn_call *c, const rn_team *team, int t
     const long begin = t0 * c->B, end = t1 * c->B;
     const long near_0 = rn_ring_begin(begin, c->near_0 * c->B);
     real *const to = c->value_part_2;
-    RN_ALIGNED real a[RN_FOLD_MOST];
     (void)team;
     if (thread > 0) return;
+    RN_ALIGNED real a[RN_FOLD_MOST];
     int more = !(t0 == 0);
     for (long r = begin; r < end;) {
         long rows = 0;
@@ -1006,17 +1001,12 @@ static void backprop_4_value_part_20(const rn_call *c, const rn_team *team, int 
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     real *const to = c->value_part_20;
-    RN_ALIGNED real a[RN_FOLD_MOST];
     (void)team;
     if (thread > 0) return;
     int more = !(t0 == 0);
-    for (long r = begin; r < end;) {
-        long rows = 0;
-        for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a[rows] = *(c->weights_of_frames + r);
-            rows++;
-        }
-        *to = (more ? *to : 0) + rn_row_sum(a, rows);
+    for (long r = begin; r < end; r += RN_FOLD_MOST) {
+        const long rows = RN_MIN(RN_FOLD_MOST, end - r);
+        *to = (more ? *to : 0) + rn_row_sum(c->weights_of_frames + r, rows);
         more = 1;
     }
 }
@@ -1026,17 +1016,12 @@ static void backprop_4_value_part_10(const rn_call *c, const rn_team *team, int 
     const long begin = t0 * c->B, end = t1 * c->B;
     const long near_0 = rn_ring_begin(begin, c->near_0 * c->B);
     real *const to = c->value_part_10;
-    RN_ALIGNED real a[RN_FOLD_MOST];
     (void)team;
     if (thread > 0) return;
     int more = !(t0 == 0);
-    for (long r = begin; r < end;) {
-        long rows = 0;
-        for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a[rows] = *(c->value_part_11 + (r - near_0));
-            rows++;
-        }
-        *to = (more ? *to : 0) + rn_row_sum(a, rows);
+    for (long r = begin; r < end; r += RN_FOLD_MOST) {
+        const long rows = RN_MIN(RN_FOLD_MOST, end - r);
+        *to = (more ? *to : 0) + rn_row_sum(c->value_part_11 + (r - near_0), rows);
         more = 1;
     }
 }
