@@ -6,6 +6,7 @@ function, so time itself can be cut. *Chunkwise*: linear with matrices for a sta
 stretch of time becomes a few products. Anything else is dense: a sweep.
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from rnnc.graph.blocks import mixes
@@ -19,6 +20,7 @@ ADDED = frozenset("mul matmul outer".split())
 # Operands that must be free of the state, the others then keep their degree: divisor, condition, index.
 FREE = {"div": (1,), "where": (0,), "take": (1,), "place": (1,), "column": (1,), "dropout": (1,)}
 NONLINEAR = 1_000_000                          # above every sum of degrees
+MOST = 4                                       # numbers handed on for which time is cut: RN_SCAN_MOST of runtime/scan.h
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,36 @@ def kind(graph: Graph, loop: Loop) -> Kind:
 def degrees(graph: Graph, loop: Loop, order: list[int]) -> dict[int, int]:
     """The degree of each value in what the loop reads of other frames: 0 outside the loop, 1 for a read of another
     frame; at most 1 everywhere iff the loop is linear in its state."""
+    return _degrees(graph, loop.members, order)
+
+
+def handed_on(graph: Graph, order: Sequence[int]) -> int | None:
+    """How many numbers a frame hands on to the next one, of a loop that makes these nodes; None if it makes others than
+    numbers, or is not linear."""
+    furthest: dict[int, int] = {}
+    for read in (read for n in order for read in graph[n].args if read.node in order):
+        furthest[read.node] = max(furthest.get(read.node, 0), abs(read.delay))
+    wanted = leading(graph, order, [n for n, frames in furthest.items() if frames])
+    bent = max(_degrees(graph, wanted, [n for n in order if n in wanted]).values(), default=0) > 1
+    return None if bent or any(graph[n].shape for n in order) else sum(furthest.values())
+
+
+def leading(graph: Graph, order: Collection[int], handed: Iterable[int]) -> set[int]:
+    """What these are made of, of the nodes of a loop in their own frame."""
+    found, stack = set(), list(handed)
+    while stack:
+        n = stack.pop()
+        if n not in found:
+            found.add(n)
+            stack += [read.node for read in graph[n].args if read.node in order and not read.delay]
+    return found
+
+
+def _degrees(graph: Graph, members: Collection[int], order: Iterable[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for number in order:
         node = graph[number]
-        reads = [0 if read.node not in loop.members else 1 if read.delay != 0 else found[read.node]
-                 for read in node.args]
+        reads = [0 if read.node not in members else 1 if read.delay != 0 else found[read.node] for read in node.args]
         found[number] = min(_degree(node, reads), NONLINEAR)
     return found
 

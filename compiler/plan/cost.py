@@ -8,8 +8,9 @@ its panel, whichever is longer; equations add their own time; whoever is done wa
 from dataclasses import dataclass, replace
 from math import ceil, inf, log2
 
-from rnnc.graph.chunkwise import CHUNK, FADE_CHUNK
+from rnnc.graph.kinds import MOST, handed_on
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
+from rnnc.plan.asked import axes, chunk_of, in_chunks
 from rnnc.plan.guards import FUNCTIONS, share
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel, kernels_of
@@ -24,8 +25,9 @@ LOOSE = 0.15                                   # share of a tile's speed that pr
 CHUNKED = ("attend", "correct", "attended", "pair")
 SHORT = 0.6                                    # the share that products of a chunk of frames reach
 MAKING = 1.3                                   # rows that a tile could do while it makes numbers of bytes (int8.h)
-# In rows touched: a call beside its stages; a row that becomes one number; a number of a row among those of other rows.
-BESIDE, REDUCED, TOGETHER = 4, 5, 0.3
+# In rows touched: a call beside its stages, and a vector that is given or asked for; a row that becomes one number; an
+# equation, a load or a store of numbers of a vector of rows, and one step of finding what frames hand on (scan.h).
+BESIDE, COPIED, REDUCED, TOGETHER, SCANNED = 1, 1, 5, 1.1, 0.25
 ENDLESS = 1 << 20                              # as many threads as could be of any use
 
 
@@ -117,7 +119,10 @@ class Costs:
     def all(self) -> Cost:
         found = tuple(self.stage(i, stage) for i, stage in enumerate(self.made.stages))
         region = self.machine.region if self.threads > 1 else 0.0
-        around = BESIDE * self.machine.touch * self.frames * self.streams
+        outside = [n.shape for n in self.graph.nodes if n.op == "input"]
+        outside += [self.graph[n].shape for n in self.graph.outputs.values()]
+        rows = self.frames * self.streams
+        around = (BESIDE + COPIED * sum(map(bool, outside))) * self.machine.touch * rows
         return Cost(self.frames, self.streams, self.threads, found, region + around)
 
     # -------------------------------------------------------------------------------------------- stages
@@ -249,10 +254,17 @@ class Costs:
         return done
 
     def alone(self, kernel: Kernel, chunk: int) -> Work:
-        """One frame of a loop whose threads never meet."""
+        """One frame of a loop whose threads never meet. One stream of numbers that are linear in themselves has a vector
+        of frames at once."""
         if isinstance(kernel, RowKernel):
-            mine = ceil(self.streams / min(self.threads, self.streams))
-            return self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores)
+            mine, handed = ceil(self.streams / min(self.threads, self.streams)), handed_on(self.graph, kernel.body)
+            handed = handed if handed and handed <= MOST else None
+            if of_numbers(self.graph, kernel.body) and (self.streams > 1 or not handed):
+                mine = ceil(mine / self.lanes) * self.lanes
+            done = self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores)
+            if self.streams == 1 and handed:
+                done.waiting += SCANNED * self.machine.touch * handed * (handed + 1) * log2(self.lanes) / self.lanes
+            return done
         return self.kernel(kernel, self.streams, 0.0, chunk, inlined=True)
 
     # -------------------------------------------------------------------------------------------- equations
@@ -286,10 +298,11 @@ class Costs:
         done.values = moved * rows * self.number
         rate = self.machine.rate(moved * self.number * chunk * mine / max(rows, 1), self.used())
         done.elementwise = mine * (seconds + moved * self.number / rate)
-        if kernel is None:
+        if kernel is None and of_numbers(graph, body):
+            done.waiting += TOGETHER * self.machine.touch * mine / self.lanes * (len(loaded) + len(stores) + len(body))
+        elif kernel is None:
             reduced = sum(not graph[n].shape and any(graph[r.node].shape for r in graph[n].args) for n in body)
-            numbers = TOGETHER if not any(graph[n].shape for n in body) and not reduced else 1
-            done.waiting += mine * self.machine.touch * numbers * (len(loaded) + len(stores) + REDUCED * reduced)
+            done.waiting += mine * self.machine.touch * (len(loaded) + len(stores) + REDUCED * reduced)
         return done
 
     def inner(self, n: int) -> int:
@@ -364,30 +377,10 @@ class Costs:
             part = 1 / min(self.threads, max(1, ceil(sizes[0] / self.lanes)))
             done.equations = float(sizes[0] * rows)
             done.elementwise = part * (done.values / near + sizes[0] * rows * self.machine.plain * self.slow)
-            done.waiting = rows * self.machine.touch
+            done.waiting = rows * self.machine.touch / (self.lanes if node.size == 1 else 1)
         return done
 
 
-def axes(graph: Graph, n: int) -> tuple[int, int]:
-    """Of what is asked in chunks: the units of an answer (of the columns that threads own), and of a question."""
-    node = graph[n]
-    if node.op in ("attend", "correct"):
-        return node.size, graph[node.args[0].node].size
-    u, w = (graph[read.node].size for read in node.args[:2])
-    return w, u
-
-
-def chunk_of(graph: Graph, n: int) -> int:
-    return CHUNK if graph[n].attr("along") is None else FADE_CHUNK
-
-
-def in_chunks(graph: Graph, n: int, frames: int) -> float:
-    """Operations of a frame: through the matrix, and with the frames of its chunk."""
-    node, (u, w) = graph[n], axes(graph, n)
-    scalar, chunk = node.attr("along") is None, min(frames, chunk_of(graph, n))
-    through = 2.0 * u * w * (frames > chunk or node.op == "attended")
-    if node.op == "attended":
-        return through * node.attr("products", 1)
-    if node.op == "pair":
-        return 4 * through + 1.5 * chunk * (u + w) * (1 if scalar else 2)
-    return 2 * through + chunk * (1.5 * w + u) * (1 if scalar else 2)
+def of_numbers(graph: Graph, body) -> bool:
+    """Whether these make numbers of numbers only: then rows lie in lanes."""
+    return not any(graph[m].shape for n in body for m in (n, *(read.node for read in graph[n].args)))

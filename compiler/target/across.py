@@ -9,13 +9,13 @@ statements for one frame; so the rest of this file need not know of them.
 
 from collections.abc import Mapping
 
+from rnnc.graph.kinds import MOST, leading
 from rnnc.graph.nodes import Read
 from rnnc.plan.schedule import RowKernel
 from rnnc.target.access import Access
 from rnnc.target.expressions import bare, vector
 from rnnc.target.lanes import Lanes
 
-MOST = 4                                       # numbers handed on: RN_SCAN_MOST of runtime/scan.h
 ONE, ZERO = "rn_all(1)", "rn_all(0)"
 Slot = tuple[int, int]                         # a value of the loop, so many frames before
 Form = dict[Slot | None, str]                  # coefficients as C; None: the rest. What is zero has no entry
@@ -45,7 +45,7 @@ class Across(Lanes):
         far = any(read.node in body and read.delay and read not in self.pasts for read in reads)
         if rings or far or len(self.slots) > MOST:
             return []
-        wanted, waiting = self.leading(), []
+        wanted, waiting = leading(self.graph, self.kernel.body, self.held), []
         for n in self.kernel.body:
             if not any(read in self.pasts or read.node in waiting and not read.delay for read in self.graph[n].args):
                 self.equation(n)
@@ -74,16 +74,6 @@ class Across(Lanes):
                             *[f"c->left[{self.high}] >= {ahead}"] * bool(ahead)])
 
     # -------------------------------------------------------------------------------------------- linear forms
-
-    def leading(self) -> set[int]:
-        """What the values that are handed on are made of."""
-        found, stack = set(), list(self.held)
-        while stack:
-            n = stack.pop()
-            if n not in found:
-                found.add(n)
-                stack += [read.node for read in self.graph[n].args if read.node in self.kernel.body and not read.delay]
-        return found
 
     def form(self, n: int) -> Form | None:
         """A value as a linear form; None if it is not linear."""
