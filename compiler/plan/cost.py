@@ -254,8 +254,7 @@ class Costs:
         return done
 
     def alone(self, kernel: Kernel, chunk: int) -> Work:
-        """One frame of a loop whose threads never meet. One stream of numbers that are linear in themselves has a vector
-        of frames at once."""
+        """One frame of a loop whose threads never meet. One stream of linear numbers has a vector of frames at once."""
         if isinstance(kernel, RowKernel):
             mine, handed = ceil(self.streams / min(self.threads, self.streams)), handed_on(self.graph, kernel.body)
             handed = handed if handed and handed <= MOST else None

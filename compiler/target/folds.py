@@ -9,9 +9,10 @@ from rnnc.graph.nodes import SEQUENCE, Read
 from rnnc.target.access import Access
 
 
-def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, last: str) -> str:
+def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, last: str, whole: str) -> str:
     """`to`: where the sum goes; `stride`: from one row of it to the next; `first`, `last`: C, whether the frames
-    [t0, t1) are the first that are summed, and the last."""
+    [t0, t1) are the first that are summed, and the last; `whole`: that the call does not go in segments and, or nothing
+    where none does."""
     graph = access.graph
     node = graph[n]
     reads = node.args
@@ -40,15 +41,22 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
                 f"RN_COUNT_PRODUCT({{stage}}, RN_MIN({rows}, b1 * RN_BLOCK) - b0 * RN_BLOCK, {kept}, taken);"]
     elif node.op == "fold_column":
         rows, columns = node.shape
+        guards = access.role.guards.of(n, product=True)
         body = ["long m0, m1;", f"real *const to = {to}, *const table = {to}_table;",
+                f"const int few = {whole}RN_FEW_LABELS(c->R, {columns});",
                 f"rn_share(RN_PANELS({rows}), thread, team->threads, &m0, &m1);",
                 f"m0 = RN_MIN(m0 * RN_VL, {rows}), m1 = RN_MIN(m1 * RN_VL, {rows});",
-                f"for (long k = 0; {first} && k < {columns}; k++) rn_zero(table + k * RN_PAD({rows}) + m0, m1 - m0);",
-                "for (long r = begin; r < end; r++)",
-                *(f"    if ({access.holds(guards)})" for guards in [access.role.guards.of(n, product=True)] if guards),
-                f"    rn_scatter_add(table + m0, {access.row(reads[0])} + m0, RN_PAD({rows}), m1 - m0, {columns},",
-                f"                   (long){access.integer(reads[1])});",
-                f"if ({last})",
+                f"for (long m = m0; {first} && few && m < m1; m++) rn_zero(to + m * {stride}, {columns});",
+                f"for (long k = 0; {first} && !few && k < {columns}; k++)",
+                f"    rn_zero(table + k * RN_PAD({rows}) + m0, m1 - m0);",
+                "for (long r = begin; r < end; r++) {",
+                *[f"    if (!({access.holds(guards)})) continue;"] * bool(guards),
+                f"    const long label = (long){access.integer(reads[1])};",
+                f"    const real *const row = {access.row(reads[0])} + m0;",
+                f"    if (few) rn_scatter_column(to + m0 * {stride}, {stride}, row, m1 - m0, {columns}, label);",
+                f"    else rn_scatter_add(table + m0, row, RN_PAD({rows}), m1 - m0, {columns}, label);",
+                "}",
+                f"if ({last} && !few)",
                 f"    rn_transpose_add(to + m0 * {stride}, {stride}, table + m0, RN_PAD({rows}), {columns},",
                 "                     m1 - m0, 0);"]
     elif node.op == "fold_sum" and node.size == 1:

@@ -203,7 +203,8 @@ class Program:
             ("t0 == 0 && c->begins", "t1 == c->T && c->ends")
         first, last = (ends, begins) if backwards else (begins, ends)
         access = self.access.of_sequences() if per == SEQUENCE else self.access
-        return fold(access, n, function, f"c->{self.names[n]}", str(columns), first, last)
+        whole = "" if self.parts is None else "c->begins && c->ends && "
+        return fold(access, n, function, f"c->{self.names[n]}", str(columns), first, last, whole)
 
     # -------------------------------------------------------------------------------------------- memory
 
