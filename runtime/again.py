@@ -136,17 +136,15 @@ def taken(net, what: str, used) -> Likeness | None:
     return None if used._busy.locked() else like
 
 
-def ready(net, like: Likeness, used, fresh: bool):
-    """Packed weights, once there is room and all else that a call wants: it counts, draws its lot of random numbers,
-    and begins on a `fresh` state."""
+def ready(net, like: Likeness):
+    """Packed weights, once there is room and all else that a call wants: it counts, and draws its lot of random
+    numbers."""
     if like.trial is not None:
         like.trial.calls += 1
     if like.random:
         like.into.seed, like.into.draw = net.seed % 2**64, net.draws % 2**64
     if like.thread != get_ident():             # each thread works in memory of its own
         like.thread, like.work = get_ident(), net._workspace(like.asked)
-    if fresh:
-        used.reset()
     return net._packed if net._packed_version == net._weights.version else net._pack()
 
 
@@ -165,9 +163,9 @@ def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
             made = like.point(inputs, out, held)
             if made is None:
                 return None
-        packed = ready(net, like, used, state is None)
-        code = like.function(packed, used._pointer, like.into, like.out, *like.counts, like.work,
-                             1 if forked else like.threads)
+        packed = ready(net, like)
+        kept = net.module.ffi.NULL if state is None else used._pointer
+        code = like.function(packed, kept, like.into, like.out, *like.counts, like.work, 1 if forked else like.threads)
         if code:
             net.module.check(code, what)
         return made
@@ -183,7 +181,9 @@ def trained_again(net, state, inputs: dict) -> float | None:
         held: list = []
         if like.point(inputs, None, held) is None:
             return None
-        packed, loss = ready(net, like, used, state is None), net.module.ffi.new(net._loss)
+        packed, loss = ready(net, like), net.module.ffi.new(net._loss)
+        if state is None:
+            used.reset()
         with net._weights.lock:
             code = like.function(packed, used._pointer, like.into, net.module.ffi.NULL, *like.counts, like.work,
                                  1 if forked else like.threads, net._vector(net.gradient), loss)

@@ -178,7 +178,8 @@ class Net:
             return {name: packed.unpack(array, self._border.outputs[name].signal.per) for name, array in found.items()}
         call = self._call(inputs, state, starts=starts, lot=(self.seed, self.draws))
         made, struct = self._border.results(call, out)
-        self._watched("run", call, state, starts, lambda s: self._run(call, s, struct), lambda: made)
+        pointer = self.module.ffi.NULL if state is None else state._pointer
+        self._watched("run", call, state, starts, lambda s: self._run(call, pointer, struct), lambda: made)
         remember(self, "run", state, call, starts)
         return made
 
@@ -310,10 +311,10 @@ class Net:
             more["fill"] = True
         return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
 
-    def _run(self, call: Call, state: State, struct) -> None:
+    def _run(self, call: Call, state, struct) -> None:
         work, packed = self._workspace(("run", call.frames, call.streams)), self._pack()
         self._check(tried(self, "run", call, lambda threads: self._function("run")(
-            packed, state._pointer, call.struct, struct, call.frames, call.streams, work, threads)), "run")
+            packed, state, call.struct, struct, call.frames, call.streams, work, threads)), "run")
 
     def _watched(self, what: str, call: Call, state: State | None, starts, compute, answer):
         """Runs `compute` on the state, which nobody else may be using; looks at the numbers if asked to."""

@@ -44,7 +44,7 @@ RN_FUNCTION void rn_frame_keys(uint64_t *keys, uint64_t seed, uint64_t draw, con
                                long after, long B) {
     const uint64_t call = rn_key(seed, draw);
     for (long t = -before; t < T + after; t++)
-        for (long b = 0; b < B; b++) *keys++ = rn_row_key(call, age[b] + t, b);
+        for (long b = 0; b < B; b++) *keys++ = rn_row_key(call, (age ? age[b] : 0) + t, b);
 }
 
 /* The same by sequences: the key of each one's first frame. */
@@ -54,7 +54,7 @@ RN_FUNCTION void rn_sequence_keys(uint64_t *keys, uint64_t seed, uint64_t draw, 
     for (long t = 0; t < T; t++)
         for (long b = 0; b < B; b++) {
             const long r = t * B + b;
-            keys[r] = t && since[r] ? keys[r - B] : rn_row_key(call, age[b] + t - since[r], b);
+            keys[r] = t && since[r] ? keys[r - B] : rn_row_key(call, (age ? age[b] : 0) + t - since[r], b);
         }
 }
 

@@ -129,12 +129,13 @@ RN_INLINE void rn_count_up(int64_t *counts, const int64_t *of, long n, int64_t m
     for (; i < n; i++) counts[i] = of[i] + more;
 }
 
-/* Frames since the start of each stream's sequence; `count` goes on from the state, a start sets it to 0. As if there
+/* Frames since the start of each stream's sequence; `count` goes on from the state (NULL: from a fresh one), a start sets
+ * it to 0. As if there
  * were no starts, what is there is copied behind itself until there are enough: one frame after another would wait for
  * itself, 1 ns each with one stream. Then each start counts to the next one. */
 RN_FUNCTION void rn_fill_since(int64_t *since, const int64_t *count, const uint8_t *starts, long T, long B) {
     if (T < 1) return;
-    for (long b = 0; b < B; b++) since[b] = count[b];
+    for (long b = 0; b < B; b++) since[b] = count ? count[b] : 0;
     for (long done = 1; done < T; done *= 2)
         rn_count_up(since + done * B, since, RN_MIN(done, T - done) * B, done);
     if (!starts) return;

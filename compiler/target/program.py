@@ -4,11 +4,12 @@ In: a schedule. Out: `ProgramText`: function texts and the statements that prepa
 several programs share (constants, state, types) is `module.py`'s.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Read
 from rnnc.plan.crews import by_streams, widest
 from rnnc.plan.parts import EARLY, Parts
+from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel, nodes_of
 from rnnc.target.access import Access, Needs, stride
 from rnnc.target.attend import kept_by_pair
@@ -65,6 +66,7 @@ class Program:
                 self.names[n] += "_i"
         self.access = Access(made, self.names, pool)
         self.text = ProgramText(made.program, needs=self.access.needs)
+        self.wanted = replace(made.graph, state={}).live()     # by others than the state
 
     def write(self) -> ProgramText:
         text, kernels, stages, names = self.text, [], [], []
@@ -74,7 +76,11 @@ class Program:
             stages.append(render("stage.c.j2", s=view))
             names.append(view.name)
         text.crews = Crews(self.made, self.number)
-        text.steps = text.crews.steps(names, [self.part(s) for s in range(len(self.made.stages))])
+        parts = [self.part(s) for s in range(len(self.made.stages))]
+        if "c->keeps" in parts:
+            text.fields["keeps"] = "int "
+            text.prepare.append("c->keeps = state != NULL;")
+        text.steps = text.crews.steps(names, parts)
         self.memory()
         self.call()
         finders = list(self.access.functions.values())
@@ -82,14 +88,16 @@ class Program:
         return text
 
     def part(self, stage: int, n: int | None = None) -> str:
-        """In which parts of a call in segments a stage has something to do, or when its sum n is formed, as C."""
+        """When a stage has something to do, or its sum n is formed, as C: in some parts of a call in segments; in a run
+        on a state that somebody keeps. Empty: always."""
         if self.parts is None:
-            return ""
+            return "c->keeps" if self.made.program == "run" and not self.wanted & {*stage_nodes(
+                self.made.stages[stage])} else ""
         sums = getattr(self.made.stages[stage], "nodes", ()) if n is None else (n,)
         early = [m in self.parts.early for m in sums]
         if not any(early):
-            return self.parts.stages[stage]
-        return EARLY if all(early) else f"{EARLY} | {self.parts.stages[stage]}"
+            return f"c->parts & {self.parts.stages[stage]}"
+        return f"c->parts & {EARLY}" if all(early) else f"c->parts & ({EARLY} | {self.parts.stages[stage]})"
 
     # -------------------------------------------------------------------------------------------- stages
 
@@ -106,7 +114,7 @@ class Program:
                 else:
                     made.append(self.fold(n, function, number, stage.per).replace("{stage}", str(number)))
                     part = self.part(number, n)
-                    when = f"if (c->parts & {part}) " if part != self.part(number) else ""
+                    when = f"if ({part}) " if part != self.part(number) else ""
                     calls.append(f"{when}{function}(c, team, thread, t0, t1);")
             title = "Whole sequences: every piece has one owner." if isinstance(stage, Spans) else \
                 "Sums over sequences: every piece has one owner." if stage.per == SEQUENCE else \
