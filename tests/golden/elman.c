@@ -55,7 +55,8 @@ void elman_reset(void *state, int streams);
 void elman_reset_stream(void *state, int streams, int stream);
 void elman_copy_stream(void *to, int to_streams, int i, const void *from, int from_streams, int j);
 
-/* Calls advance the state. threads: 0 is as many as the work is worth, 1 enters no parallel region. */
+/* Calls advance the state. threads: 0 is as many as the work is worth, 1 enters no parallel region. For run it may be NULL,
+ * a fresh state that nobody keeps: then only what outputs need is computed. */
 int elman_run(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads);
 int elman_step(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
@@ -208,11 +209,14 @@ RN_INLINE size_t rn_state_at(long B, int entry) {
     for (int i = 0; i < entry; i++) at += rn_up((size_t)(rn_entries[i].depth * B) * rn_entries[i].row);
     return at;
 }
+/* A state that is NULL, a fresh one that nobody keeps, has none of these. */
 RN_INLINE void *rn_state_entry(const void *state, int entry, long B) {
-    return (char *)(uintptr_t)state + rn_state_at(B, entry);
+    return state ? (char *)(uintptr_t)state + rn_state_at(B, entry) : NULL;
 }
 /* Of each stream the frames since its start. */
-static int64_t *rn_state_count(const void *state) { return (int64_t *)((char *)(uintptr_t)state + RN_LINE); }
+static int64_t *rn_state_count(const void *state) {
+    return state ? (int64_t *)((char *)(uintptr_t)state + RN_LINE) : NULL;
+}
 RN_FUNCTION void rn_state_clear(void *state, int entry, long B) {
     memset(rn_state_entry(state, entry, B), 0, (size_t)(rn_entries[entry].depth * B) * rn_entries[entry].row);
 }
@@ -1577,8 +1581,8 @@ RN_INLINE int rn_refuse(const void *packed, const void *state, const void *works
 {
     const rn_state_head *head = state;
     if (frames < 1 || streams < 1) return RN_NO_FRAMES;
-    if (!packed || !state || !workspace) return RN_NO_MEMORY;
-    if (head->hash != RN_HASH || head->streams != streams) return RN_OTHER_STATE;
+    if (!packed || !workspace) return RN_NO_MEMORY;
+    if (state && (head->hash != RN_HASH || head->streams != streams)) return RN_OTHER_STATE;
     return RN_OK;
 }
 
@@ -1587,7 +1591,7 @@ RN_INLINE int rn_refuse(const void *packed, const void *state, const void *works
 RN_INLINE void rn_counters(rn_call *c, const void *state, const uint8_t *starts, int ahead, int spans)
 {
     if (spans) c->S = rn_fill_spans((rn_span *)(uintptr_t)c->spans, (long *)(uintptr_t)c->sequence, starts, c->T, c->B);
-    c->turn = rn_state_count(state)[0];
+    c->turn = state ? rn_state_count(state)[0] : 0;
     rn_fill_since((int64_t *)(uintptr_t)c->since, rn_state_count(state), starts, c->T, c->B);
     if (ahead) rn_fill_left((int64_t *)(uintptr_t)c->left, c->since, c->T, c->B);
 }
@@ -1748,16 +1752,18 @@ RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, el
         rn_body_run(c, &(const rn_team){c->flags, 1, 0}, 0);
         rn_restore(before);
     } else rn_go(c, rn_body_run, threads, 72.0, in->tuning, run_works, run_streams, 3);
-    for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
-        real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
-        const long t = c->T - 1 + j;
-        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
-        else for (long b = 0; b < c->B; b++)
-            memcpy(to + b * RN_PAD(4), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(4), sizeof(real) * 4);
+    if (state) {
+        for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
+            real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
+            const long t = c->T - 1 + j;
+            if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
+            else for (long b = 0; b < c->B; b++)
+                memcpy(to + b * RN_PAD(4), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(4), sizeof(real) * 4);
+        }
+        rn_count_on(c, state);
     }
     if (out && out->z && out->z != c->z)
         for (long r = 0; r < c->R; r++) rn_copy(out->z + r * 2, c->z + r * RN_PAD(2), 2);
-    rn_count_on(c, state);
     return RN_OK;
 }
 
@@ -1765,7 +1771,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     int frames, int streams, void *workspace, int threads, real *scores)
 {
     rn_call call, *const c = &call;
-    const int refused = rn_refuse(packed, state, workspace, frames, streams);
+    const int refused = !state ? RN_NO_MEMORY : rn_refuse(packed, state, workspace, frames, streams);
     if (refused) return refused;
     if (!in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
@@ -1793,7 +1799,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     int frames, int streams, void *workspace, int threads, elman_weights *gradient, real *loss)
 {
     rn_call call, *const c = &call;
-    const int refused = !gradient ? RN_NO_MEMORY : rn_refuse(packed, state, workspace, frames, streams);
+    const int refused = !state || !gradient ? RN_NO_MEMORY : rn_refuse(packed, state, workspace, frames, streams);
     if (refused) return refused;
     if (!in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
@@ -1848,6 +1854,7 @@ RN_FLATTEN static int rn_step_one(const void *packed, void *state, const elman_i
 int elman_step(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int streams, void *workspace, int threads)
 {
+    if (!state) return RN_NO_MEMORY;
     if (streams == 1 && rn_threads(threads, 72.0, in->tuning) == 1)
         return rn_step_one(packed, state, in, out, workspace);
     return elman_run(packed, state, in, out, 1, streams, workspace, threads);
