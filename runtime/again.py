@@ -5,7 +5,7 @@ Nothing is refused here. Whatever is not exactly as it was (or labels out of ran
 long way of `call.py`, which accepts it or says what is wrong. Small arrays that come again are recognised themselves,
 and then nothing is looked at: their shapes and types must not be changed in place. One frame of LSTM 32 from Python,
 `out=` given: 2.1 microseconds with the same arrays, 3.5 with others; the C takes 0.3 of it (EPYC). A call without a
-state has one of its thread, made fresh each time.
+state has one of its thread; a run does not even touch it.
 """
 
 from math import prod
@@ -30,9 +30,9 @@ class Likeness:
     __slots__ = ("net", "function", "counts", "asked", "inputs", "outputs", "into", "out", "from_buffer", "wanted",
                  "threads", "plain", "arrays", "results", "held", "thread", "work", "trial", "random")
 
-    def __init__(self, net, what: str, call, way):
+    def __init__(self, net, what: str, call, way, fresh: bool):
         border = net._border
-        self.net, self.function = net, net._functions[what]
+        self.net, self.function = net, net._functions["run_fresh" if what == "run" and fresh else what]
         self.counts = (call.streams,) if what == "step" else (call.frames, call.streams)
         self.asked = ("run" if what == "step" else what, call.frames, call.streams)
         shown = [border.ports[name] for name in call.arrays]
@@ -120,8 +120,8 @@ def remember(net, what: str, state, call, starts) -> None:
     if told and starts is None and call.weight is None and call.frames and not (net.check_numbers or net._border.whole):
         way = chosen(net, what, call.frames, call.streams)
         if way is not None:
-            state = net._local.state if state is None else state
-            state._like[what] = Likeness(net, what, call, way)
+            used = net._local.state if state is None else state
+            used._like[what] = Likeness(net, what, call, way, state is None)
 
 
 def taken(net, what: str, used) -> Likeness | None:
@@ -164,8 +164,9 @@ def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
             if made is None:
                 return None
         packed = ready(net, like)
-        kept = net.module.ffi.NULL if state is None else used._pointer
-        code = like.function(packed, kept, like.into, like.out, *like.counts, like.work, 1 if forked else like.threads)
+        given = () if state is None else (used._pointer,)
+        code = like.function(packed, *given, like.into, like.out, *like.counts, like.work,
+                             1 if forked else like.threads)
         if code:
             net.module.check(code, what)
         return made

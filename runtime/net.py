@@ -49,7 +49,7 @@ class Net:
         self._packed_version, self._packer = -1, module.function("pack_threads")
         self._packing = threading.Lock()
         self._local = threading.local()        # workspace and fresh state of each thread
-        self._functions = {name: module.function(name) for name in (*self.manifest["functions"], "step")}
+        self._functions = {name: module.function(name) for name in (*self.manifest["functions"], "step", "run_fresh")}
         self._vectors, self._loss = f"{module.prefix}_weights *", module.ffi.typeof(f"{module.real} *")
         self._variants: dict[tuple[tuple[str, ...], bool], Net] = {}
         self._graph = None
@@ -178,8 +178,7 @@ class Net:
             return {name: packed.unpack(array, self._border.outputs[name].signal.per) for name, array in found.items()}
         call = self._call(inputs, state, starts=starts, lot=(self.seed, self.draws))
         made, struct = self._border.results(call, out)
-        pointer = self.module.ffi.NULL if state is None else state._pointer
-        self._watched("run", call, state, starts, lambda s: self._run(call, pointer, struct), lambda: made)
+        self._watched("run", call, state, starts, lambda _: self._run(call, state, struct), lambda: made)
         remember(self, "run", state, call, starts)
         return made
 
@@ -311,10 +310,11 @@ class Net:
             more["fill"] = True
         return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
 
-    def _run(self, call: Call, state, struct) -> None:
+    def _run(self, call: Call, state: State | None, struct) -> None:
         work, packed = self._workspace(("run", call.frames, call.streams)), self._pack()
-        self._check(tried(self, "run", call, lambda threads: self._function("run")(
-            packed, state, call.struct, struct, call.frames, call.streams, work, threads)), "run")
+        function, given = ("run_fresh", ()) if state is None else ("run", (state._pointer,))
+        self._check(tried(self, "run", call, lambda threads: self._functions[function](
+            packed, *given, call.struct, struct, call.frames, call.streams, work, threads)), "run")
 
     def _watched(self, what: str, call: Call, state: State | None, starts, compute, answer):
         """Runs `compute` on the state, which nobody else may be using; looks at the numbers if asked to."""

@@ -53,15 +53,16 @@ def test_random_operators_draw_as_on_a_fresh_state():
     assert np.array_equal(net.run(x=x, training=True)["h"], wanted) and len(np.unique(wanted)) > 2
 
 
-def test_in_c_only_run_may_have_no_state():
+def test_in_c_a_state_is_left_out_on_purpose_only():
     net = rnnc.compile(HEARD, cache=False)
     module, ffi = net.module, net.module.ffi
     call = net._call({"x": np.ones((1, 1, 3)), "z": np.ones((1, 1, 5))}, None)
     made, out = net._border.results(call, None)
     work, packed = net._workspace(("run", 1, 1)), net._pack()
-    assert module.function("run")(packed, ffi.NULL, call.struct, out, 1, 1, work, 1) == 0 and np.any(made["h"])
-    code = module.function("step")(packed, ffi.NULL, call.struct, out, 1, work, 1)
+    assert module.function("run_fresh")(packed, call.struct, out, 1, 1, work, 1) == 0 and np.any(made["h"])
+    code = module.function("run")(packed, ffi.NULL, call.struct, out, 1, 1, work, 1)
     assert b"state" in ffi.string(module.function("error")(code))
+    assert module.function("step")(packed, ffi.NULL, call.struct, out, 1, work, 1) == code
     work, loss = net._workspace(("backprop", 1, 1)), ffi.new(net._loss)
     refused = module.function("backprop")(packed, ffi.NULL, call.struct, ffi.NULL, 1, 1, work, 1,
                                           net._vector(net.gradient), loss)

@@ -80,7 +80,7 @@ def numbers(access: Access, kernel: RowKernel, way: int) -> tuple[AloneView, dic
     across = Across(access, kernel, way, named, {n: abs(past.read.delay) for n, past in held.items()}, register)
     whole = across.across()
     statements = [*whole, *loads, *row.statements(), *handed_on(held, register)]
-    fits = "c->B <= RN_VL && part.p0 < part.p1"                 # not by a thread's share: each way has its own roundings
+    fits = "c->B <= RN_VL && part.p0 < part.p1"                 # not by a thread's share: each way has its roundings
     return view(access, way, fits, declared, statements, streams=True), \
         row.constants | (across.constants if whole else {})
 

@@ -55,9 +55,11 @@ void elman_reset(void *state, int streams);
 void elman_reset_stream(void *state, int streams, int stream);
 void elman_copy_stream(void *to, int to_streams, int i, const void *from, int from_streams, int j);
 
-/* Calls advance the state. threads: 0 is as many as the work is worth, 1 enters no parallel region. For run it may be NULL,
- * a fresh state that nobody keeps: then only what outputs need is computed. */
+/* Calls advance the state. threads: 0 is as many as the work is worth, 1 enters no parallel region. */
 int elman_run(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
+    int frames, int streams, void *workspace, int threads);
+/* A run from a fresh state that nobody keeps: only what the outputs need is computed. */
+int elman_run_fresh(const void *packed, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads);
 int elman_step(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int streams, void *workspace, int threads);
@@ -209,7 +211,7 @@ RN_INLINE size_t rn_state_at(long B, int entry) {
     for (int i = 0; i < entry; i++) at += rn_up((size_t)(rn_entries[i].depth * B) * rn_entries[i].row);
     return at;
 }
-/* A state that is NULL, a fresh one that nobody keeps, has none of these. */
+/* NULL, a fresh state that nobody keeps, has none of these. */
 RN_INLINE void *rn_state_entry(const void *state, int entry, long B) {
     return state ? (char *)(uintptr_t)state + rn_state_at(B, entry) : NULL;
 }
@@ -1733,7 +1735,7 @@ int elman_pack(const elman_weights *w, void *packed)
     return elman_pack_threads(w, packed, 1, NULL);
 }
 
-/* A call of run; `alone`: on the calling thread. */
+/* A call of run; `alone`: on the calling thread; no state is a fresh one. */
 RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads, int alone)
 {
@@ -1839,7 +1841,13 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
 int elman_run(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads)
 {
-    return rn_run(packed, state, in, out, frames, streams, workspace, threads, 0);
+    return state ? rn_run(packed, state, in, out, frames, streams, workspace, threads, 0) : RN_NO_MEMORY;
+}
+
+int elman_run_fresh(const void *packed, const elman_inputs *in, elman_outputs *out,
+    int frames, int streams, void *workspace, int threads)
+{
+    return rn_run(packed, NULL, in, out, frames, streams, workspace, threads, 0);
 }
 
 /* One frame of one stream on one thread: the functions of run once more, inlined into one. Where all sizes are 1 no
