@@ -140,6 +140,12 @@ class Access:
             return f"({row} - {turn})"
         return f"rn_ring({row} - {turn}, {self.kept(n)[1]})"
 
+    def base(self, n: int) -> int:
+        """The value that a view is a part of."""
+        while n in self.made.views:
+            n = self.made.views[n][0].node
+        return n
+
     def seat(self, n: int, row: str) -> str:
         """The row of a value that row `row` reads: a frame reads that of its sequence."""
         if self.graph[n].domain != SEQUENCE or self.per == SEQUENCE:

@@ -39,9 +39,9 @@ class Across(Lanes):
     def across(self) -> list[str]:
         """[] where the loop is not linear, hands on too much, or looks back further."""
         reads = [read for n in self.kernel.body for read in self.graph[n].args]
-        body, buffers = set(self.kernel.body), self.access.made.buffers
-        rings = any(read.node in buffers and read.node not in body and not self.access.straight(read.node)
-                    for read in reads)
+        body = set(self.kernel.body)
+        stored = {self.access.base(read.node) for read in reads} & {*self.access.made.buffers} - body
+        rings = any(not self.access.straight(n) for n in stored)
         far = any(read.node in body and read.delay and read not in self.pasts for read in reads)
         if rings or far or len(self.slots) > MOST:
             return []

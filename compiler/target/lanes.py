@@ -24,7 +24,8 @@ def fit(access: Access, kernel: RowKernel) -> bool:
         return node.domain == FRAME and not node.shape and node.kind != INT and OPS[node.op].family == "elementwise" \
             and node.op not in RANDOM and all(not graph[read.node].shape for read in node.args)
 
-    return access.per == FRAME and all(map(plain, kernel.body))
+    parts = {access.base(read.node) for n in kernel.body for read in graph[n].args if read.node not in kernel.body}
+    return access.per == FRAME and all(map(plain, kernel.body)) and not parts & {*kernel.body}
 
 
 class Lanes:
