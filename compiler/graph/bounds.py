@@ -17,7 +17,7 @@ import numpy as np
 from rnnc.graph.nodes import REAL, Node
 from rnnc.graph.ops.ctc import log_softmax, occupancy
 from rnnc.graph.ops.elementwise import real_part
-from rnnc.graph.ops.op import ELEMENTWISE, OPS, evaluate
+from rnnc.graph.ops.op import evaluate, is_elementwise
 from rnnc.graph.ops.products import entry
 from rnnc.graph.ops.random import normal
 from rnnc.graph.ops.reductions import lined_up, put_back
@@ -39,7 +39,7 @@ def bound(node: Node, values: list, bounds: list, result, eps: float):
         return np.broadcast_to(_aligned([bounds[0], result])[0], result.shape)
     if node.op in MOVES:
         return evaluate(node, [v if v.dtype.kind == "i" else b for v, b in zip(values, bounds)])
-    if OPS[node.op].family == ELEMENTWISE and node.op not in _RULES:
+    if is_elementwise(node) and node.op not in _RULES:
         return _through_derivative(node, values, bounds) + eps * result
     if node.op in _RULES:
         return _RULES[node.op](node, values, bounds, result, eps)

@@ -6,7 +6,7 @@ alone. What is done to every entry of a sparse matrix alike, and leaves zeros ze
 """
 
 from rnnc.graph.nodes import CONSTANT, Graph, Node
-from rnnc.graph.ops import ELEMENTWISE, OPS
+from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.random import RANDOM
 from rnnc.graph.patch import Patch
 
@@ -28,7 +28,7 @@ def gather_early(graph: Graph) -> Graph:
             patch.replace_by(n, patch.read(inner.args[0]))
         elif inner.op == "fold_outer":
             patch.become(n, "fold_sparse", *map(patch.read, inner.args), pattern=pattern)
-        elif read.node < len(graph) and OPS[inner.op].family == ELEMENTWISE and inner.op not in RANDOM \
+        elif read.node < len(graph) and is_elementwise(inner) and inner.op not in RANDOM \
                 and _only_gathered(patch, read.node, pattern):
             parts = [patch.read(r) for r in inner.args]
             parts = [r if patch.nodes[r.node].shape == () else patch.make("gather", r, pattern=pattern, span=node.span)

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, REAL, Graph, Read
-from rnnc.graph.ops import ELEMENTWISE, OPS, evaluate
+from rnnc.graph.ops import OPS, evaluate, is_elementwise
 from rnnc.graph.patch import Patch, tidy
 from rnnc.graph.patterns import gather_early, scatter_late
 from rnnc.graph.split import (
@@ -249,7 +249,7 @@ def spread_late(graph: Graph) -> Graph:
     patch = Patch(graph)
     for n in range(len(graph)):
         node = patch.nodes[n]
-        if OPS[node.op].family != ELEMENTWISE or len(node.args) < 2 or node.shape == ():
+        if not is_elementwise(node) or len(node.args) < 2 or node.shape == ():
             continue
         args = [patch.arg(n, i) for i in range(len(node.args))]
         spread = [a for a in args if patch.at(a).op == "broadcast" and _of_scalar(patch, a)]

@@ -6,7 +6,7 @@ through elementwise operators and products up to the parameters; in the gradient
 
 from rnnc.graph.loops import components
 from rnnc.graph.nodes import FRAME, Graph, Node, Read
-from rnnc.graph.ops import ELEMENTWISE, OPS
+from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.random import RANDOM
 from rnnc.graph.patch import Patch
 
@@ -166,7 +166,7 @@ def move_slices(graph: Graph) -> Graph:
             source = patch.read(inner.args[0])
             patch.become(n, "transpose", _cut(patch, source, 1 - axis, low, high))
         elif inner_read.node < len(graph) and inner is graph[inner_read.node] \
-                and OPS[inner.op].family == ELEMENTWISE and inner.op not in RANDOM:
+                and is_elementwise(inner) and inner.op not in RANDOM:
             if _only_sliced(patch, inner_read.node):
                 parts = [patch.read(r) for r in inner.args]
                 parts = [r if patch.nodes[r.node].shape == () else _cut(patch, r, axis, low, high) for r in parts]

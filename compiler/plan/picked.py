@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 from rnnc.graph.loops import Loops
 from rnnc.graph.nodes import FRAME, Graph
-from rnnc.graph.ops import ELEMENTWISE, FOLD, OPS
+from rnnc.graph.ops import FOLD, OPS, is_elementwise
 from rnnc.plan.guards import FUNCTIONS, NONE, Found, Guards, plain
 
 
@@ -43,5 +43,5 @@ def picked(graph: Graph, found: Loops, needed: Found, zero: Found, held: Guards,
 def _dear(graph: Graph, n: int) -> bool:
     """Whether a value takes longer than to ask whether it is wanted."""
     node = graph[n]
-    cheap = OPS[node.op].family == ELEMENTWISE and node.op not in FUNCTIONS
+    cheap = is_elementwise(node) and node.op not in FUNCTIONS
     return not cheap and max([node.size, *(graph[read.node].size for read in node.args)]) > 1

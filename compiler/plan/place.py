@@ -7,7 +7,7 @@ from its first write to its last read; two buffers share a slot when their stret
 from dataclasses import replace
 
 from rnnc.graph.nodes import CONSTANT, INT, Graph
-from rnnc.graph.ops import OPS
+from rnnc.graph.ops import is_elementwise
 from rnnc.plan.reads import behind
 from rnnc.plan.roles import Roles
 from rnnc.plan.schedule import Buffer, Fold, Schedule, Spans, Stage, Sweep, kernels_of, nodes_of
@@ -206,4 +206,4 @@ def _needs_import(graph: Graph, role: Roles, n: int) -> bool:
     for r in list(readers):
         if role[r] == "view":
             readers |= _behind(graph, role, r)
-    return any(role[r] in ("unit", "row") and OPS[graph[r].op].family == "elementwise" for r in readers)
+    return any(role[r] in ("unit", "row") and is_elementwise(graph[r]) for r in readers)

@@ -15,7 +15,7 @@ Values of a sequence have the same roles as those of a frame; they are computed 
 from dataclasses import dataclass, field, replace
 
 from rnnc.graph.nodes import CONSTANT, INT, Graph, Read
-from rnnc.graph.ops import OPS
+from rnnc.graph.ops import OPS, is_elementwise
 from rnnc.plan.guards import Found, Guards, guards, needs, zeros
 from rnnc.plan.picked import picked
 from rnnc.plan.regroup import is_product, read_once
@@ -115,7 +115,7 @@ def roles(graph: Graph, found) -> Roles:
             role[number] = "row"
         elif _is_view(graph, number, role) and not needs_own_memory(graph, number, roots, before):
             role[number] = "view"
-        elif OPS[node.op].family == "elementwise" and len(node.shape) >= 1:
+        elif is_elementwise(node) and len(node.shape) >= 1:
             role[number] = "unit"
         else:
             role[number] = "row"

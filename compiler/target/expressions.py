@@ -1,6 +1,7 @@
 """Elementwise operators as C expressions on vectors, and integer operators on plain integers."""
 
 from rnnc.errors import Broken
+from rnnc.graph.nodes import Node
 from rnnc.graph.ops.random import site_number, threshold
 
 VECTOR = {
@@ -53,6 +54,11 @@ def integer(op: str, args: list[str]) -> str:
     if op not in INTEGER:
         raise Broken(f"no integer C for the operator {op}")
     return INTEGER[op].format(*args)
+
+
+def alike(node: Node) -> str:
+    """A number of the graph in all lanes."""
+    return f"rn_all({number(node.attr('value'))})"
 
 
 def number(value: float) -> str:

@@ -6,11 +6,11 @@ begins or ends in between; what is found row by row (a part of a vector, an inte
 """
 
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, Read
-from rnnc.graph.ops import OPS
+from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.schedule import RowKernel
 from rnnc.target.access import Access, times
-from rnnc.target.expressions import COMPARE, bare, number, vector
+from rnnc.target.expressions import COMPARE, alike, bare, vector
 from rnnc.target.names import remark, suffix
 
 
@@ -21,7 +21,7 @@ def fit(access: Access, kernel: RowKernel) -> bool:
 
     def plain(n: int) -> bool:
         node = graph[n]
-        return node.domain == FRAME and not node.shape and node.kind != INT and OPS[node.op].family == "elementwise" \
+        return node.domain == FRAME and not node.shape and node.kind != INT and is_elementwise(node) \
             and node.op not in RANDOM and all(not graph[read.node].shape for read in node.args)
 
     parts = {access.base(read.node) for n in kernel.body for read in graph[n].args if read.node not in kernel.body}
@@ -69,7 +69,7 @@ class Lanes:
         if n in self.kernel.body and read.delay == 0:
             return self.names[n]
         if node.op == "number":
-            return f"rn_all({number(node.attr('value'))})"
+            return alike(node)
         if read not in self.loaded:
             name = self.loaded[read] = f"at_{self.names[n]}{suffix(read)}"
             if node.domain == CONSTANT:

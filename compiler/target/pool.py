@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnc.errors import Broken
 from rnnc.graph.nodes import Builder, Graph, Node, Read
-from rnnc.graph.ops import OPS
+from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.sparse import Pattern
 
 
@@ -110,7 +110,7 @@ class Pool:
         stack = [n]
         while stack:
             m = stack[-1]
-            literal = OPS[self[m].op].family == "elementwise"      # there a number is written into the expression
+            literal = is_elementwise(self[m])      # there a number is written into the expression
             missing = [read.node for read in self[m].args if read.node not in self.values
                        and not (literal and self[read.node].op == "number")]
             if m in self.values:

@@ -10,20 +10,16 @@ from math import prod
 
 from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, INT, Read
-from rnnc.graph.ops import OPS
+from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.random import RANDOM
 from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.schedule import Guard, RowKernel
 from rnnc.target.access import Access, Guarded
 from rnnc.target.alone import Past, alone, kept, numbers
-from rnnc.target.expressions import COMPARE, bare, number, random, vector
+from rnnc.target.expressions import COMPARE, alike, bare, random, vector
 from rnnc.target.lanes import Lanes, fit
 from rnnc.target.names import remark, suffix
 from rnnc.target.view import AloneView, ProductView, RowView
-
-
-def elementwise(node) -> bool:
-    return OPS[node.op].family == "elementwise"
 
 
 class RowWriter:
@@ -46,7 +42,7 @@ class RowWriter:
         if self.kind in ("map", "alone") and fit(self.access, self.kernel):
             return self.numbers(name, title, lines, stage)
         for group in self.groups():
-            if len(group) > 1 or self.graph[group[0]].shape and elementwise(self.graph[group[0]]):
+            if len(group) > 1 or self.graph[group[0]].shape and is_elementwise(self.graph[group[0]]):
                 self.loop(group)
             else:
                 self.single(group[0])
@@ -86,7 +82,7 @@ class RowWriter:
     def held(self, n: int) -> tuple[Guard, ...]:
         """Without which a value is left out, that is, zero. Plain equations cost less than to ask."""
         node = self.graph[n]
-        if node.kind == INT or elementwise(node) and node.op not in FUNCTIONS:
+        if node.kind == INT or is_elementwise(node) and node.op not in FUNCTIONS:
             return ()
         return self.access.role.guards.of(n, node.op in ("matmul", "outer"))
 
@@ -106,7 +102,7 @@ class RowWriter:
             ready = [n for n, needs in waiting.items() if needs <= made]
             if not ready:
                 raise Broken("a row kernel waits for itself")
-            vectors = [n for n in ready if elementwise(self.graph[n]) and self.graph[n].shape]
+            vectors = [n for n in ready if is_elementwise(self.graph[n]) and self.graph[n].shape]
             others = [n for n in ready if n not in vectors]
             if others:
                 group = others[:1]
@@ -118,7 +114,7 @@ class RowWriter:
                     again = False
                     for n in list(waiting):
                         node = self.graph[n]
-                        if n not in inside and elementwise(node) and node.shape and node.size == size \
+                        if n not in inside and is_elementwise(node) and node.shape and node.size == size \
                                 and guards[n] == guards[vectors[0]] \
                                 and waiting[n] <= made | inside and self.direct(n, inside):
                             group.append(n)
@@ -133,7 +129,7 @@ class RowWriter:
     def looped(self) -> dict[int, tuple[Guard, ...]]:
         """Of each vector the guards of the loop over units that it stands in: none, if nothing there is worth it."""
         held = self.access.role.guards
-        costly = {self.held(n) for n in self.kernel.body if elementwise(self.graph[n])}
+        costly = {self.held(n) for n in self.kernel.body if is_elementwise(self.graph[n])}
         return {n: held.of(n) if held.of(n) in costly else () for n in self.kernel.body}
 
     def direct(self, n: int, inside: set[int]) -> bool:
@@ -259,7 +255,7 @@ class RowWriter:
         if n in inside and read.delay == 0:
             return f"v_{self.names[n]}"
         if node.op == "number":
-            return f"rn_all({number(node.attr('value'))})"
+            return alike(node)
         if not node.shape or self.access.alone(n):
             if n in self.local and read.delay == 0:
                 return self.names[n]
@@ -297,7 +293,7 @@ class RowWriter:
         if node.op in COMPARE and all(a.kind == INT for a in args):
             left, right = (self.integer(r) for r in node.args)
             return f"rn_all((real)({left} {COMPARE[node.op]} {right}))"
-        if elementwise(node):
+        if is_elementwise(node):
             value = self.vector(n, "0")
             return f"rn_all({value}[0])" if node.op in RANDOM else value
         size = args[0].size

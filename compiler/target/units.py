@@ -13,7 +13,7 @@ from rnnc.plan.schedule import Guard, UnitKernel, nodes_of
 from rnnc.plan.storage import bytes_of, stored_as
 from rnnc.target.access import Access, Guarded
 from rnnc.target.alone import Past, alone, kept
-from rnnc.target.expressions import bare, number, random, vector
+from rnnc.target.expressions import alike, bare, random, vector
 from rnnc.target.names import remark, suffix
 from rnnc.target.pool import FORMS
 from rnnc.target.view import AloneView, PanelView, ProductView, RowPointer, UnitView
@@ -219,7 +219,7 @@ class UnitWriter:
         if n in self.local and read.delay == 0:
             return self.local[n]
         if node.op == "number":
-            return f"rn_all({number(node.attr('value'))})"
+            return alike(node)
         if node.domain == CONSTANT:
             address = self.access.constant(n)
             if node.shape:

@@ -17,6 +17,21 @@ from rnnc.graph.ops import (  # noqa: F401  (they fill the table)
     sparse,
     storage,
 )
-from rnnc.graph.ops.op import ELEMENTWISE, FOLD, LEAF, MIXING, OPS, SPAN, Expr, Op, evaluate, infer, make, pull
+from rnnc.graph.ops.op import (
+    ELEMENTWISE,
+    FOLD,
+    LEAF,
+    MIXING,
+    OPS,
+    SPAN,
+    Expr,
+    Op,
+    evaluate,
+    infer,
+    is_elementwise,
+    make,
+    pull,
+)
 
-__all__ = ["ELEMENTWISE", "FOLD", "LEAF", "MIXING", "OPS", "SPAN", "Expr", "Op", "evaluate", "infer", "make", "pull"]
+__all__ = ["ELEMENTWISE", "FOLD", "LEAF", "MIXING", "OPS", "SPAN", "Expr", "Op", "evaluate", "infer",
+           "is_elementwise", "make", "pull"]

@@ -49,6 +49,11 @@ class Op:
 OPS: dict[str, Op] = {}
 
 
+def is_elementwise(node: Node) -> bool:
+    """Whether a node is made number by number."""
+    return OPS[node.op].family == ELEMENTWISE
+
+
 def row(op: Op) -> Op:
     if op.name in OPS:
         raise Broken(f"two rows for {op.name}")
