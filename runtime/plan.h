@@ -17,13 +17,14 @@ typedef struct {
 
 enum { RN_PLAN_FREE, RN_PLAN_TOGETHER, RN_PLAN_STREAMS, RN_PLAN_CREWS, RN_PLAN_PAIRS };
 
-/* Seconds of a stage over the call with `threads` that take units. */
+/* Seconds of a stage over the call with `threads` that take units. A loop without meetings is one step. */
 RN_INLINE double rn_cost(const rn_effort *w, const rn_speeds *at, long T, long B, int threads) {
-    const long rows = w->frames ? w->frames * B : T * B;
-    const double steps = w->frames ? (double)(T + w->frames - 1) / (double)w->frames : 1;
+    const int meets = w->frames && w->meetings;
+    const long rows = meets ? w->frames * B : T * B;
+    const double steps = meets ? (double)(T + w->frames - 1) / (double)w->frames : 1;
     double share = 1 / (double)threads;
     if (threads > 1 && w->frames) {
-        const long pieces = RN_MAX(w->panels, rows);
+        const long pieces = RN_MAX(w->panels, meets ? rows : B);
         share = (double)((pieces + threads - 1) / threads) / (double)pieces;
     }
     const double products = RN_MAX(w->flops * (double)rows / at->flops, w->bytes / at->bytes);
@@ -77,21 +78,21 @@ RN_FUNCTION double rn_deal(const rn_choice *q) {
 
 /* The plan of a call; its `threads` is 0 where all go together and units are dealt out, which needs none. `wanted` forces
  * one of RN_PLAN_*. */
-RN_FUNCTION void rn_choose(rn_plan *plan, const rn_effort *works, const unsigned char *by_streams, int stages,
-                           int threads, long T, long B, int wanted) {
-    static const rn_speeds usual = RN_SPEEDS;
-    const rn_choice question = {plan, works, stages, threads, 1, &usual, T, B};
+RN_FUNCTION void rn_choose_at(rn_plan *plan, const rn_effort *works, const unsigned char *by_streams, int stages,
+                              int threads, long T, long B, int wanted, const rn_speeds *at) {
+    const rn_choice question = {plan, works, stages, threads, 1, at, T, B};
     double together = 0, streams = 0;
     int any = 0, loops = 0;
     memset(plan, 0, sizeof *plan);
+    for (int s = 0; s < stages && threads < 2; s++) plan->seconds[0] += rn_cost(works + s, at, T, B, 1);
     if (threads < 2) return;
     for (int s = 0; s < stages; s++) {
-        const double units = rn_cost(works + s, &usual, T, B, threads);
-        const long blocks = by_streams[s] ? rn_even_cuts(B, by_streams[s]) : 0;
+        const double units = rn_cost(works + s, at, T, B, threads);
+        const long blocks = by_streams && by_streams[s] ? rn_even_cuts(B, by_streams[s]) : 0;
         double least = units;
         loops += works[s].frames > 0;
         if (blocks >= threads || (blocks && wanted == RN_PLAN_STREAMS)) {
-            const double alone = rn_cost(works + s, &usual, T, B, 1)
+            const double alone = rn_cost(works + s, at, T, B, 1)
                                  * (double)((blocks + threads - 1) / threads) / (double)blocks;
             if (alone < units || wanted == RN_PLAN_STREAMS) plan->streams[s] = 1, any = 1, least = alone;
         }
@@ -108,4 +109,32 @@ RN_FUNCTION void rn_choose(rn_plan *plan, const rn_effort *works, const unsigned
     if (wanted == RN_PLAN_PAIRS && threads >= 4) dealt.size = 2;
     plan->seconds[2] = other.seconds[2] = rn_deal(&dealt);
     if (wanted >= RN_PLAN_CREWS || plan->seconds[2] < 0.97 * RN_MIN(together, streams)) *plan = other;
+}
+
+RN_FUNCTION void rn_choose(rn_plan *plan, const rn_effort *works, const unsigned char *by_streams, int stages,
+                           int threads, long T, long B, int wanted) {
+    static const rn_speeds usual = RN_SPEEDS;
+    rn_choose_at(plan, works, by_streams, stages, threads, T, B, wanted, &usual);
+}
+
+/* How many threads, at most `most`, a call is worth: twice as many must make it a tenth faster, or loops whose steps are
+ * short would have their threads wait for one another. `flops`: operations a second of one thread; 0: unknown. */
+#define RN_REGION 2e-6                        /* seconds in which threads are called together */
+RN_FUNCTION int rn_worth(const rn_effort *works, const unsigned char *by_streams, int stages, int most, long T, long B,
+                         double flops) {
+    rn_speeds at = RN_SPEEDS;
+    rn_plan plan;
+    int found = 1;
+    double least = 0;
+    if (flops > 0) at.flops = flops;
+    for (int n = 1; n <= most; n = n < most && 2 * n > most ? most : 2 * n) {
+        rn_choose_at(&plan, works, by_streams, stages, n, T, B, RN_PLAN_FREE, &at);
+        double seconds = plan.seconds[0];
+        for (int way = 1; way < 3; way++)
+            if (plan.seconds[way] > 0) seconds = RN_MIN(seconds, plan.seconds[way]);
+        if (n > 1) seconds += RN_REGION;
+        if (n > 1 && seconds > 0.9 * least) continue;
+        found = n, least = seconds;
+    }
+    return found;
 }

@@ -29,7 +29,7 @@ X86 = os.uname().machine == "x86_64"
 
 def text(double: bool, counting: bool = False) -> str:
     pasted = "\n".join((RUNTIME / name).read_text() for name in FIXED)
-    switches = f"#define RN_DOUBLE {int(double)}\n{'#define RNNC_COUNT' * counting}"
+    switches = f"#define RN_DOUBLE {int(double)}\n#define RN_STAGES 2\n{'#define RNNC_COUNT' * counting}"
     return "\n".join([switches, pasted, (HERE / "kernels.c").read_text()])
 
 

@@ -320,3 +320,43 @@ void fold_sparse(real *to, long n, long m, long K, const int64_t *columns, const
     for (long j = 0; j < rows; j++) a_rows[j] = d + j * n, x_rows[j] = x + j * m;
     rn_fold_sparse(to, n, K, sparse_columns, a_rows, x_rows, rows, 0, (n + RN_BLOCK - 1) / RN_BLOCK, accumulate);
 }
+
+/* ---- counters, time cut into lanes, how many threads ---- */
+void fill_since(int64_t *since, const int64_t *count, const int64_t *starts, int given, long T, long B) {
+    uint8_t bytes[4096];
+    for (long r = 0; r < T * B; r++) bytes[r] = (uint8_t)starts[r];
+    rn_fill_since(since, count, given ? bytes : NULL, T, B);
+}
+void fill_left(int64_t *left, const int64_t *since, long T, long B) { rn_fill_left(left, since, T, B); }
+int all_since(const int64_t *since, long n, long B, long least) { return rn_all_since(since, n, B, least); }
+int all_left(const int64_t *left, long n, long B, long least) { return rn_all_left(left, n, B, least); }
+
+/* x[m][VL] holds b and becomes x, a[m * m][VL], last[m]; whether all is finite. */
+#define SCAN(m)                                                                                                      \
+    case m: {                                                                                                        \
+        rn_v xs[m], as[(m) * (m)], lasts[m];                                                                         \
+        for (int i = 0; i < m; i++) xs[i] = rn_load(x + i * RN_VL), lasts[i] = rn_all(last[i]);                      \
+        for (int i = 0; i < (m) * (m); i++) as[i] = rn_load(a + i * RN_VL);                                          \
+        rn_scan(m, xs, as, lasts);                                                                                   \
+        for (int i = 0; i < m; i++) rn_store(x + i * RN_VL, xs[i]);                                                  \
+        return rn_scan_finite(m, xs);                                                                                \
+    }
+int scan(int m, real *x, const real *a, const real *last) {
+    switch (m) { SCAN(1) SCAN(2) SCAN(3) SCAN(4) }
+    return -1;
+}
+void lanes(real *y, const real *x, const real *before) {
+    rn_store(y, rn_later(rn_load(x), rn_load(before), 1));
+    rn_store(y + RN_VL, rn_later(rn_load(x), rn_load(before), 2));
+    rn_store(y + 2 * RN_VL, rn_back(rn_load(x)));
+    rn_store(y + 3 * RN_VL, rn_spread(rn_load(x), 1));
+}
+void scatter_column(real *to, long stride, const real *src, long n, long classes, long label) {
+    rn_scatter_column(to, stride, src, n, classes, label);
+}
+
+/* A loop of so many operations, numbers and bytes a row or step, with products outside before it. */
+int worth(double outside, double flops, double numbers, double bytes, int panels, int meetings, int most, long T, long B) {
+    const rn_effort works[] = {{outside, 0, 0, 1, 0, 0, 0, 0, 0}, {flops, numbers, bytes, (short)panels, (short)meetings, 1, 0, 1, 0}};
+    return rn_worth(works, NULL, RN_STAGES, most, T, B, 0);
+}

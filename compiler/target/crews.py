@@ -1,7 +1,8 @@
 """The list that threads walk through a program, as C: steps, their stages, what each waits for and costs.
 
-In: a placed schedule. Out: the views of its steps, and the tables of runtime/crews.h and runtime/plan.h. A program with
-one loop or none is run by all threads together, and needs no tables.
+In: a placed schedule. Out: the views of its steps, and the tables of runtime/crews.h and runtime/plan.h. What stages
+cost says how many threads a call is worth; a program with one loop or none is run by all of them together, and needs no
+other table.
 """
 
 from rnnc.plan.crews import Work, by_streams, several, widest, works
@@ -37,19 +38,24 @@ class Crews:
             if found:
                 entries = ", ".join(f"{{{need.stage}, {KINDS[need.kind]}}}" for need in found)
                 lines.append(f"static const rn_need {program}_{s}_needs[] = {{ {entries} }};")
-        lines.append(f"static const rn_effort {program}_works[] = {{")
-        for w in self.works:
-            counts = ", ".join(f"{value:.6g}" for value in (w.flops, w.numbers, w.bytes))
-            whole = f"{w.panels}, {w.meetings}, {w.frames}, {w.wave}, {w.group}, {w.fine}"
-            lines.append(f"    {{{counts}, {whole}}},")
-        lines.append("};")
         rows = ", ".join(self.rows(stage) for stage in self.made.stages)
         lines.append(f"static const unsigned char {program}_streams[] = {{ {rows} }};    /* rows of a block */")
         return lines
 
+    def efforts(self, program: str) -> list[str]:
+        """What each stage costs, one line each."""
+        lines = [f"static const rn_effort {program}_works[] = {{"]
+        for w in self.works:
+            counts = ", ".join(f"{value:.6g}" for value in (w.flops, w.numbers, w.bytes))
+            whole = f"{w.panels}, {w.meetings}, {w.frames}, {w.wave}, {w.group}, {w.fine}"
+            lines.append(f"    {{{counts}, {whole}}},")
+        return [*lines, "};"]
+
     def planned(self, program: str) -> str:
         """The tables as arguments."""
-        return f"{program}_works, {program}_streams, {len(self.works)}" if self.several else "NULL, NULL, 0"
+        if not self.works:
+            return "NULL, NULL, 0"
+        return f"{program}_works, {f'{program}_streams' if self.several else 'NULL'}, {len(self.works)}"
 
     def rows(self, stage) -> str:
         """The most streams of a block in a loop that may go by streams; 0: it may not."""
