@@ -55,9 +55,10 @@ def rnnc_jobs(case: dict, threads: int) -> tuple[dict, dict]:
     data = drawn(graph, case["frames"], case["streams"])
     net = rnnc.compile(case["source"], threads=threads, sizes=case["sizes"])
     targets = {i.name for i in graph.inputs if i.target}
+    data |= {} if any(i.per == "frame" for i in graph.inputs) else {"frames": case["frames"]}
     inputs = {name: value for name, value in data.items() if name not in targets}
     arrays = {f"parameter {name}": np.array(value) for name, value in net.parameters.items()}
-    arrays |= {f"input {name}": value for name, value in data.items() if not isinstance(value, list)}
+    arrays |= {f"input {name}": value for name, value in data.items() if isinstance(value, np.ndarray)}
     skipped, jobs = {}, {}
     if graph.losses:
         arrays["loss"] = np.float64(net.backprop(**data))
@@ -129,10 +130,12 @@ def jax_jobs(case: dict, threads: int) -> tuple[dict, dict]:
     jobs: dict = {}
 
     def fastest(what: str, make, first: list) -> None:
-        """The plain forms, then the best of them with several steps in a turn of the scan."""
+        """The plain forms, then the best of them with several steps in a turn of the scan, or without a scan."""
         took: dict = {}
-        for form in [*first, None]:
-            form = form or replace(min(took, key=lambda form: took[form][0]), unroll=8)
+        more = [{"unroll": 8}] + [{"associative": True}] * Translation(graph, Form()).linear
+        for form in [*first, *more]:
+            if isinstance(form, dict):
+                form = replace(min(took, key=lambda form: took[form][0]), **form)
             step, apart = make(form)
             told["difference"][f"{what} {form}"] = apart
             if not apart <= TOLERANCE:
@@ -145,7 +148,8 @@ def jax_jobs(case: dict, threads: int) -> tuple[dict, dict]:
     for what, make, asked in (("train", train, graph.losses), ("run", run, graph.outputs)):
         if asked:
             try:
-                fastest(what, make, [Form(h, t) for h in (False, True)[:1 + (what == "train")] for t in (False, True)])
+                hoists = what == "train" and Translation(graph, Form()).hoists
+                fastest(what, make, [Form(h, t) for h in (False, True)[:1 + hoists] for t in (False, True)])
             except Untranslated as fault:
                 told["skipped"][what] = str(fault)
     return jobs, told

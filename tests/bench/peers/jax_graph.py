@@ -1,26 +1,21 @@
 """A program's checked forward graph as a function in JAX, as a competent user writes it.
 
 Nodes outside of loops are computed for all frames at once; each loop is one `lax.scan` whose carry holds what is read
-later. Products of one vector are one product of the matrices stacked; a loop all of whose delays are multiples of g goes
+later. Products of one vector are one product of the matrices stacked; a loop whose delays are all multiples of g goes
 in T/g steps of g*B streams; a loop against time is a scan in reverse. `Form`: `turned` stores matrices [inputs, units];
 `hoisted` takes the gradients of a loop's matrices out of it, as one product over all frames (a custom derivative);
-`unroll` is that of the scans.
+`unroll` is that of the scans; `associative`: loops that can be go without a scan (jax_linear.py).
 """
 
-import math
 from dataclasses import dataclass
-from functools import cached_property
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from bench.peers.jax_ops import Untranslated, apply, permute, real, spread
+from bench.peers.jax_ops import Untranslated, apply, multiply, permute, real, rows, spread
+from bench.peers.jax_scan import Together
 from rnnc.graph.loops import loops
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, SEQUENCE, Graph, Initial, Read
-
-SHIFTED = 4                                    # delays up to this are kept as so many values, longer ones as a ring
 
 
 @dataclass(frozen=True)
@@ -28,9 +23,12 @@ class Form:
     hoisted: bool = False
     turned: bool = False
     unroll: int = 1
+    associative: bool = False
 
     def __str__(self) -> str:
-        return "scan" + "+hoist" * self.hoisted + "+T" * self.turned + f"+u{self.unroll}" * (self.unroll > 1)
+        words = ["assoc" if self.associative else "scan", *["hoist"] * self.hoisted, *["T"] * self.turned,
+                 *[f"u{self.unroll}"] * (self.unroll > 1)]
+        return "+".join(words)
 
 
 class Translation:
@@ -66,6 +64,18 @@ class Translation:
             array = array[self.masks[name].places]
         return array.T if name in self.names else array
 
+    @property
+    def hoists(self) -> bool:
+        """Whether there is a matrix whose gradient can leave its loop."""
+        nothing = Call(self, {}, {}, 1, 1)
+        return any(nothing.stackable(self.graph[n]) for n in self.loops.loop)
+
+    @property
+    def linear(self) -> bool:
+        """Whether a loop may be linear in what it keeps, looked at from afar."""
+        calm = {"identity", "neg", "add", "sub", "mul", "div", "where"}
+        return any(all(self.graph[n].op in calm for n in loop.nodes) for loop in self.loops)
+
     def outputs(self, parameters: dict, inputs: dict, frames: int, streams: int) -> dict:
         found = Call(self, parameters, inputs, frames, streams).values(list(self.graph.outputs.values()))
         lead = {FRAME: (frames, streams), SEQUENCE: (streams,), CONSTANT: ()}
@@ -78,7 +88,7 @@ class Translation:
 
 
 class Call:
-    """Every value of one call: a constant as it is, a sequence's [B, ...], a frame's [T, B, ...] (or 1 in place of B)."""
+    """Every value of one call: a constant as it is, a sequence's [B, ...], a frame's [T, B, ...] (or 1 for B)."""
 
     def __init__(self, translation: Translation, parameters, inputs, frames: int, streams: int):
         self.translation, self.graph, self.form = translation, translation.graph, translation.form
@@ -95,14 +105,20 @@ class Call:
             if n not in self.live:
                 self.live.add(n)
                 stack += [m for read in self.graph[n].args for m in (read.node, *self.graph.before(read))]
-        parts = [members for members in self.translation.loops.components if members[0] in self.live]
-        for members in sorted(parts, key=lambda members: self.graph[members[0]].domain != CONSTANT):
-            loop = self.translation.loops.loop.get(members[0])
-            if loop:
-                self.found.update(Scan(self, loop).values())
-            else:
-                self.found[members[0]] = self.compute(members[0])
+        components = self.translation.loops.components
+        parts = [c for c, members in enumerate(components) if members[0] in self.live]
+        parts.sort(key=lambda c: self.graph[components[c][0]].domain != CONSTANT)
+        self.together = Together(self, parts)
+        for component in parts:
+            self.ensure(component)
         return self.found
+
+    def ensure(self, component: int) -> None:
+        first = self.translation.loops.components[component][0]
+        if first in self.translation.loops.loop:
+            self.together.compute(component)
+        elif first not in self.found:
+            self.found[first] = self.compute(first)
 
     def compute(self, n: int):
         node = self.graph[n]
@@ -132,6 +148,8 @@ class Call:
                 held = self.parameters[node.attr("name")]
                 return held.T if n in self.translation.turned else held
             case "input":
+                if node.attr("name") not in self.inputs:
+                    raise Untranslated(f"{node.attr('name')} is a list of labels")
                 return self.inputs[node.attr("name")]
             case "frame_index" | "frames_gone":
                 return jnp.arange(self.frames, dtype=jnp.int32)[:, None]
@@ -184,146 +202,3 @@ class Call:
                             jnp.int32 if node.kind == INT else jnp.float32)
         value = jnp.asarray(real(jnp.asarray(self.found[initial])))
         return spread(value, len(node.shape), (self.streams if value.ndim > len(node.shape) else streams,))
-
-
-def multiply(vectors, matrix):
-    return vectors @ matrix.T
-
-
-def rows(graph, of: list[int], found) -> dict:
-    ends = np.cumsum([graph[m].shape[0] for m in of])
-    return dict(zip(of, jnp.split(found, ends[:-1], -1) if len(of) > 1 else [found]))
-
-
-class Scan:
-    """One loop. Counted in steps of the scan: `ago`, and `depth`, how many steps a member is kept."""
-
-    def __init__(self, call: Call, loop):
-        self.call, self.graph, self.loop = call, call.graph, loop
-        agos = [loop.ago(edge) for edge in loop.edges]
-        if min(agos) < 0:
-            raise Untranslated("a loop that reads ahead of itself")
-        self.phases = math.gcd(*agos) if loop.direction == 1 else 1
-        self.width = self.phases * call.streams
-        self.steps = -(-call.frames // self.phases)
-        self.order = [n for n in self.graph.order if n in loop.members]
-        self.depth: dict[int, int] = {}
-        for edge in loop.edges:
-            self.depth[edge[0]] = max(self.depth.get(edge[0], 0), loop.ago(edge) // self.phases)
-        self.seen = [n for n in self.order if n in self.graph.roots()
-                     or any(reader not in loop.members for reader, _ in self.graph.uses[n])]
-        outside = {read for n in self.order for read in self.graph[n].args if read.node not in loop.members}
-        self.frames = [r for r in outside if self.graph[r.node].domain == FRAME]
-        self.frames.sort()
-        self.fixed = sorted(r for r in outside if self.graph[r.node].domain != FRAME)
-
-    @cached_property
-    def groups(self) -> dict[Read, list[int]]:
-        """Members that are products of one vector by constant matrices."""
-        found: dict[Read, list[int]] = {}
-        for n in self.order:
-            if self.call.stackable(self.graph[n]):
-                found.setdefault(self.graph[n].args[1], []).append(n)
-        return found
-
-    def values(self) -> dict:
-        matrices = [self.call.matrices(of) for of in self.groups.values()]
-        given = [self.folded(self.call.read(read)) for read in self.frames]
-        read = {read for n in self.order if not self.call.stackable(self.graph[n]) for read in self.graph[n].args}
-        fixed = [self.wide(r) if r in read else None for r in self.fixed]  # matrices come on their own
-        rest = (given, fixed, {n: self.start(n) for n, depth in self.depth.items() if depth})
-        found = self.hoisted(matrices, rest) if self.call.form.hoisted and matrices else self.run(matrices, rest)[0]
-        return dict(zip(self.seen, [self.unfolded(n, v) for n, v in zip(self.seen, found)]))
-
-    # Phases: g interleaved sequences that never meet are so many streams.
-
-    def folded(self, v):
-        if self.phases == 1:
-            return v
-        v = spread(v, v.ndim - 2, (v.shape[0], self.call.streams))
-        v = jnp.pad(v, [(0, self.steps * self.phases - len(v)), *[(0, 0)] * (v.ndim - 1)])
-        return v.reshape(self.steps, self.width, *v.shape[2:])
-
-    def unfolded(self, n: int, v):
-        if self.phases == 1:
-            return v
-        v = spread(v, len(self.graph[n].shape), (self.steps, self.width))
-        return v.reshape(self.steps * self.phases, self.call.streams, *v.shape[2:])[:self.call.frames]
-
-    def wide(self, read: Read):
-        v = self.call.found[read.node]
-        if self.phases > 1 and v.ndim > len(self.graph[read.node].shape):
-            v = jnp.tile(v, (self.phases,) + (1,) * (v.ndim - 1)) if len(v) > 1 else v
-        return v
-
-    def start(self, n: int):
-        """What a member was before the first step, the oldest first."""
-        way, held = self.loop.direction, []
-        for step in range(-self.depth[n], 0):
-            offsets = [way * (phase + step * self.phases) for phase in range(self.phases)]
-            held.append(jnp.concatenate([self.call.before(n, o, self.call.streams) for o in offsets]))
-        return jnp.stack(held) if self.ring(n) else tuple(held)
-
-    def ring(self, n: int) -> bool:
-        return self.depth[n] > SHIFTED
-
-    def run(self, matrices, rest, extra=None):
-        """The members seen outside, over all steps; with the vectors that were multiplied."""
-        given, fixed, start = rest
-
-        def step(carry, now):
-            count, past = carry
-            values, more = now
-            here = dict(zip(self.frames, values)) | dict(zip(self.fixed, fixed))
-            found, vectors, products = {}, [], {}
-
-            def read(r: Read):
-                if r in here:
-                    return here[r]
-                ago = self.loop.ago((r.node, 0, r.delay)) // self.phases
-                if ago == 0:
-                    return found[r.node]
-                if not self.ring(r.node):
-                    return past[r.node][-ago]
-                return lax.dynamic_index_in_dim(past[r.node], (count - ago) % self.depth[r.node], keepdims=False)
-            for n in self.order:
-                node = self.graph[n]
-                group = self.groups.get(node.args[1]) if self.call.stackable(node) else None
-                if group and n not in products:
-                    place = list(self.groups).index(node.args[1])
-                    vectors.append(jnp.broadcast_to(read(node.args[1]), (self.width, matrices[place].shape[1])))
-                    made = multiply(vectors[-1], matrices[place])
-                    products |= rows(self.graph, group, made if more is None else made + more[place])
-                found[n] = products[n] if group else apply(
-                    node, [self.graph[r.node] for r in node.args], [read(r) for r in node.args])
-            kept = {}
-            for n in past:
-                new = spread(real(found[n]), len(self.graph[n].shape), (self.width,))
-                kept[n] = lax.dynamic_update_index_in_dim(past[n], new, count % self.depth[n], 0) \
-                    if self.ring(n) else (*past[n][1:], new)
-            return (count + 1, kept), ([found[n] for n in self.seen], vectors)
-
-        _, (seen, vectors) = lax.scan(step, (jnp.int32(0), start), (given, extra), length=self.steps,
-                                      reverse=self.loop.direction < 0, unroll=self.call.form.unroll)
-        return seen, vectors
-
-    def hoisted(self, matrices, rest):
-        """The same, whose derivative by the matrices is one product of all frames each."""
-        order = list(self.groups)
-        first = [next(i for i, n in enumerate(self.order) if n in self.groups[r]) for r in order]
-        by_use = [order.index(r) for _, r in sorted(zip(first, order))]        # as `vectors` has them
-        loop = jax.custom_vjp(lambda matrices, rest: self.run(matrices, rest)[0])
-
-        def forward(matrices, rest):
-            extra = [jnp.zeros((self.steps, self.width, a.shape[0]), jnp.float32) for a in matrices]
-            seen, pull, vectors = jax.vjp(lambda rest, extra: self.run(matrices, rest, extra), rest, extra,
-                                          has_aux=True)
-            return seen, (pull, vectors)
-
-        def backward(kept, change):
-            pull, vectors = kept
-            rest, extra = pull(change)
-            sums = {place: jnp.einsum("tbi,tbj->ij", extra[place], v) for place, v in zip(by_use, vectors)}
-            return [sums[place] for place in range(len(extra))], rest
-        loop.defvjp(forward, backward)
-        return loop(matrices, rest)

@@ -84,6 +84,16 @@ def matmul(a_node, b_node, node, a, b):
     return jnp.matmul(b, a.T) if a.ndim == 2 else jnp.einsum("...ij,...j->...i", a, b)
 
 
+def multiply(vectors, matrix):
+    return vectors @ matrix.T
+
+
+def rows(graph, of: list[int], found) -> dict:
+    """Of stacked products each its own."""
+    ends = np.cumsum([graph[m].shape[0] for m in of])
+    return dict(zip(of, jnp.split(found, ends[:-1], -1) if len(of) > 1 else [found]))
+
+
 def entry(v, index, axis: int):
     """v at one index along an axis (negative), by stream and frame; zero where that is none."""
     size, rank = v.shape[axis], -axis
