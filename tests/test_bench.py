@@ -64,3 +64,57 @@ def test_table_names_the_best_peer_and_who_differs():
     assert line.endswith("differs: torch-eager")
     record = {"processor": "one", "versions": {"rnnc": "0"}, "date": "today", "mkl_switch": True, "notes": []}
     assert "W7 differs: torch-eager" in table.markdown(record, [w], rows, LIMITS)
+
+
+# Loops of both directions, long delays, starts, a clock, a matrix that remembers, two heads alike, labels.
+SEVERAL = """
+cell head(n)(x) {
+    param W, U : [n, n]
+    h = tanh(W @ x + U @ h[t-1])
+    return h
+}
+
+model several {
+    input  x : class(5)
+    input  v : [4] per sequence
+    target y : class(3)
+    param begin : [4] = 0.5
+    e = embed(4)(x)
+    a = reversed(gru(4))(e) + 0.3 * a[t-6] + where(mod(t, 3) == 0, v, e[t+2])
+    init a = begin
+    S = 0.9 * S[t-1] + outer(a, e)
+    b = narx(4, 6)(S @ e)
+    c = concat(head(4)(b), head(4)(a))
+    logits = dense(3)(c)
+    output p = softmax(logits)
+    loss cross_entropy(logits, y)
+}
+"""
+
+
+def test_any_program_in_jax():
+    """The translation that rnnc is measured against computes the same loss, gradients and outputs."""
+    jax = pytest.importorskip("jax", reason="JAX is not installed: there is nothing to compare with")
+    import numpy as np
+    from bench.peers.any_side import drawn
+    from bench.peers.jax_graph import Form, Translation
+
+    from rnnc.errors import Source
+    from rnnc.graph import oracle
+    graph = pipeline.forward(pipeline.elaborated(Source("several", SEVERAL)))
+    made, chance, call = pipeline.programs(graph, "parameters"), np.random.default_rng(1), (7, 2)
+    given = drawn(graph, *call)
+    parameters = {p.name: chance.normal(0, 0.5, p.shape).astype(np.float32) for p in graph.params}
+    wanted = oracle.run(made["backprop"], given, parameters)
+    outputs = oracle.run(made["run"], {name: given[name] for name in "xv"}, parameters).outputs
+    close = lambda found, right: np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-6)
+    for form in Form(), Form(hoisted=True, turned=True, associative=True):
+        said = Translation(graph, form)
+        held = {name: said.stored(name, value) for name, value in parameters.items()}
+        loss = lambda held, said=said: said.loss(held, given, *call)
+        value, found = jax.jit(jax.value_and_grad(loss))(held)
+        close(value, wanted.scores["loss"] if wanted.scores else wanted.losses["loss"])
+        for name, gradient in wanted.gradients.items():
+            close(said.plain(name, found[name]), gradient)
+        run = lambda held, said=said: said.outputs(held, given, *call)
+        close(jax.jit(run)(held)["p"], outputs["p"])

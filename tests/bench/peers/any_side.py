@@ -55,7 +55,8 @@ def rnnc_jobs(case: dict, threads: int) -> tuple[dict, dict]:
     data = drawn(graph, case["frames"], case["streams"])
     net = rnnc.compile(case["source"], threads=threads, sizes=case["sizes"])
     targets = {i.name for i in graph.inputs if i.target}
-    data |= {} if any(i.per == "frame" for i in graph.inputs) else {"frames": case["frames"]}
+    if not any(i.per == "frame" for i in graph.inputs):            # nothing else says how many frames and streams
+        data["starts"] = np.arange(case["frames"])[:, None] + np.zeros(case["streams"]) == 0
     inputs = {name: value for name, value in data.items() if name not in targets}
     arrays = {f"parameter {name}": np.array(value) for name, value in net.parameters.items()}
     arrays |= {f"input {name}": value for name, value in data.items() if isinstance(value, np.ndarray)}
@@ -87,7 +88,8 @@ def difference(mine, theirs) -> float:
     return float(np.abs(mine - theirs).max(initial=0) / max(np.abs(theirs).max(initial=0), 1e-6))
 
 
-def jax_jobs(case: dict, threads: int) -> tuple[dict, dict]:
+def jax_jobs(case: dict, threads: int, forms: list | None = None) -> tuple[dict, dict]:
+    """`forms`: these instead of those that seem worth a try."""
     import jax
     import jax.numpy as jnp
 
@@ -132,7 +134,8 @@ def jax_jobs(case: dict, threads: int) -> tuple[dict, dict]:
     def fastest(what: str, make, first: list) -> None:
         """The plain forms, then the best of them with several steps in a turn of the scan, or without a scan."""
         took: dict = {}
-        more = [{"unroll": 8}] + [{"associative": True}] * Translation(graph, Form()).linear
+        said = Translation(graph, Form())
+        more = [] if forms else [{"unroll": 8}] * bool(said.loops) + [{"associative": True}] * said.linear
         for form in [*first, *more]:
             if isinstance(form, dict):
                 form = replace(min(took, key=lambda form: took[form][0]), **form)
@@ -149,7 +152,7 @@ def jax_jobs(case: dict, threads: int) -> tuple[dict, dict]:
         if asked:
             try:
                 hoists = what == "train" and Translation(graph, Form()).hoists
-                fastest(what, make, [Form(h, t) for h in (False, True)[:1 + hoists] for t in (False, True)])
+                fastest(what, make, forms or [Form(h, t) for h in (False, True)[:1 + hoists] for t in (False, True)])
             except Untranslated as fault:
                 told["skipped"][what] = str(fault)
     return jobs, told
