@@ -21,6 +21,7 @@ import numpy as np
 from bench.worker import timed
 
 TOLERANCE = 2e-3                               # of the largest number of an array
+UNROLLED = 150                                 # nodes in loops; compiling eight times as many would take minutes
 
 
 class Job:
@@ -135,7 +136,8 @@ def jax_jobs(case: dict, threads: int, forms: list | None = None) -> tuple[dict,
         """The plain forms, then the best of them with several steps in a turn of the scan, or without a scan."""
         took: dict = {}
         said = Translation(graph, Form())
-        more = [] if forms else [{"unroll": 8}] * bool(said.loops) + [{"associative": True}] * said.linear
+        turns = 0 < len(said.loops.loop) <= UNROLLED
+        more = [] if forms else [{"unroll": 8}] * turns + [{"associative": True}] * said.linear
         for form in [*first, *more]:
             if isinstance(form, dict):
                 form = replace(min(took, key=lambda form: took[form][0]), **form)
