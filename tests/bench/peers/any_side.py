@@ -136,7 +136,7 @@ def jax_jobs(case: dict, threads: int, forms: list | None = None) -> tuple[dict,
         """The plain forms, then the best of them with several steps in a turn of the scan, or without a scan."""
         took: dict = {}
         said = Translation(graph, Form())
-        turns = 0 < len(said.loops.loop) <= UNROLLED
+        turns = 0 < len(said.loops.loop) <= UNROLLED and not case["quick"]
         more = [] if forms else [{"unroll": 8}] * turns + [{"associative": True}] * said.linear
         for form in [*first, *more]:
             if isinstance(form, dict):
@@ -154,7 +154,8 @@ def jax_jobs(case: dict, threads: int, forms: list | None = None) -> tuple[dict,
         if asked:
             try:
                 hoists = what == "train" and Translation(graph, Form()).hoists
-                fastest(what, make, forms or [Form(h, t) for h in (False, True)[:1 + hoists] for t in (False, True)])
+                turned = [False] if case["quick"] else [False, True]
+                fastest(what, make, forms or [Form(h, t) for h in (False, True)[:1 + hoists] for t in turned])
             except Untranslated as fault:
                 told["skipped"][what] = str(fault)
     return jobs, told
