@@ -54,7 +54,8 @@ def rnnc_jobs(case: dict, threads: int) -> tuple[dict, dict]:
     import rnnc
     graph = graph_of(case)
     data = drawn(graph, case["frames"], case["streams"])
-    net = rnnc.compile(case["source"], threads=threads, sizes=case["sizes"])
+    chosen = 1 if threads == 1 else None       # as JAX, which leaves small work to one of its threads
+    net = rnnc.compile(case["source"], threads=chosen, sizes=case["sizes"])
     targets = {i.name for i in graph.inputs if i.target}
     if not any(i.per == "frame" for i in graph.inputs):            # nothing else says how many frames and streams
         data["starts"] = np.arange(case["frames"])[:, None] + np.zeros(case["streams"]) == 0
@@ -165,8 +166,7 @@ def main() -> None:
     side, threads = sys.argv[1], int(sys.argv[2])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)                              # what a library prints is no answer
-    if threads == 1:
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})    # before pools of threads are sized
+    os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))    # before pools of threads are sized
     os.environ["OMP_NUM_THREADS"] = str(threads)
     make = {"rnnc": rnnc_jobs, "jax": jax_jobs}[side]
     jobs: dict = {}
