@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from compare import against, call, draw_data, judges, net_of, set_params
+from compare import against, call, compare, draw_data, judges, net_of, same_bits, set_params
 
 import rnnc
 from rnnc import pipeline
@@ -126,3 +126,36 @@ def test_segments_leave_the_same_bits(name, monkeypatch):
             for net in (whole, cut):
                 net.loss = net.backprop(**data, starts=begins)
             assert whole.loss == cut.loss and np.array_equal(whole.gradient, cut.gradient) and whole.gradient.any()
+
+
+NAMED = """model named {
+    input x
+    target z
+    param a
+    by = tanh(a) * by[t-1] / 2 - last[t-1] / 3 + x[t-1]
+    last = by[t-1] / 2 + 0.3 * last[t-2] + x
+    handed = tanh(a) * handed[t+1] / 2 + last
+    inside = handed[t-1] * x + handed[t-3]
+    keeps = tanh(keeps[t-1] + x)
+    output inside, handed
+    loss (inside - z)^2
+}"""
+
+
+def test_names_of_the_c_give_way_to_signals():
+    graph = pipeline.elaborated(Source("named.rnn", NAMED))
+    for frames, streams in ((70, 1), (20, 3)):
+        assert compare(graph, "float32", 1, frames, streams)["ratio"] is not None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_threads_leave_the_same_bits(name, monkeypatch):
+    """A thread that has no stream leaves alone those of others, however many frames a vector does at once."""
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+    graph = pipeline.elaborated(Source(f"{name}.rnn", ALL[name]))
+    net = net_of(graph, "float32")
+    for seed, (frames, streams) in enumerate([(130, 1), (70, 2), (600, 1)]):
+        data = draw_data(graph, seed, "float32", frames, streams)
+        data.starts = None
+        set_params(net, data)
+        same_bits(net, data, (1, 2, 3))

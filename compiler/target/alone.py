@@ -80,7 +80,9 @@ def numbers(access: Access, kernel: RowKernel, way: int) -> tuple[AloneView, dic
     across = Across(access, kernel, way, named, {n: abs(past.read.delay) for n, past in held.items()}, register)
     whole = across.across()
     statements = [*whole, *loads, *row.statements(), *handed_on(held, register)]
-    fits = "c->B <= RN_VL && part.p0 < part.p1"                 # not by a thread's share: each way has its roundings
+    # Not by how many streams a thread has, as each way has its roundings; but one without any must not touch those of
+    # others.
+    fits = "c->B <= RN_VL && part.p0 < part.p1 && part.b0 < part.b1"
     return view(access, way, fits, declared, statements, streams=True), \
         row.constants | (across.constants if whole else {})
 
