@@ -117,6 +117,8 @@ def remember(net, what: str, state, call, starts) -> None:
     """`call` was accepted: the next one may be like it. `state`: that it ran on; None: one of its thread. Where no
     array tells how many frames there are, each call has to."""
     told = what == "step" or call.arrays
+    if what == "run" and state is None and net._functions["run_fresh"] is None:
+        return                                 # a module of another maker
     if told and starts is None and call.weight is None and call.frames and not (net.check_numbers or net._border.whole):
         way = chosen(net, what, call.frames, call.streams)
         if way is not None:

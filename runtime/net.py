@@ -178,7 +178,8 @@ class Net:
             return {name: packed.unpack(array, self._border.outputs[name].signal.per) for name, array in found.items()}
         call = self._call(inputs, state, starts=starts, lot=(self.seed, self.draws))
         made, struct = self._border.results(call, out)
-        self._watched("run", call, state, starts, lambda _: self._run(call, state, struct), lambda: made)
+        compute = lambda used: self._run(call, used, state is None, struct)
+        self._watched("run", call, state, starts, compute, lambda: made)
         remember(self, "run", state, call, starts)
         return made
 
@@ -310,10 +311,13 @@ class Net:
             more["fill"] = True
         return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
 
-    def _run(self, call: Call, state: State | None, struct) -> None:
+    def _run(self, call: Call, state: State, fresh: bool, struct) -> None:
+        """`fresh`: nobody keeps the state."""
         work, packed = self._workspace(("run", call.frames, call.streams)), self._pack()
-        function, given = ("run_fresh", ()) if state is None else ("run", (state._pointer,))
-        self._check(tried(self, "run", call, lambda threads: self._functions[function](
+        function, given = self._functions["run_fresh"], ()
+        if not fresh or function is None:      # a module of another maker
+            function, given = self._functions["run"], (state._pointer,)
+        self._check(tried(self, "run", call, lambda threads: function(
             packed, *given, call.struct, struct, call.frames, call.streams, work, threads)), "run")
 
     def _watched(self, what: str, call: Call, state: State | None, starts, compute, answer):

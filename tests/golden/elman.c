@@ -430,14 +430,14 @@ static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
     return at.used;
 }
 
-static const rn_need run_0_needs[] = { {1, RN_ROOM} };
-static const rn_need run_1_needs[] = { {0, RN_CHUNK}, {2, RN_ROOM} };
-static const rn_need run_2_needs[] = { {1, RN_CHUNK} };
 static const rn_effort run_works[] = {
     {24, 16, 48, 1, 0, 0, 0, 1, 0},
     {32, 52, 64, 1, 1, 1, 0, 1, 0},
     {16, 10, 32, 1, 0, 0, 0, 1, 0},
 };
+static const rn_need run_0_needs[] = { {1, RN_ROOM} };
+static const rn_need run_1_needs[] = { {0, RN_CHUNK}, {2, RN_ROOM} };
+static const rn_need run_2_needs[] = { {1, RN_CHUNK} };
 static const unsigned char run_streams[] = { 0, RN_ROWS(1), 0 };    /* rows of a block */
 static void rn_body_run(void *argument, const rn_team *team, int thread)
 {
@@ -792,13 +792,6 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
     return at.used;
 }
 
-static const rn_need evaluate_0_needs[] = { {1, RN_ROOM} };
-static const rn_need evaluate_1_needs[] = { {0, RN_CHUNK}, {3, RN_ROOM} };
-static const rn_need evaluate_2_needs[] = { {3, RN_ROOM}, {4, RN_ROOM} };
-static const rn_need evaluate_3_needs[] = { {1, RN_CHUNK}, {2, RN_CHUNK}, {4, RN_ROOM} };
-static const rn_need evaluate_4_needs[] = { {2, RN_CHUNK}, {3, RN_CHUNK}, {5, RN_ROOM} };
-static const rn_need evaluate_5_needs[] = { {4, RN_CHUNK} };
-static const rn_need evaluate_6_needs[] = { {5, RN_WHOLE} };
 static const rn_effort evaluate_works[] = {
     {24, 16, 48, 1, 0, 0, 0, 1, 0},
     {32, 52, 64, 1, 1, 1, 0, 1, 0},
@@ -808,6 +801,13 @@ static const rn_effort evaluate_works[] = {
     {0, 2, 0, 0, 0, 0, 0, 1, 0},
     {0, 0, 0, 0, 0, 0, 1, -1, 0},
 };
+static const rn_need evaluate_0_needs[] = { {1, RN_ROOM} };
+static const rn_need evaluate_1_needs[] = { {0, RN_CHUNK}, {3, RN_ROOM} };
+static const rn_need evaluate_2_needs[] = { {3, RN_ROOM}, {4, RN_ROOM} };
+static const rn_need evaluate_3_needs[] = { {1, RN_CHUNK}, {2, RN_CHUNK}, {4, RN_ROOM} };
+static const rn_need evaluate_4_needs[] = { {2, RN_CHUNK}, {3, RN_CHUNK}, {5, RN_ROOM} };
+static const rn_need evaluate_5_needs[] = { {4, RN_CHUNK} };
+static const rn_need evaluate_6_needs[] = { {5, RN_WHOLE} };
 static const unsigned char evaluate_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0, 0 };    /* rows of a block */
 static void rn_body_evaluate(void *argument, const rn_team *team, int thread)
 {
@@ -1463,18 +1463,6 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     return at.used;
 }
 
-static const rn_need backprop_0_needs[] = { {1, RN_ROOM} };
-static const rn_need backprop_1_needs[] = { {0, RN_CHUNK} };
-static const rn_need backprop_2_needs[] = { {1, RN_CHUNK}, {3, RN_ROOM} };
-static const rn_need backprop_3_needs[] = { {2, RN_CHUNK}, {4, RN_ROOM} };
-static const rn_need backprop_4_needs[] = { {3, RN_CHUNK} };
-static const rn_need backprop_5_needs[] = { {4, RN_WHOLE} };
-static const rn_need backprop_6_needs[] = { {2, RN_WHOLE}, {3, RN_WHOLE}, {5, RN_WHOLE}, {7, RN_ROOM}, {8, RN_ROOM} };
-static const rn_need backprop_7_needs[] = { {1, RN_WHOLE}, {3, RN_WHOLE}, {6, RN_CHUNK} };
-static const rn_need backprop_8_needs[] = { {3, RN_WHOLE}, {6, RN_CHUNK}, {9, RN_ROOM} };
-static const rn_need backprop_9_needs[] = { {1, RN_WHOLE}, {8, RN_CHUNK}, {10, RN_ROOM} };
-static const rn_need backprop_10_needs[] = { {1, RN_WHOLE}, {9, RN_CHUNK} };
-static const rn_need backprop_11_needs[] = { {4, RN_WHOLE}, {5, RN_WHOLE} };
 static const rn_effort backprop_works[] = {
     {24, 16, 48, 1, 0, 0, 0, 1, 0},
     {32, 52, 64, 1, 1, 1, 0, 1, 0},
@@ -1489,6 +1477,18 @@ static const rn_effort backprop_works[] = {
     {56, 4, 0, 0, 0, 0, 1, 9, 0},
     {0, 0, 0, 0, 0, 0, 2, -1, 0},
 };
+static const rn_need backprop_0_needs[] = { {1, RN_ROOM} };
+static const rn_need backprop_1_needs[] = { {0, RN_CHUNK} };
+static const rn_need backprop_2_needs[] = { {1, RN_CHUNK}, {3, RN_ROOM} };
+static const rn_need backprop_3_needs[] = { {2, RN_CHUNK}, {4, RN_ROOM} };
+static const rn_need backprop_4_needs[] = { {3, RN_CHUNK} };
+static const rn_need backprop_5_needs[] = { {4, RN_WHOLE} };
+static const rn_need backprop_6_needs[] = { {2, RN_WHOLE}, {3, RN_WHOLE}, {5, RN_WHOLE}, {7, RN_ROOM}, {8, RN_ROOM} };
+static const rn_need backprop_7_needs[] = { {1, RN_WHOLE}, {3, RN_WHOLE}, {6, RN_CHUNK} };
+static const rn_need backprop_8_needs[] = { {3, RN_WHOLE}, {6, RN_CHUNK}, {9, RN_ROOM} };
+static const rn_need backprop_9_needs[] = { {1, RN_WHOLE}, {8, RN_CHUNK}, {10, RN_ROOM} };
+static const rn_need backprop_10_needs[] = { {1, RN_WHOLE}, {9, RN_CHUNK} };
+static const rn_need backprop_11_needs[] = { {4, RN_WHOLE}, {5, RN_WHOLE} };
 static const unsigned char backprop_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0, 0, 0, 0, RN_ROWS(1), 0, 0 };    /* rows of a block */
 static void rn_body_backprop(void *argument, const rn_team *team, int thread)
 {
@@ -1563,7 +1563,7 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
 
 enum { RN_OK, RN_NO_FRAMES, RN_NO_INPUT, RN_OTHER_STATE, RN_BLOB_SIZE, RN_BLOB_KIND, RN_BLOB_GRAPH, RN_NO_MEMORY };
 
-/* Threads for a call: what is asked for, or as many as its work is worth (one below some 50 microseconds). */
+/* Threads for a call: what is asked for, or as many as its work allows (one below some 50 microseconds). */
 RN_INLINE int rn_threads(int threads, double work, const elman_tuning *tuning)
 {
     if (threads > 0) return threads;
@@ -1617,10 +1617,12 @@ RN_INLINE void rn_start(rn_call *c, const void *packed, int frames, int streams)
 RN_FUNCTION void rn_go(rn_call *c, rn_body body, int asked, double work, const elman_tuning *tuning,
     const rn_effort *works, const unsigned char *streams, int stages)
 {
-    const int threads = rn_threads(asked, work * (double)c->R, tuning);
+    int threads = rn_threads(asked, work * (double)c->R, tuning);
     rn_host host = {tuning ? tuning->run : NULL, tuning ? tuning->context : NULL};
     rn_plan plan;
-    if (works && threads > 1) {
+    if (asked <= 0 && works && threads > 1)
+        threads = rn_worth(works, streams, stages, threads, c->T, c->B, tuning ? tuning->flops_per_second : 0);
+    if (streams && threads > 1) {
         rn_choose(&plan, works, streams, stages, threads, c->T, c->B, tuning ? tuning->plan : RN_PLAN_FREE);
         if (plan.threads) c->plan = &plan;
         if (plan.crews) rn_flags_clear(c->flags + RN_MOST_THREADS, RN_MOST_THREADS + stages);
