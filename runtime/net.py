@@ -311,11 +311,10 @@ class Net:
             more["fill"] = True
         return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
 
-    def _run(self, call: Call, state: State, fresh: bool, struct) -> None:
-        """`fresh`: nobody keeps the state."""
+    def _run(self, call: Call, state: State, fresh: bool, struct) -> None:     # fresh: nobody keeps the state
         work, packed = self._workspace(("run", call.frames, call.streams)), self._pack()
-        function, given = self._functions["run_fresh"], ()
-        if not fresh or function is None:      # a module of another maker
+        function, given = self._functions["run_fresh" if fresh else "run"], () if fresh else (state._pointer,)
+        if function is None:                   # a module of another maker
             function, given = self._functions["run"], (state._pointer,)
         self._check(tried(self, "run", call, lambda threads: function(
             packed, *given, call.struct, struct, call.frames, call.streams, work, threads)), "run")
