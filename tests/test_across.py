@@ -159,3 +159,25 @@ def test_threads_leave_the_same_bits(name, monkeypatch):
         data.starts = None
         set_params(net, data)
         same_bits(net, data, (1, 2, 3))
+
+
+def test_chunks_whose_ring_comes_round_within_a_vector():
+    """What is made is kept for one chunk of 512 frames and the few that stages look back or ahead."""
+    text = """model round {
+        input x
+        target z
+        param a = 0.9
+        y = 0.4 * y[t-1] - sigmoid(x) * y[t-3] / 2 + x / (2 + tanh(a * x))
+        w = tanh(w[t-1]) + y
+        output w
+        loss (y - z)^2
+    }"""
+    c = pipeline.emit(Source("round.rnn", text), pipeline.Options(dtype="float64")).c
+    assert "+ RN_VL <= c->near_" in c
+    net, r = rnnc.compile(text, dtype="float64", seed=1, cache=False), np.random.default_rng(0)
+    for frames in (1100, 1500, 1024):
+        x, z, found = r.standard_normal((frames, 1)), r.standard_normal((frames, 1)), []
+        for streams in (1, 2):                                  # one goes by vectors of frames, two do not
+            loss = net.backprop(x=x.repeat(streams, 1), z=z.repeat(streams, 1))
+            found.append([loss, *net.gradient])
+        assert np.allclose(*found, rtol=1e-10, atol=1e-13)

@@ -153,9 +153,14 @@ class Across(Lanes):
         return value if self.way > 0 else f"rn_back({value})"
 
     def store_along(self, n: int) -> str:
-        """Of a ring its last frames only."""
-        name, ring = self.names[n], self.access.made.buffers[n].ring
-        if ring is None:
-            return f"rn_store({self.access.at(n, self.low)}, {self.along(name)});"
-        return (f"for (long lane = RN_MAX(0, RN_VL - {ring}); lane < RN_VL; lane++) "
-                f"{self.access.field(n)}[{self.row} % {ring}] = {name}[lane];")
+        """Of a ring of few frames the last ones only. Where a longer one comes round within these frames, each for
+        itself."""
+        name, access, ring = self.names[n], self.access, self.access.made.buffers[n].ring
+        if ring is not None:
+            return (f"for (long lane = RN_MAX(0, RN_VL - {ring}); lane < RN_VL; lane++) "
+                    f"{access.field(n)}[{self.row} % {ring}] = {name}[lane];")
+        store = f"rn_store({access.at(n, self.low)}, {self.along(name)});"
+        if access.straight(n):
+            return store
+        return (f"if ({access.turned(n, self.low, access.turn(n, self.low))} + RN_VL <= {access.kept(n)[1]}) {store} "
+                f"else for (long lane = 0; lane < RN_VL; lane++) *({access.at(n, self.row)}) = {name}[lane];")
