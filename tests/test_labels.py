@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from compare import compare
 
 import rnnc
+from rnnc import pipeline
+from rnnc.errors import Source
 
 LOOKED_UP = """model looked_up(n = 20, classes = 300) {
     input x : class(classes)
@@ -49,3 +52,17 @@ def test_threads_own_rows_of_it(monkeypatch):
             whole.backprop(x=x, y=y)
             found.append(whole.gradient.copy())
         assert all(np.array_equal(found[0], other) for other in found[1:]) and found[0].any()
+
+
+def test_a_label_that_only_a_look_up_reads():
+    """It stands in memory, where a column is looked for."""
+    text = """model chosen(n = 3, classes = 5) {
+        input x : [classes]
+        target z : [n]
+        param E : [n, classes]
+        h = tanh(E @ argmax(transpose(E) @ h[t-1] + x) + E @ argmax(x) + 0.5 * h[t-1])
+        output h
+        loss mse(h, z)
+    }"""
+    graph = pipeline.elaborated(Source("chosen.rnn", text))
+    assert compare(graph, "float32", 1, 7, 2)["ratio"] is not None

@@ -164,8 +164,8 @@ class Kernels:
             if self.graph[reader].args[position].delay:
                 return True
             what = self.role[reader]
-            if what in ("inner", "fold", "gate", "span"):
-                return True
+            if what in ("inner", "fold", "gate", "span") or what == "view" and self.graph[reader].op == "column":
+                return True                    # the column of a label is found by what memory has of that
             if what in ("view", "index"):
                 if units or self.asked.get(reader, set()) - mine:
                     return True
