@@ -94,12 +94,13 @@ class Asked:
     lanes: int
 
     def seconds(self, w: Work, threads: int) -> float:
-        """Of a stage over the call, with threads that take units."""
-        rows = w.frames * self.streams if w.frames else self.frames * self.streams
-        steps = (self.frames + w.frames - 1) / w.frames if w.frames else 1.0
+        """Of a stage over the call, with threads that take units. A loop without meetings is one step."""
+        meets = w.frames and w.meetings
+        rows = w.frames * self.streams if meets else self.frames * self.streams
+        steps = (self.frames + w.frames - 1) / w.frames if meets else 1.0
         share = 1 / threads
         if threads > 1 and w.frames:
-            pieces = max(w.panels, rows)
+            pieces = max(w.panels, rows if meets else self.streams)
             share = -(-pieces // threads) / pieces
         products = max(w.flops * rows / (FLOPS * self.lanes), w.bytes / BYTES)
         one = (products + w.numbers * rows / (NUMBERS * self.lanes)) * share + CALL
