@@ -171,7 +171,7 @@ RN_INLINE void rn_gather(real *restrict dst, const real *restrict table, long st
 
 /* With fewer rows than this share of the classes their columns are added where they belong, one number after another, and
  * the others stay zero; a table with a row for each class would be cleared and turned round as a whole. 5,000 classes of
- * 128 units, 128 rows: 100 us instead of 640 (one thread, Zen 4). */
+ * 128 units, 128 rows: some 40 us instead of 150 (one thread, Zen 4). */
 #define RN_FEW_LABELS(rows, classes) ((rows) * 4 < (classes))
 RN_FUNCTION void rn_scatter_column(real *restrict to, long stride, const real *restrict src, long n, long classes,
                                    long label) {
