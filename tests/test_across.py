@@ -81,6 +81,13 @@ def test_what_is_linear_goes_a_vector_at_a_time():
         assert "rn_scan(1, " not in pipeline.emit(Source("x.rnn", text), pipeline.Options(gradient=None)).c
 
 
+def test_explain_says_so():
+    net = rnnc.compile(POLE)
+    text = str(net.explain(streams=1, frames=1600))
+    assert "which needs 1 number of the frame" in " ".join(text.split()) and " 1,600 steps" not in text
+    assert "cut into lanes" not in str(net.explain(streams=2, frames=1600))
+
+
 def sums(x, a):
     """a y[t-1] + x, one frame after another."""
     y, found = np.float32(0), []

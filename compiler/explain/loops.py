@@ -55,8 +55,8 @@ def in_lanes(made: Schedule, number: int, asked: Question) -> list[str]:
     handed = handed_on(made.graph, kernels_of(made.stages[number])[0].body)
     if not handed or handed > MOST or asked.streams > 1:
         return []
-    return [f"Time is cut into lanes: a vector of frames at once, when {count(handed, 'number')} that a frame hands on "
-            f"{'is' if handed == 1 else 'are'} found for all of them."]
+    return [f"Time is cut into lanes: a vector of frames at once, which needs {count(handed, 'number')} of the frame "
+            "before."]
 
 
 def in_pieces(made: Schedule, number: int, asked: Question) -> str:

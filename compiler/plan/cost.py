@@ -151,6 +151,7 @@ class Costs:
                         work.add(self.kernel(kernel, at_once, resident, chunk), rows / at_once)
                     else:
                         work.add(self.alone(kernel, chunk), self.frames)
+                        steps = ceil(self.frames / (self.lanes if self.in_lanes(kernel) else 1))
                 meetings = steps * len(phases) + chunks if meets else chunks
                 steps *= len(phases)
             case Fold(nodes=nodes):
@@ -256,15 +257,19 @@ class Costs:
     def alone(self, kernel: Kernel, chunk: int) -> Work:
         """One frame of a loop whose threads never meet. One stream of linear numbers has a vector of frames at once."""
         if isinstance(kernel, RowKernel):
-            mine, handed = ceil(self.streams / min(self.threads, self.streams)), handed_on(self.graph, kernel.body)
-            handed = handed if handed and handed <= MOST else None
-            if of_numbers(self.graph, kernel.body) and (self.streams > 1 or not handed):
+            mine, handed = ceil(self.streams / min(self.threads, self.streams)), self.in_lanes(kernel)
+            if of_numbers(self.graph, kernel.body) and not handed:
                 mine = ceil(mine / self.lanes) * self.lanes
             done = self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores)
-            if self.streams == 1 and handed:
+            if handed:
                 done.waiting += SCANNED * self.machine.touch * handed * (handed + 1) * log2(self.lanes) / self.lanes
             return done
         return self.kernel(kernel, self.streams, 0.0, chunk, inlined=True)
+
+    def in_lanes(self, kernel: Kernel) -> int:
+        """How many numbers a frame hands on of a loop that goes by vectors of frames; 0: it does not."""
+        handed = handed_on(self.graph, kernel.body) if self.streams == 1 else None
+        return handed if handed and handed <= MOST else 0
 
     # -------------------------------------------------------------------------------------------- equations
 
