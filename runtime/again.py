@@ -117,8 +117,6 @@ def remember(net, what: str, state, call, starts) -> None:
     """`call` was accepted: the next one may be like it. `state`: that it ran on; None: one of its thread. Where no
     array tells how many frames there are, each call has to."""
     told = what == "step" or call.arrays
-    if what == "run" and state is None and net._functions["run_fresh"] is None:
-        return                                 # a module of another maker
     if told and starts is None and call.weight is None and call.frames and not (net.check_numbers or net._border.whole):
         way = chosen(net, what, call.frames, call.streams)
         if way is not None:
@@ -148,6 +146,13 @@ def ready(net, like: Likeness):
     if like.thread != get_ident():             # each thread works in memory of its own
         like.thread, like.work = get_ident(), net._workspace(like.asked)
     return net._packed if net._packed_version == net._weights.version else net._pack()
+
+
+def on_fresh(net):
+    """A run on a state that nobody keeps, for a module of another maker, whose C knows none."""
+    def run(packed, inputs, outputs, frames: int, streams: int, *more) -> int:
+        return net._functions["run"](packed, net._fresh(streams)._pointer, inputs, outputs, frames, streams, *more)
+    return run
 
 
 def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnc.errors import InputError
 from rnnc.runtime import ragged
-from rnnc.runtime.again import again, forked, remember, trained_again
+from rnnc.runtime.again import again, forked, on_fresh, remember, trained_again
 from rnnc.runtime.arrays import Signal, aligned, zeros
 from rnnc.runtime.call import Border, Call, spans
 from rnnc.runtime.module import Module
@@ -49,7 +49,8 @@ class Net:
         self._packed_version, self._packer = -1, module.function("pack_threads")
         self._packing = threading.Lock()
         self._local = threading.local()        # workspace and fresh state of each thread
-        self._functions = {name: module.function(name) for name in (*self.manifest["functions"], "step", "run_fresh")}
+        self._functions = {name: module.function(name) for name in (*self.manifest["functions"], "step")}
+        self._functions["run_fresh"] = module.function("run_fresh") or on_fresh(self)
         self._vectors, self._loss = f"{module.prefix}_weights *", module.ffi.typeof(f"{module.real} *")
         self._variants: dict[tuple[tuple[str, ...], bool], Net] = {}
         self._graph = None
@@ -178,8 +179,7 @@ class Net:
             return {name: packed.unpack(array, self._border.outputs[name].signal.per) for name, array in found.items()}
         call = self._call(inputs, state, starts=starts, lot=(self.seed, self.draws))
         made, struct = self._border.results(call, out)
-        compute = lambda used: self._run(call, used, state is None, struct)
-        self._watched("run", call, state, starts, compute, lambda: made)
+        self._watched("run", call, state, starts, lambda _: self._run(call, state, struct), lambda: made)
         remember(self, "run", state, call, starts)
         return made
 
@@ -311,12 +311,10 @@ class Net:
             more["fill"] = True
         return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
 
-    def _run(self, call: Call, state: State, fresh: bool, struct) -> None:     # fresh: nobody keeps the state
+    def _run(self, call: Call, state: State | None, struct) -> None:
         work, packed = self._workspace(("run", call.frames, call.streams)), self._pack()
-        function, given = self._functions["run_fresh" if fresh else "run"], () if fresh else (state._pointer,)
-        if function is None:                   # a module of another maker
-            function, given = self._functions["run"], (state._pointer,)
-        self._check(tried(self, "run", call, lambda threads: function(
+        name, given = ("run_fresh", ()) if state is None else ("run", (state._pointer,))
+        self._check(tried(self, "run", call, lambda threads: self._functions[name](
             packed, *given, call.struct, struct, call.frames, call.streams, work, threads)), "run")
 
     def _watched(self, what: str, call: Call, state: State | None, starts, compute, answer):

@@ -84,8 +84,10 @@ RN_FUNCTION void rn_choose_at(rn_plan *plan, const rn_effort *works, const unsig
     double together = 0, streams = 0;
     int any = 0, loops = 0;
     memset(plan, 0, sizeof *plan);
-    for (int s = 0; s < stages && threads < 2; s++) plan->seconds[0] += rn_cost(works + s, at, T, B, 1);
-    if (threads < 2) return;
+    if (threads < 2) {
+        for (int s = 0; s < stages; s++) plan->seconds[0] += rn_cost(works + s, at, T, B, 1);
+        return;
+    }
     for (int s = 0; s < stages; s++) {
         const double units = rn_cost(works + s, at, T, B, threads);
         const long blocks = by_streams && by_streams[s] ? rn_even_cuts(B, by_streams[s]) : 0;

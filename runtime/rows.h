@@ -21,19 +21,18 @@ RN_INLINE long rn_ring(long ahead, long rows) { return ahead < 0 ? ahead + rows 
     } while (0)
 
 /* Whether each of n rows, at most a vector of them, has so many frames of its sequence behind it, or before it: then what
- * these rows read there lies row by row like them. Of rows of several frames the last ones tell, or the first. */
+ * these rows read there lies row by row like them. Of rows of several frames the last ones tell, or the first: `counts`
+ * are theirs. */
+RN_INLINE int rn_all_reach(const int64_t *counts, long n, long B, int64_t least) {
+    const int64_t most = least + (n <= B ? 0 : B == 1 ? n - 1 : (n - 1) / B);
+    int64_t few = 0;
+    for (long i = 0; i < RN_MIN(n, B); i++) few |= counts[i] - most;
+    return few >= 0;
+}
 RN_INLINE int rn_all_since(const int64_t *since, long n, long B, int64_t least) {
-    const int64_t most = least + (n <= B ? 0 : B == 1 ? n - 1 : (n - 1) / B);
-    int64_t few = 0;
-    for (long i = RN_MAX(0, n - B); i < n; i++) few |= since[i] - most;
-    return few >= 0;
+    return rn_all_reach(since + RN_MAX(0, n - B), n, B, least);
 }
-RN_INLINE int rn_all_left(const int64_t *left, long n, long B, int64_t least) {
-    const int64_t most = least + (n <= B ? 0 : B == 1 ? n - 1 : (n - 1) / B);
-    int64_t few = 0;
-    for (long i = 0; i < RN_MIN(n, B); i++) few |= left[i] - most;
-    return few >= 0;
-}
+RN_INLINE int rn_all_left(const int64_t *left, long n, long B, int64_t least) { return rn_all_reach(left, n, B, least); }
 
 /* The column of a label in a table stored column by column; no label, or none of the table's: zeros. */
 RN_INLINE const real *rn_lookup(const real *table, long stride, int64_t classes, int64_t label, const real *zeros) {
@@ -130,9 +129,8 @@ RN_INLINE void rn_count_up(int64_t *counts, const int64_t *of, long n, int64_t m
 }
 
 /* Frames since the start of each stream's sequence; `count` goes on from the state (NULL: from a fresh one), a start sets
- * it to 0. As if there
- * were no starts, what is there is copied behind itself until there are enough: one frame after another would wait for
- * itself, 1 ns each with one stream. Then each start counts to the next one. */
+ * it to 0. As if there were no starts, what is there is copied behind itself until there are enough: one frame after
+ * another would wait for itself, 1 ns each with one stream. Then each start counts to the next one. */
 RN_FUNCTION void rn_fill_since(int64_t *since, const int64_t *count, const uint8_t *starts, long T, long B) {
     if (T < 1) return;
     for (long b = 0; b < B; b++) since[b] = count ? count[b] : 0;

@@ -195,6 +195,12 @@ def frames_of(data: Data, *more) -> dict:
     return {} if told else {"frames": data.frames}
 
 
+def in_segments(monkeypatch, chunks: int) -> None:
+    """Every training call with a limit of memory goes in segments of so many chunks."""
+    monkeypatch.setattr("rnnc.runtime.segments.segment", lambda net, limit, frames, streams: limit and (
+        chunks * net.module.function("segment_frames")(streams)))
+
+
 PLANS = ("chosen", "together", "streams", "crews", "pairs")      # as the header numbers them
 
 

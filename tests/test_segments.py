@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from compare import draw_data, net_of, set_params
+from compare import draw_data, in_segments, net_of, set_params
 from random_programs import draw
 
 import rnnc
@@ -78,12 +78,6 @@ def batch(net, frames: int, streams: int, seed: int = 0) -> dict:
             else r.standard_normal((frames, streams, *s.shape)) for name, s in {**net.inputs, **net.targets}.items()}
 
 
-def force(monkeypatch, chunks: int) -> None:
-    """Every call with a limit goes in segments of so many chunks."""
-    monkeypatch.setattr("rnnc.runtime.segments.segment", lambda net, limit, frames, streams: limit and (
-        chunks * net.module.function("segment_frames")(streams)))
-
-
 def same(a, b) -> bool:
     """To the bit, but for the sign of zero and of a NaN."""
     return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
@@ -107,7 +101,7 @@ def agree(whole, cut, data: dict, streams: int, near: float = 0, **more) -> None
 def test_segments_are_the_whole_to_the_bit(text, dtype, monkeypatch):
     whole, cut = both(text, dtype=dtype)
     for chunks, frames, streams in ((1, 23, 3), (2, 23, 3), (5, 23, 3), (1, 40, 1), (3, 40, 1), (1, 5, 9)):
-        force(monkeypatch, chunks)
+        in_segments(monkeypatch, chunks)
         r = np.random.default_rng(1)
         data, starts = batch(whole, frames, streams), r.random((frames, streams)) < 0.15
         weight = r.random((frames, streams))
@@ -121,7 +115,7 @@ def test_segments_with_threads(monkeypatch):
     """Small loops in a row go by finer chunks, on threads of their own."""
     monkeypatch.setattr("rnnc.plan.waves.FINE", 4)
     monkeypatch.setattr("rnnc.plan.waves.ROWS", 30)
-    force(monkeypatch, 2)
+    in_segments(monkeypatch, 2)
     monkeypatch.setattr("rnnc.runtime.trial.cores", lambda: 3)
     whole, cut = both(LSTM.replace("lstm(n)(x)", "stack(3, lstm(n))(x)"))
     cut.threads = 3
@@ -138,12 +132,12 @@ def test_signals_called_like_members_of_the_call(monkeypatch):
     layers = "".join(f"    {name} = tanh(0.5 * {name}[t-1] + x)\n" for name in members)
     whole, cut = both(f"model m(n = 4) {{\n    input x : [n]   target y : [n]\n{layers}    z = {' + '.join(members)}\n"
                       f"    output z, {', '.join(members)}\n    loss mse(z + dense(n)(z), y)\n}}")
-    force(monkeypatch, 2)
+    in_segments(monkeypatch, 2)
     agree(whole, cut, batch(whole, 23, 3), 3)
 
 
 def test_frames_that_nothing_counts(monkeypatch):
-    force(monkeypatch, 1)
+    in_segments(monkeypatch, 1)
     whole, cut = both(LSTM)
     data = batch(whole, 9, 2)
     losses = [net.backprop(**data, weight=np.zeros((9, 2))) for net in (whole, cut)]
@@ -152,7 +146,7 @@ def test_frames_that_nothing_counts(monkeypatch):
 
 def test_matrices_in_chunks_of_whole_sequences(monkeypatch):
     """Whole calls ask them in chunks, segments frame by frame: the one case where a limit changes the rounding."""
-    force(monkeypatch, 4)
+    in_segments(monkeypatch, 4)
     whole, cut = both(LINEAR, dtype="float64")
     data = batch(whole, 150, 2)
     agree(whole, cut, data, 2, near=1e-12)
@@ -172,7 +166,7 @@ def test_random_programs_in_segments(seed, monkeypatch):
         pytest.skip("this program looks ahead, or has values of sequences")
     made = pipeline.programs(pipeline.forward(graph), "parameters")["backprop"]
     assert parts(pipeline.planned_and_checked(made, "backprop")).trouble is None
-    force(monkeypatch, 1)
+    in_segments(monkeypatch, 1)
     dtype = ("float32", "float64")[seed % 2]
     found = []
     for limit in (None, 1):

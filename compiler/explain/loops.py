@@ -9,7 +9,7 @@ from math import log2
 
 from rnnc.explain.words import at, count, shown, signal, time
 from rnnc.graph.blocks import Block, block, mixes, search
-from rnnc.graph.kinds import MOST, Kind, handed_on, kind
+from rnnc.graph.kinds import Kind, in_lanes, kind
 from rnnc.graph.loops import Cycle, Loop
 from rnnc.graph.nodes import Graph
 from rnnc.plan.cost import cost
@@ -40,7 +40,7 @@ def described(made: Schedule, number: int, loop: Loop, asked: Question) -> list[
     lines = [of_kind(graph, found)]
     if not stage.meets:
         lines.append("Threads own units or streams and run all of time without meeting.")
-        return lines + in_lanes(made, number, asked) + [in_pieces(made, number, asked)] * found.linear
+        return lines + of_lanes(made, number, asked) + [in_pieces(made, number, asked)] * found.linear
     lines.append(of_block(graph, loop, wanted, stage))
     phases = len(stage.phases)
     lines.append("Within a step threads own units and meet once, when all have written what the next step reads."
@@ -50,10 +50,10 @@ def described(made: Schedule, number: int, loop: Loop, asked: Question) -> list[
     return lines + left_out(made, stage) + freed(made, number, loop, wanted, asked)
 
 
-def in_lanes(made: Schedule, number: int, asked: Question) -> list[str]:
+def of_lanes(made: Schedule, number: int, asked: Question) -> list[str]:
     """Whether one stream goes by vectors of frames."""
-    handed = handed_on(made.graph, kernels_of(made.stages[number])[0].body)
-    if not handed or handed > MOST or asked.streams > 1:
+    handed = in_lanes(made.graph, kernels_of(made.stages[number])[0].body)
+    if not handed or asked.streams > 1:
         return []
     return [f"Time is cut into lanes: a vector of frames at once, which needs {count(handed, 'number')} of the frame "
             "before."]

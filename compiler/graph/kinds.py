@@ -55,15 +55,18 @@ def degrees(graph: Graph, loop: Loop, order: list[int]) -> dict[int, int]:
     return _degrees(graph, loop.members, order)
 
 
-def handed_on(graph: Graph, order: Sequence[int]) -> int | None:
-    """How many numbers a frame hands on to the next one, of a loop that makes these nodes; None if it makes others than
-    numbers, or is not linear."""
-    furthest: dict[int, int] = {}
-    for read in (read for n in order for read in graph[n].args if read.node in order):
-        furthest[read.node] = max(furthest.get(read.node, 0), abs(read.delay))
-    wanted = leading(graph, order, [n for n, frames in furthest.items() if frames])
+def in_lanes(graph: Graph, order: Sequence[int]) -> int:
+    """How many numbers a frame hands on to the next one, of a loop that makes these nodes, where time can be cut into
+    lanes for one stream; 0 where it makes others than numbers, is not linear, or hands on too many."""
+    if any(graph[n].shape for n in order):
+        return 0
+    furthest = dict.fromkeys(order, 0)
+    for read in (read for n in order for read in graph[n].args if read.node in furthest):
+        furthest[read.node] = max(furthest[read.node], abs(read.delay))
+    wanted = leading(graph, furthest, [n for n, frames in furthest.items() if frames])
     bent = max(_degrees(graph, wanted, [n for n in order if n in wanted]).values(), default=0) > 1
-    return None if bent or any(graph[n].shape for n in order) else sum(furthest.values())
+    handed = sum(furthest.values())
+    return handed if handed <= MOST and not bent else 0
 
 
 def leading(graph: Graph, order: Collection[int], handed: Iterable[int]) -> set[int]:

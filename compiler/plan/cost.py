@@ -8,7 +8,7 @@ its panel, whichever is longer; equations add their own time; whoever is done wa
 from dataclasses import dataclass, replace
 from math import ceil, inf, log2
 
-from rnnc.graph.kinds import MOST, handed_on
+from rnnc.graph.kinds import in_lanes
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.asked import axes, chunk_of, in_chunks
 from rnnc.plan.guards import FUNCTIONS, share
@@ -268,8 +268,7 @@ class Costs:
 
     def in_lanes(self, kernel: Kernel) -> int:
         """How many numbers a frame hands on of a loop that goes by vectors of frames; 0: it does not."""
-        handed = handed_on(self.graph, kernel.body) if self.streams == 1 else None
-        return handed if handed and handed <= MOST else 0
+        return in_lanes(self.graph, kernel.body) if self.streams == 1 else 0
 
     # -------------------------------------------------------------------------------------------- equations
 

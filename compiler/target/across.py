@@ -9,7 +9,7 @@ statements for one frame; so the rest of this file need not know of them.
 
 from collections.abc import Mapping
 
-from rnnc.graph.kinds import MOST, leading
+from rnnc.graph.kinds import in_lanes, leading
 from rnnc.graph.nodes import Read
 from rnnc.plan.schedule import RowKernel
 from rnnc.target.access import Access
@@ -37,13 +37,10 @@ class Across(Lanes):
         self.pasts = reads
 
     def across(self) -> list[str]:
-        """[] where the loop is not linear, hands on too much, or looks back further."""
+        """[] where the loop is not linear, hands on too much, or reads what a ring parts."""
         reads = [read for n in self.kernel.body for read in self.graph[n].args]
-        body = set(self.kernel.body)
-        stored = {self.access.base(read.node) for read in reads} & {*self.access.made.buffers} - body
-        rings = any(not self.access.straight(n) for n in stored)
-        far = any(read.node in body and read.delay and read not in self.pasts for read in reads)
-        if rings or far or len(self.slots) > MOST:
+        stored = {self.access.base(read.node) for read in reads} & {*self.access.made.buffers} - {*self.kernel.body}
+        if not in_lanes(self.graph, self.kernel.body) or not all(map(self.access.straight, stored)):
             return []
         wanted, waiting = leading(self.graph, self.kernel.body, self.held), []
         for n in self.kernel.body:
@@ -142,7 +139,6 @@ class Across(Lanes):
     # -------------------------------------------------------------------------------------------- memory
 
     def plain(self, delay: int) -> str:
-        super().plain(delay)
         return "1" if delay < 0 else f"{self.low} >= {delay}"
 
     def load(self, n: int, delay: int) -> str:

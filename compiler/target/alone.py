@@ -40,11 +40,16 @@ def furthest(pasts: list[Past]) -> dict[int, Past]:
     return {past.read.node: past for past in sorted(pasts, key=lambda past: abs(past.read.delay))}
 
 
+def registers(access: Access):
+    """What the register is called that holds value n of k frames before."""
+    return lambda n, k: f"{access.names[n]}_kept{k}"
+
+
 def alone(access: Access, way: int, width: int, pasts: list[Past], row: list[str]) -> AloneView:
     """`width`: numbers of a row; `row`: the statements of one, but for those that load `pasts`; [] if registers are
     out of the question."""
     found = lambda past, delay: past.load.format(access.found(past.read.node, delay, "r"))
-    register = lambda n, k: f"{access.names[n]}_kept{k}"
+    register = registers(access)
     declared, loads = [], []
     held = furthest(pasts)
     for n, past in held.items():
@@ -63,7 +68,7 @@ def numbers(access: Access, kernel: RowKernel, way: int) -> tuple[AloneView, dic
     pasts = [Past(read, f"at_{access.names[read.node]}{suffix(read)}", access.names[read.node], "") for read in reads]
     if not pasts:
         return view(access, way, "", [], []), {}
-    register = lambda n, k: f"{access.names[n]}_kept{k}"
+    register = registers(access)
     found = lambda n, delay: f"*({access.found(n, delay, '(r + lane)')})"
     named, held = {past.read: past.name for past in pasts}, furthest(pasts)
     declared, loads = [], []

@@ -109,7 +109,7 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
                          "prepare": t.prepare, "leave": t.leave, "finish": t.finish, "handed": t.handed,
                          "work": float(t.work), "unused": unused(t),
                          "needed": needed(t, graph), "tables": t.crews.tables(t.name),
-                         "efforts": t.crews.efforts(t.name) if t.crews.works else [],
+                         "efforts": t.crews.efforts(t.name),
                          "planned": t.crews.planned(t.name), "stages": len(t.crews.works)})
     widest = max(t.needs.widest for t in texts)
     return {

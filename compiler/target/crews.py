@@ -44,6 +44,8 @@ class Crews:
 
     def efforts(self, program: str) -> list[str]:
         """What each stage costs, one line each."""
+        if not self.works:
+            return []
         lines = [f"static const rn_effort {program}_works[] = {{"]
         for w in self.works:
             counts = ", ".join(f"{value:.6g}" for value in (w.flops, w.numbers, w.bytes))

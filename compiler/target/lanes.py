@@ -79,6 +79,7 @@ class Lanes:
             elif read.delay == 0:
                 self.lines.append(f"const rn_v {name} = {self.load(n, 0)};")
             else:
+                self.reach(read.delay)
                 self.lines += [f"rn_v {name};", f"if ({self.plain(read.delay)}) {name} = {self.load(n, read.delay)};",
                                f"else {self.set(name, f'*({self.access.row(read, self.row)})')}"]
         return self.loaded[read]
@@ -88,11 +89,14 @@ class Lanes:
         stored = n in self.access.made.buffers and self.graph[n].domain == FRAME
         return stored if self.one_frame else self.access.side_by_side(n)
 
-    def plain(self, delay: int) -> str:
-        """When the rows `delay` frames before lie in memory like these, as C."""
+    def reach(self, delay: int) -> None:
+        """The frame `delay` before has to be of the same sequence."""
         side = "since" if delay > 0 else "left"
         self.access.needs.ahead |= delay < 0
         self.inside[side] = max(self.inside.get(side, 0), abs(delay))
+
+    def plain(self, delay: int) -> str:
+        """When the rows `delay` frames before lie in memory like these, as C."""
         return "inside" if delay < 0 else f"inside && r >= {times(delay, 'c->B')}"
 
     def load(self, n: int, delay: int) -> str:

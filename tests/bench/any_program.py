@@ -13,11 +13,10 @@ reason. Of linear attention JAX has no chunked form here, as its users would wri
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 sys.path[0] = str(Path(__file__).parents[1])   # `bench.`; and this folder's profile.py must not hide Python's
 
@@ -38,18 +37,7 @@ def cell_program(name: str, n: int) -> str:
             f"    z = dense(16)({body})\n    output z\n    loss mse(z, y)\n}}\n")
 
 
-class Side(Peer):
-    """A worker (peers/any_side.py), started again if it has ended."""
-
-    def __init__(self, name: str, threads: int, log):
-        self.name, self.threads, self.alive = name, threads, True
-        environment = dict(os.environ, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.peers.any_side", name, str(threads)], cwd=ROOT / "tests", text=True,
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-
-
-def compared(case: dict, sides: dict[str, Side], options, place: str) -> dict:
+def compared(case: dict, sides: dict[str, Peer], options, place: str) -> dict:
     """One case: {what: {side: seconds of the turns}}, or why not."""
     found: dict = {"label": case["label"], "frames": case["frames"], "streams": case["streams"],
                    "threads": sides["rnnc"].threads}
@@ -67,10 +55,6 @@ def compared(case: dict, sides: dict[str, Side], options, place: str) -> dict:
                 seconds[name].append(turn(sides[name], [what, options.seconds], options.patience)["seconds"])
         found[what] = seconds
     return found
-
-
-def median(seconds: list[float]) -> float:
-    return sorted(seconds)[len(seconds) // 2]
 
 
 def cells_of(found: dict, what: str) -> list[str]:
@@ -96,19 +80,18 @@ HEAD = ("| program | T | B | threads | rnnc, training | JAX | ratio (of bests) |
 
 def cases(options) -> list[dict]:
     """What to compare, in order."""
-    from importlib.resources import files
-    names = lambda package, given: given or sorted(
-        p.name.removesuffix(".rnn") for p in package.iterdir() if p.name.endswith(".rnn"))
+    from rnnc.cli.sources import samples
+    from rnnc.graph.elaborate.library import standard_names
     calls = [tuple(map(int, call.split("x"))) for call in options.calls]
     sizes = {key: json.loads(value) for key, value in (pair.split("=", 1) for pair in options.sizes)}
     programs = []
     if options.cells is not None:
         for n in options.units:
             programs += [(f"{name} {n}", cell_program(name, n), {})
-                         for name in names(files("rnnc.grammar").joinpath("cells"), options.cells)]
+                         for name in options.cells or standard_names()]
     paths = [Path(p) for p in options.files]
     if options.samples is not None:
-        paths += [ROOT / "samples" / f"{name}.rnn" for name in names(ROOT / "samples", options.samples)]
+        paths += [ROOT / "samples" / f"{name}.rnn" for name in options.samples or samples()]
     said = "".join(f", {key} {value}" for key, value in sizes.items())
     programs += [(f"{path.stem}{said}", str(path), sizes) for path in paths]
     return [{"label": label, "source": source, "sizes": more, "frames": T, "streams": B}
@@ -133,11 +116,11 @@ def main() -> int:
     print(HEAD, flush=True)
     with tempfile.TemporaryDirectory() as place, open(Path(place, "log"), "w") as log:
         for threads in options.threads:
-            sides: dict[str, Side] = {}
+            sides: dict[str, Peer] = {}
             for case in cases(options):
                 for name in SIDES:
                     if name not in sides or not sides[name].alive:
-                        sides[name] = Side(name, threads, log)
+                        sides[name] = Peer(name, threads, None, log, "bench.peers.any_side")
                 try:
                     found = compared(case, sides, options, place)
                 except Fault as fault:

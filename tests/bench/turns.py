@@ -25,16 +25,16 @@ class Fault(Exception):
 
 
 class Peer:
-    """A worker process. `name` may end in +mkl: MKL told to use AVX-512 on processors of another maker."""
+    """A worker process, `module`. `name` may end in +mkl: MKL told to use AVX-512 on processors of another maker."""
 
-    def __init__(self, name: str, threads: int, switch: str | None, log):
+    def __init__(self, name: str, threads: int, switch: str | None, log, module: str = "bench.worker"):
         self.name, self.threads = name, threads
         environment = dict(os.environ, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
                            OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
         plain, _, mended = name.partition("+")
         if mended:
             environment["LD_PRELOAD"] = switch
-        self.process = subprocess.Popen([sys.executable, "-m", "bench.worker", plain, str(threads)], cwd=PLACE,
+        self.process = subprocess.Popen([sys.executable, "-m", module, plain, str(threads)], cwd=PLACE,
                                         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                                         text=True)
         self.alive = True

@@ -37,34 +37,50 @@ def timed(job, least: float) -> dict:
             "cpu": time.process_time() - cpu}
 
 
+def spoken():
+    """Where answers go; what a library prints is none."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+def serve(answers, commands: dict) -> None:
+    """`commands`: functions of their argument, which answer with a dictionary."""
+    for line in sys.stdin:
+        command, argument = json.loads(line)
+        try:
+            answer = commands[command](argument)
+        except Exception as fault:
+            traceback.print_exc()
+            answer = {"error": f"{type(fault).__name__}: {fault}"[:300].replace("\n", " ")}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def counted(job, least: float) -> dict:
+    """A turn, and the processor time of all of it."""
+    start = time.process_time()
+    return timed(job, least) | {"all_cpu": time.process_time() - start}
+
+
 def main() -> None:
     peer, threads = sys.argv[1], int(sys.argv[2])
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)                              # what a library prints is no answer
+    answers, held = spoken(), {}
     if threads == 1:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})    # before pools of threads are sized
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     maker = importlib.import_module(f"bench.peers.{MAKERS[peer.split('-')[0]]}")
-    job = None
-    for line in sys.stdin:
-        command, argument = json.loads(line)
-        try:
-            if command == "make":
-                start = time.perf_counter()
-                w = WORKLOADS[argument]
-                job = maker.make(w, data(w), peer, threads)
-                answer = {"check": job.check(), "prepared": time.perf_counter() - start} if job else {"skip": True}
-            elif command == "time":
-                start = time.process_time()
-                answer = timed(job, argument) | {"all_cpu": time.process_time() - start}
-            else:
-                job, answer = None, {}
-                gc.collect()
-        except Exception as fault:
-            traceback.print_exc()
-            answer = {"error": f"{type(fault).__name__}: {fault}"[:300]}
-        print(json.dumps(answer), file=answers, flush=True)
+
+    def make(name: str) -> dict:
+        start, w = time.perf_counter(), WORKLOADS[name]
+        job = held["job"] = maker.make(w, data(w), peer, threads)
+        return {"check": job.check(), "prepared": time.perf_counter() - start} if job else {"skip": True}
+
+    def drop(_) -> dict:
+        held.clear()
+        gc.collect()
+        return {}
+    serve(answers, {"make": make, "time": lambda least: counted(held["job"], least), "drop": drop})
 
 
 if __name__ == "__main__":

@@ -1579,11 +1579,12 @@ RN_INLINE int rn_threads(int threads, double work, const elman_tuning *tuning)
 #endif
 }
 
-RN_INLINE int rn_refuse(const void *packed, const void *state, const void *workspace, int frames, int streams)
+/* `fresh`: there need be no state. */
+RN_INLINE int rn_refuse(const void *packed, const void *state, int fresh, const void *workspace, int frames, int streams)
 {
     const rn_state_head *head = state;
     if (frames < 1 || streams < 1) return RN_NO_FRAMES;
-    if (!packed || !workspace) return RN_NO_MEMORY;
+    if (!packed || !workspace || !(state || fresh)) return RN_NO_MEMORY;
     if (state && (head->hash != RN_HASH || head->streams != streams)) return RN_OTHER_STATE;
     return RN_OK;
 }
@@ -1737,12 +1738,12 @@ int elman_pack(const elman_weights *w, void *packed)
     return elman_pack_threads(w, packed, 1, NULL);
 }
 
-/* A call of run; `alone`: on the calling thread; no state is a fresh one. */
-RN_INLINE int rn_run(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
-    int frames, int streams, void *workspace, int threads, int alone)
+/* A call of run; `fresh`: on no state, as on a fresh one; `alone`: on the calling thread. */
+RN_INLINE int rn_run(const void *packed, void *state, int fresh, const elman_inputs *in,
+    elman_outputs *out, int frames, int streams, void *workspace, int threads, int alone)
 {
     rn_call call, *const c = &call;
-    const int refused = rn_refuse(packed, state, workspace, frames, streams);
+    const int refused = rn_refuse(packed, state, fresh, workspace, frames, streams);
     if (refused) return refused;
     if (!in->x) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
@@ -1775,7 +1776,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     int frames, int streams, void *workspace, int threads, real *scores)
 {
     rn_call call, *const c = &call;
-    const int refused = !state ? RN_NO_MEMORY : rn_refuse(packed, state, workspace, frames, streams);
+    const int refused = rn_refuse(packed, state, 0, workspace, frames, streams);
     if (refused) return refused;
     if (!in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
@@ -1803,7 +1804,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     int frames, int streams, void *workspace, int threads, elman_weights *gradient, real *loss)
 {
     rn_call call, *const c = &call;
-    const int refused = !state || !gradient ? RN_NO_MEMORY : rn_refuse(packed, state, workspace, frames, streams);
+    const int refused = !gradient ? RN_NO_MEMORY : rn_refuse(packed, state, 0, workspace, frames, streams);
     if (refused) return refused;
     if (!in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
@@ -1843,13 +1844,13 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
 int elman_run(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads)
 {
-    return state ? rn_run(packed, state, in, out, frames, streams, workspace, threads, 0) : RN_NO_MEMORY;
+    return rn_run(packed, state, 0, in, out, frames, streams, workspace, threads, 0);
 }
 
 int elman_run_fresh(const void *packed, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads)
 {
-    return rn_run(packed, NULL, in, out, frames, streams, workspace, threads, 0);
+    return rn_run(packed, NULL, 1, in, out, frames, streams, workspace, threads, 0);
 }
 
 /* One frame of one stream on one thread: the functions of run once more, inlined into one. Where all sizes are 1 no
@@ -1858,13 +1859,12 @@ int elman_run_fresh(const void *packed, const elman_inputs *in, elman_outputs *o
 RN_FLATTEN static int rn_step_one(const void *packed, void *state, const elman_inputs *in,
     elman_outputs *out, void *workspace)
 {
-    return rn_run(packed, state, in, out, 1, 1, workspace, 1, 1);
+    return rn_run(packed, state, 0, in, out, 1, 1, workspace, 1, 1);
 }
 
 int elman_step(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int streams, void *workspace, int threads)
 {
-    if (!state) return RN_NO_MEMORY;
     if (streams == 1 && rn_threads(threads, 72.0, in->tuning) == 1)
         return rn_step_one(packed, state, in, out, workspace);
     return elman_run(packed, state, in, out, 1, streams, workspace, threads);

@@ -8,25 +8,18 @@ time [WHAT, SECONDS] trains or runs for so long; as worker.py
 """
 
 import gc
-import json
 import os
 import sys
-import time
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bench.worker import timed
+from bench.peers import Job
+from bench.worker import counted, serve, spoken, timed
 
 TOLERANCE = 2e-3                               # of the largest number of an array
 UNROLLED = 150                                 # nodes in loops; compiling eight times as many would take minutes
-
-
-class Job:
-    def __init__(self, step):
-        self.step = step
 
 
 def drawn(graph, frames: int, streams: int) -> dict:
@@ -164,27 +157,18 @@ def jax_jobs(case: dict, threads: int, forms: list | None = None) -> tuple[dict,
 
 def main() -> None:
     side, threads = sys.argv[1], int(sys.argv[2])
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)                              # what a library prints is no answer
+    answers, jobs = spoken(), {}
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))    # before pools of threads are sized
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    make = {"rnnc": rnnc_jobs, "jax": jax_jobs}[side]
-    jobs: dict = {}
-    for line in sys.stdin:
-        command, argument = json.loads(line)
-        start = time.process_time()
-        try:
-            if command == "make":
-                jobs = {}
-                gc.collect()
-                jobs, answer = make(argument, threads)
-            else:
-                answer = timed(jobs[argument[0]], argument[1])
-                answer["all_cpu"] = time.process_time() - start
-        except Exception as fault:
-            traceback.print_exc()
-            answer = {"error": f"{type(fault).__name__}: {fault}"[:300].replace("\n", " ")}
-        print(json.dumps(answer), file=answers, flush=True)
+    jobs_of = {"rnnc": rnnc_jobs, "jax": jax_jobs}[side]
+
+    def make(case: dict) -> dict:
+        jobs.clear()
+        gc.collect()
+        made, answer = jobs_of(case, threads)
+        jobs.update(made)
+        return answer
+    serve(answers, {"make": make, "time": lambda asked: counted(jobs[asked[0]], asked[1])})
 
 
 if __name__ == "__main__":
