@@ -11,6 +11,9 @@ from rnnc.errors import RnncError
 from rnnc.runtime.wanted import path as as_path
 
 FORMAT = 1                                     # of the manifest
+# A library stays once it is loaded, as extension modules do: with its last net OpenMP's library would be closed under
+# the feet of threads that wait in it.
+NOW, STAY = getattr(os, "RTLD_NOW", 0), getattr(os, "RTLD_NODELETE", 0)
 C_REAL = {"float32": "float", "float64": "double"}
 C_KIND = {"class": "int32_t", "labels": "int32_t", "int": "int32_t", "flag": "uint8_t"}
 
@@ -65,7 +68,7 @@ def load(path: str | os.PathLike) -> Module:
             ffi, lib = extension.ffi, extension.lib
         else:
             ffi = _python_module(f"{name}_ffi", path / f"{name}_ffi.py").ffi
-            lib = ffi.dlopen(str(library))
+            lib = ffi.dlopen(str(library), NOW | STAY)
     except (ImportError, OSError) as fault:
         raise RnncError(f"{library} cannot be loaded: {fault}") from None
     return Module(ffi, _Library(lib) if mode == "abi" else lib, manifest, path, record.get("openmp", True))

@@ -220,6 +220,16 @@ def test_a_cached_program_needs_no_grammar(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_threads_outlive_a_net(mode):
+    """They wait in OpenMP's library, which is not to be closed with the net that opened it."""
+    code = ("import gc, time, rnnc, numpy as np; "
+            "net = rnnc.compile('model m { input x : [3]\\n h = rnn(64)(x)\\n output h }', threads=2); "
+            "net.run(x=np.zeros((20, 16, 3))); del net; gc.collect(); time.sleep(0.2); print('alive')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env=os.environ | {"RNNC_TEST_THREADS": "2"})
+    assert done.stdout == "alive\n", (done.returncode, done.stderr)
+
+
 def test_names_that_headers_have_macros_of(mode):
     """Of limits.h, unistd.h, complex.h and Python.h, which C programs and the wrapper for Python may include."""
     net = rnnc.compile("model m {\ninput BUFSIZ : [2]\ninput R_OK : [2]\ninput I\ntarget PATH_MAX\n"
