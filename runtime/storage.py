@@ -1,6 +1,7 @@
 """Parameters in files (safetensors), and the one way in which any file is written: whole or not at all."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -13,10 +14,19 @@ from rnnc.runtime.wanted import mapping
 from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed, unknown
 
+ELSEWHERE = "; rnnc import reads those of PyTorch and ONNX"
+
 
 def write_whole(path: str | os.PathLike, data: bytes) -> None:
-    """To a temporary file beside its place, flushed to the disk, then renamed; a reader sees the old or the new."""
+    """To a temporary file beside its place, flushed to the disk, then renamed; a reader sees the old or the new. A link
+    stays one, and what is no file (/dev/stdout, a pipe) is written to: a rename would put a file in its place."""
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder, where a file is to be written", str(path))
+    if path.exists() and not path.is_file():
+        return _into(path, data)
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -38,6 +48,17 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _into(path: Path, data: bytes) -> None:
+    with open(path, "wb", buffering=0) as sink, memoryview(data) as rest:
+        done = 0
+        try:
+            while done < len(rest):
+                done += sink.write(rest[done:])
+        except OSError as fault:
+            fault.filename = str(path)
+            raise
 
 
 def save(net, path) -> None:
@@ -109,7 +130,6 @@ def read(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (SafetensorError, TypeError, KeyError) as fault:
-        raise InputError(f"{path}: not a safetensors file that NumPy can read ({fault}); rnnc import reads those of "
-                         "PyTorch and ONNX") from None
+        raise InputError(f"{path}: not a safetensors file that NumPy can read ({fault}){ELSEWHERE}") from None
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None

@@ -103,10 +103,48 @@ def test_csv(tmp_path):
     data = rnnc.data.csv(path, batch=2, shuffle=False)
     assert [s.tolist() for s in data.batch(0, 0)["y"]] == [[1, 2], [3]]
     for text, message in [("x,y\n1,2\n3\n", ":3: 1 cells"), ("x\n1\nabc\n", ":3: 'abc' is not a number"),
-                          ("x\n", "names in its first line"), ("x[0],x[2]\n1,2\n", r"columns of x are not x\[0\]")]:
+                          ("x\n", "names in its first line"), ("x[0],x[2]\n1,2\n", r"columns of x are not x\[0\]"),
+                          ("x,y,x\n1,2,3\n", "two columns are called x"), ("x[0],x[0]\n1,2\n", r"called x\[0\]")]:
         path.write_text(text)
         with pytest.raises(InputError, match=message):
             rnnc.data.csv(path)
+
+
+def test_numbers_of_a_table_that_no_integer_holds(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("x,y,z[²]\n1,1,1\ninf,1e300,2\n")
+    found = rnnc.data.csv(path).signals
+    assert found["x"].ravel().tolist() == [1, np.inf] and found["y"].ravel().tolist() == [1, 1e300]
+    assert list(found) == ["x", "y", "z[²]"]
+
+
+def test_damaged_arrays(tmp_path):
+    path = tmp_path / "d.npz"
+    np.savez_compressed(path, x=np.arange(1000.0))
+    whole = path.read_bytes()
+    for damaged in (whole[:300], whole[:-40], whole[:200] + b"\x77" * 40 + whole[240:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="d.npz: not a .npz of plain arrays"):
+            rnnc.data.npz(path)
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    (tmp_path / "single.npy").rename(path)
+    with pytest.raises(InputError, match="a single array, a .npy"):
+        rnnc.data.npz(path)
+
+
+def test_a_sound_broken_off_within_a_frame_and_one_of_wide_samples(tmp_path):
+    path = tmp_path / "s.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(b"\1\0\2\0" * 10)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    assert rnnc.data.wav({"x": path}).signals["x"].shape == (8, 1, 2)
+    path.write_bytes(whole[:34] + b"\x28\0" + whole[36:])
+    with pytest.raises(InputError, match="samples of 40 bits"):
+        rnnc.data.wav({"x": path})
 
 
 @pytest.mark.parametrize("width,scale", [(1, 128), (2, 2**15), (3, 2**23), (4, 2**31)])
@@ -141,6 +179,7 @@ def test_wav(tmp_path, width, scale):
     (lambda: rnnc.data.arrays({"x": ["a"]}), "x: an array of numbers"),
     (lambda: rnnc.data.sequences({"x": [[1.5, 2], [3]], "y": [[1.5], [2]]}), "y: sequence 0 has 1 frames"),
     (lambda: rnnc.data.sequences({"x": np.zeros((3, 2))}), "lists of arrays"),
+    (lambda: rnnc.data.sequences({"x": [np.zeros(2), np.zeros(0)]}), "x: sequence 1 has no frames"),
     (lambda: rnnc.data.load("x.bin"), "data comes from .npz or .csv"),
     (lambda: rnnc.data.load({"x": "a.mp3"}), "not .mp3"),
 ])

@@ -4,8 +4,10 @@
 """
 
 import argparse
+import errno
 import os
 import sys
+import tempfile
 import warnings
 
 import rnnc
@@ -29,9 +31,22 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def open_streams() -> None:
+    """Whoever starts us with a stream closed (`>&-`, some services) wants to hear nothing, or says nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))        # noqa: SIM115 -- as long as we live
+
+
+def where_full(fault: OSError) -> str:
+    """What may be full, where the fault does not name a file."""
+    return f" (the output, or {tempfile.gettempdir()})" if fault.errno == errno.ENOSPC else ""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; no exception leaves it, whatever happened."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    open_streams()
     try:
         options = parser().parse_args(arguments)
         with warnings.catch_warnings():
@@ -61,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         return STOPPED
     except OSError as fault:                     # a full disk, a folder that may not be written
         place = f"{fault.filename}: " if fault.filename else ""
-        say(f"{place}{fault.strerror or fault}")
+        say(f"{place}{fault.strerror or fault}{'' if place else where_full(fault)}")
         return FAULT
     except MemoryError:
         say("not enough memory for this; fewer streams, frames or units need less")

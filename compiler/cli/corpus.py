@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage
-from rnnc.cli.sources import decoded
+from rnnc.cli.sources import decoded, not_a_file
 
 BUILT_IN = "python-documentation"
 
@@ -49,7 +49,7 @@ def documentation() -> Corpus:
 def from_file(name: str) -> Corpus:
     path = Path(name)
     if not path.is_file():
-        raise Usage(f"no such text: {name}")
+        raise Usage(not_a_file(path, "text"))
     text = decoded(path.read_bytes(), name)
     if not text:
         raise Refusal(f"{name} is empty")

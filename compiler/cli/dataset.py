@@ -10,6 +10,7 @@ from pathlib import Path
 import rnnc
 from rnnc.cli import corpus
 from rnnc.cli.console import Refusal, Usage
+from rnnc.cli.sources import not_a_file
 
 TEXT, ARRAYS, SETS = "text", "arrays", "sets"
 STREAMS, WINDOWS = 16, 10                      # of recordings: so many, if each has so many windows
@@ -76,7 +77,7 @@ def from_files(where: Place, graph, training: dict):
     """Arrays, tables or sounds, checked against the model's signals by name."""
     for path in [where.path] if where.path else dict(where.paths).values():
         if not Path(path).is_file():
-            raise Usage(f"no such file: {path}")
+            raise Usage(not_a_file(path, "file"))
     source = where.path or dict(where.paths)
     form = {"frames": training["frames"], "held_out": training["held_out"]}
     if where.kind == ARRAYS:
@@ -90,9 +91,12 @@ def from_files(where: Place, graph, training: dict):
     wanted = {i.name for i in graph.inputs}
     strange, missing = sorted(set(data.names) - wanted), sorted(wanted - set(data.names))
     if strange or missing:
+        vectors = [i.name for i in graph.inputs if i.name in missing and i.shape]
+        units = f"\n  hint: the columns of a vector are called {vectors[0]}[0], {vectors[0]}[1], ..." if vectors else ""
         raise Refusal("; ".join(
             ([f"the data has {', '.join(strange)}, which the model does not take"] if strange else [])
-            + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else [])))
+            + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else []))
+            + units * str(where.path).lower().endswith(".csv"))
     return data
 
 

@@ -34,12 +34,12 @@ def kept(folder: Path, frames: int, batch: int):
     import numpy as np
 
     import rnnc
+    from rnnc.runtime.data.files import DAMAGE, unpacked
     try:
-        with np.load(folder / FILE, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = unpacked(folder / FILE)
     except FileNotFoundError:
         raise Refusal(f"{folder} keeps no held-out data; name some with --text, --data or --set") from None
-    except (ValueError, OSError, EOFError):
+    except (OSError, *DAMAGE):
         raise Refusal(f"{folder / FILE} is damaged") from None
     lists = {name.removesuffix(LENGTHS) for name in arrays if name.endswith(LENGTHS)}
     whole = {name: np.split(arrays[name], np.cumsum(arrays.pop(name + LENGTHS))[:-1]) for name in lists}

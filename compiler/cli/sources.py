@@ -16,6 +16,7 @@ from rnnc.cli.console import Refusal, Usage
 from rnnc.errors import Source
 
 STDIN = "<stdin>"
+MOST = 1 << 26                                 # bytes of a program; a device never ends
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def samples() -> list[str]:
 def find(name: str) -> Program:
     """The program that FILE means; a wrong word is answered with near ones."""
     if name == "-":
-        return Program(STDIN, None, decoded(sys.stdin.buffer.read(), STDIN))
+        return Program(STDIN, None, decoded(bounded(sys.stdin.buffer, STDIN), STDIN))
     path = Path(name)
     if path.is_dir():
         raise Usage(f"{name} is a folder, not a program")
@@ -54,13 +55,30 @@ def find(name: str) -> Program:
             raise Usage(f"no such file: {name}", hint=near(name))
         with as_file(files("rnnc.samples") / f"{sample}.rnn") as shipped:
             path = Path(shipped)
-    return Program(str(path), path, decoded(path.read_bytes(), name))
+    with open(path, "rb") as file:
+        return Program(str(path), path, decoded(bounded(file, name), name))
+
+
+def bounded(file, name: str) -> bytes:
+    """What a program may be at most."""
+    data = file.read(MOST + 1)
+    if len(data) > MOST:
+        raise Refusal(f"{name}: more than {MOST >> 20} MiB, which is no program")
+    return data
 
 
 def there(weights: Path | None) -> None:
     """Refuses weights that are asked for and not there."""
     if weights and not weights.is_file():
-        raise Usage(f"no such weights: {weights}")
+        raise Usage(not_a_file(weights, "weights"))
+
+
+def not_a_file(path: str | Path, kind: str) -> str:
+    """Why a file that is to be read, and once more by a later command, cannot be."""
+    path = Path(path)
+    if not path.exists():
+        return f"no such {kind}: {path}"
+    return f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device'}; a file is wanted"
 
 
 def decoded(data: bytes, name: str) -> str:

@@ -32,6 +32,7 @@ def add(commands) -> None:
 
 
 def run(options) -> int:
+    import numpy as np
     net, vocabulary, dtype = trained(options)
     wanted = options.output or list(net.outputs)
     for name in wanted:
@@ -44,7 +45,8 @@ def run(options) -> int:
     write = {"numbers": numbers, "json": as_json, "raw": raw, "label": likeliest}[options.format]
     for place, frame in frames(net, vocabulary, dtype, options.format):
         try:
-            out = net.step(state, **frame)
+            with np.errstate(over="ignore"):   # what is too large for the net is infinite, as 1e999 is in the text
+                out = net.step(state, **frame)
         except InputError as fault:
             raise Refusal(f"{place}: {fault}") from None
         write({name: out[name][0] for name in wanted}, vocabulary)

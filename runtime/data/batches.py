@@ -103,7 +103,9 @@ class Sequences:
         self.lengths = [len(s) for s in framed[0]]
         for name, values in lists.items():      # lists of labels may have other lengths than the frames
             for i, (one, length) in enumerate(zip(values, self.lengths)):
-                if not length or len(one) != length and name not in spoken:
+                if not length:
+                    raise InputError(f"{name}: sequence {i} has no frames")
+                if len(one) != length and name not in spoken:
                     raise InputError(f"{name}: sequence {i} has {len(one)} frames, others say {length}")
 
     def __len__(self) -> int:

@@ -2,7 +2,10 @@
 
 import csv as tables
 import os
+import re
 import wave
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -89,11 +92,10 @@ def npz(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: b
     for each); without, one recording; `starts` marks where sequences begin in it. Lists of labels stand end to end,
     with an array `NAME_lengths` of the number of labels in each."""
     try:
-        with np.load(as_path("path", path), allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+        found = unpacked(as_path("path", path))
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None
-    except (ValueError, EOFError, KeyError, AttributeError) as fault:
+    except DAMAGE as fault:
         raise InputError(f"{path}: not a .npz of plain arrays ({fault})") from None
     lengths, starts = found.pop("lengths", None), found.pop("starts", None)
     found |= {name: _split(path, name, found[name], found.pop(f"{name}_lengths"))
@@ -101,6 +103,19 @@ def npz(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: b
     if lengths is None:
         return arrays(found, streams, frames, starts=starts, held_out=held_out)
     return sequences(_apart(path, found, lengths), batch, shuffle=shuffle, seed=seed, held_out=held_out)
+
+
+# What NumPy raises for a file that is no .npz, or of which something is gone.
+DAMAGE = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+def unpacked(path) -> dict[str, np.ndarray]:
+    """Every array of a .npz."""
+    file = np.load(path, allow_pickle=False)
+    if isinstance(file, np.ndarray):
+        raise ValueError("it is a single array, a .npy")
+    with file:
+        return {name: file[name] for name in file.files}
 
 
 def _split(path, name: str, array: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
@@ -139,6 +154,10 @@ def csv(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: b
                      held_out=held_out)
 
 
+UNIT = re.compile(r"(.+)\[([0-9]+)]")          # a column for one of the units of a vector
+EXACT = 2.0**53                                # whole numbers below are told from their neighbours
+
+
 def _table(path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     try:
         with open(as_path("path", path), newline="", encoding="utf-8-sig") as file:
@@ -159,11 +178,15 @@ def _table(path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     except ValueError:
         number, cell = next((n, c) for n, row in lines for c in row if not _number(c))
         raise InputError(f"{path}:{number}: {cell!r} is not a number") from None
-    whole = lambda column: column.astype(np.int64) if np.all(column == np.floor(column)) else column
+    whole = lambda column: column.astype(np.int64) if np.all((column == np.floor(column)) & (abs(column) < EXACT)) \
+        else column                                  # an infinity is its own floor
     groups: dict[str, dict[int, int]] = {}
     for column, name in enumerate(header):
-        base, bracket, index = name.partition("[")
-        groups.setdefault(base, {})[int(index.rstrip("]")) if bracket and index.rstrip("]").isdigit() else -1] = column
+        found = UNIT.fullmatch(name)
+        base, unit = (found[1], int(found[2])) if found else (name, -1)
+        if unit in groups.setdefault(base, {}):
+            raise InputError(f"{path}: two columns are called {name}")
+        groups[base][unit] = column
     made = {}
     for base, units in groups.items():
         if list(units) == [-1]:
@@ -208,6 +231,9 @@ def read_wav(path) -> tuple[np.ndarray, int]:
         raise InputError(f"{path}: {fault.strerror or fault}") from None
     except (wave.Error, EOFError) as fault:
         raise InputError(f"{path}: not a PCM .wav file ({str(fault) or 'it ends in its header'})") from None
+    if width > 4:
+        raise InputError(f"{path}: samples of {8 * width} bits; 8, 16, 24 and 32 are read")
+    raw = raw[:len(raw) - len(raw) % (channels * width)]         # a recording broken off within a frame
     match width:
         case 1:
             samples = (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128

@@ -1,10 +1,11 @@
 """`rnnc import`: parameters that another framework learned, for a program; or its whole network as a program."""
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage, note, patience, write
-from rnnc.cli.sources import add_progress, find, size
+from rnnc.cli.sources import add_progress, find, not_a_file, size
 from rnnc.errors import InputError
 
 LOSSES = ("mse", "mae", "huber", "cross_entropy", "binary_cross_entropy", "hinge", "squared_hinge")
@@ -52,17 +53,15 @@ def place(text: str) -> tuple[str, list[str]]:
 
 def bring(options) -> int:
     if not options.state.is_file():
-        raise Usage(f"no such file: {options.state}")
+        raise Usage(not_a_file(options.state, "file"))
     if options.file is None:
         return whole(options)
     if options.carry or options.loss:
         raise Usage(f"--{'carry' if options.carry else 'loss'} is for whole networks, without PROGRAM")
     from rnnc import pipeline
     from rnnc.cli.bring.foreign import placed
-    try:
+    with told_of(options.state):
         modules = read(options.state)
-    except InputError as fault:
-        raise Refusal(f"{options.state}: {fault}") from None
     program = find(options.file)
     with patience(f"reading {program.stem}", options.progress):
         graph = pipeline.elaborated(program.source, options.model, dict(options.sizes))
@@ -70,14 +69,23 @@ def bring(options) -> int:
     if sparse is not None:
         raise Refusal(f"{sparse} is sparse, which nothing in such a file is; net.parameters takes its numbers")
     shapes = {p.name: tuple(p.shape) for p in graph.params}
-    try:
+    with told_of(options.state):
         found = placed(modules, dict(options.places), shapes, met_by_labels(graph))
-    except InputError as fault:
-        raise Refusal(f"{options.state}: {fault}") from None
     from rnnc.runtime.storage import encoded
     write(options.output, encoded(found, graph.name, pipeline.hash_of(pipeline.forward(graph))))
     print(options.output)
     return 0
+
+
+@contextlib.contextmanager
+def told_of(path: Path):
+    """A fault found here is one of this file, which its message names once."""
+    try:
+        yield
+    except InputError as fault:
+        from rnnc.runtime.storage import ELSEWHERE
+        reason = str(fault).removeprefix(f"{path}: ").removesuffix(ELSEWHERE)
+        raise Refusal(f"{path}: {reason}") from None
 
 
 def read(path: Path):
@@ -108,10 +116,8 @@ def whole(options) -> int:
     if weights.resolve() == options.state.resolve():
         raise Usage(f"{weights} would be written over", hint="-o takes another name")
     with patience(f"reading {options.state}", options.progress):
-        try:
+        with told_of(options.state):
             made = written(options, weights)
-        except InputError as fault:
-            raise Refusal(f"{options.state}: {fault}") from None
         try:
             graph = pipeline.elaborated(Source(str(out), made.text))
         except CompileError as fault:

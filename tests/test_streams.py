@@ -1,0 +1,87 @@
+"""Where the commands read from and write to: links, pipes and devices, closed streams, full disks."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from commands import BAD, GOOD, rnnc
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("program,code", [(GOOD, 0), (BAD, 1)])
+def test_a_stream_may_be_closed(closed, program, code, tmp_path):
+    (tmp_path / "m.rnn").write_text(program)
+    done = subprocess.run(["sh", "-c", f"'{sys.executable}' -m rnnc check m.rnn {closed}"], cwd=tmp_path,
+                          env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == code and "sorry" not in done.stderr
+    assert not list(tmp_path.glob("rnnc-bug-*"))
+
+
+def test_a_program_from_a_closed_stdin_is_an_empty_one():
+    done = subprocess.run(["sh", "-c", f"'{sys.executable}' -m rnnc check - <&-"], capture_output=True, text=True)
+    assert done.returncode == 0 and "no faults" in done.stderr
+
+
+def test_what_is_no_file_is_written_to_not_replaced(tmp_path):
+    pipe, told = tmp_path / "pipe.svg", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: told.append(pipe.read_text()))
+    reader.start()
+    rnnc("graph", "charlm", "-o", pipe)
+    reader.join(20)
+    assert told[0].startswith("<svg") and pipe.is_fifo()
+    assert rnnc("graph", "charlm", "-o", "/dev/stdout", "--format", "dot").stdout.startswith("digraph")
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "net.svg").symlink_to("far/net.svg")
+    for _ in range(2):
+        rnnc("graph", "charlm", "-o", "net.svg", cwd=tmp_path)
+    assert (tmp_path / "net.svg").is_symlink() and (tmp_path / "far" / "net.svg").read_text().startswith("<svg")
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
+    assert "net.svg: a folder, where a file" in _folder(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["net.svg"]
+
+
+def _folder(tmp_path) -> str:
+    (tmp_path / "net.svg").mkdir()
+    return rnnc("graph", "charlm", "-o", "net.svg", cwd=tmp_path, code=1).stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_output_is_named():
+    command = f"'{sys.executable}' -m rnnc graph charlm > /dev/full"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1 and "No space left on device (the output, or " in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no device without an end")
+def test_a_program_has_an_end():
+    assert "/dev/zero: more than 64 MiB" in rnnc("check", "/dev/zero", code=1).stderr
+
+
+def test_what_cannot_be_read_says_why(tmp_path):
+    (tmp_path / "r.rnn").write_text(GOOD)
+    (tmp_path / "folder.safetensors").mkdir()
+    for place, reason in (("none.safetensors", "no such"), ("folder.safetensors", "a folder; a file is wanted"),
+                          (os.devnull, "a pipe or a device; a file is wanted")):
+        said = rnnc("build", "r.rnn", "-o", "out", "--weights", place, cwd=tmp_path, code=2).stderr
+        assert f"{place}" in said and reason in said
+        if place != os.devnull:
+            assert reason in rnnc("import", place, "r.rnn", "-o", "w.safetensors", cwd=tmp_path, code=2).stderr
+        assert reason in rnnc("train", "charlm", "--text", place, cwd=tmp_path, code=2).stderr
+    (tmp_path / "bad.safetensors").write_bytes(b"x" * 100)
+    said = rnnc("import", "bad.safetensors", "r.rnn", "-o", "w.safetensors", cwd=tmp_path, code=1).stderr
+    assert said.count("bad.safetensors") == 1 and "rnnc import" not in said
+
+
+def test_columns_of_a_vector_are_told(tmp_path):
+    (tmp_path / "r.rnn").write_text(GOOD)
+    (tmp_path / "d.csv").write_text("x0,x1,x2,y\n" + "1,2,3,4\n" * 20)
+    said = rnnc("train", "r.rnn", "--data", "d.csv", cwd=tmp_path, code=1).stderr
+    assert "the columns of a vector are called x[0], x[1], ..." in said
