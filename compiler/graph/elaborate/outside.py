@@ -22,6 +22,7 @@ MACROS = frozenset("NULL EOF NAN INFINITY HUGE_VAL errno assert stdin stdout std
                    "UINT64_C".split())         # others in capitals are undone where a field is called so
 NUMBERS = frozenset(                                        # macros of math.h; parameters are free to be called so
     "M_E M_LOG2E M_LOG10E M_LN2 M_LN10 M_PI M_PI_2 M_PI_4 M_1_PI M_2_PI M_2_SQRTPI M_SQRT2 M_SQRT1_2".split())
+TYPES = re.compile("u?int[a-z0-9_]*_t|size_t|ptrdiff_t|max_align_t")        # of stdint.h and stddef.h
 CALLS = frozenset("state starts weight out probe accumulate streams frames threads self cotangents".split())
 RESULTS = frozenset("loss frames sequences".split())      # what evaluation reports beside the metrics
 
@@ -40,6 +41,7 @@ def check_names(graph: Graph, metrics: dict[str, Span], model: Span, faults: Fau
     for name, span in outside.items():
         refuse(name, span, C_KEYWORDS | CPP_KEYWORDS | MACROS, "a reserved word of C", faults)
         refuse(name, span, NUMBERS, "a number of C's math.h", faults)
+        refuse(name, span, (name,) if TYPES.fullmatch(name) else (), "a type of C", faults)
         if name.startswith("RN_"):
             faults.add("E0205", f"{name} cannot be a name here: macros of the C that rnnc writes begin so", span)
         refuse(name, span, CALLS, "an argument of the calls in Python", faults)
