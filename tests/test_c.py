@@ -9,10 +9,12 @@ import subprocess
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from compare import compare
 from fixed_c import COMPILERS, MATHS, X86
 
+import rnnc
 from rnnc import pipeline
 from rnnc.errors import CompileError, Source
 from rnnc.front.parse import parse
@@ -221,6 +223,18 @@ def test_names_of_every_sort(emitted, monkeypatch):
     made = pipeline.emit_graph(graph, pipeline.Options())
     assert re.search(r"float \*p;", made.header) and re.search(r"float \*real;", made.header)
     assert compare(graph, "float64", 1, 4, 2)["ratio"] is not None
+
+
+@pytest.mark.parametrize("name", ["rn", "rn_layout"])
+def test_a_model_that_is_called_like_our_own_names(name, tmp_path):
+    """Its functions keep their names (rn_run), and ours give way, in C and in Python."""
+    source = f"model {name} {{ input x : [3]\n target rn_y : [2]\n z = dense(2)(x)\n output z\n loss mse(z, rn_y) }}\n"
+    made = pipeline.emit(Source("m.rnn", source), pipeline.Options(openmp=False))
+    written(tmp_path, made)
+    command(have("gcc"), "-std=c11", "-O1", *STRICT, "-c", tmp_path / f"{name}.c", "-o", tmp_path / "m.o")
+    assert f"int {name}_run(" in made.header and f"{name.upper()}_WEIGHTS 8 " in made.header
+    net = rnnc.compile(source, cache=False)
+    assert net.name == name and net.backprop(x=np.zeros((2, 1, 3)), rn_y=np.ones((2, 1, 2))) == 1
 
 
 # ------------------------------------------------------------------------------------------------ used from C

@@ -4,7 +4,8 @@ In: the schedules of a model's programs. Out: `Emitted`: the C file, the header,
 manifest.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 from rnnc.graph.nodes import Graph, Read
@@ -23,6 +24,7 @@ from rnnc.target.rows import RowWriter
 FIXED = ("base.h", "threads.h", "maths.h", "products.h", "pack.h", "folds.h", "reduce.h", "small.h", "rows.h",
          "scan.h", "crews.h", "plan.h", "spans.h", "attend.h", "correct.h", "pair.h", "fade.h", "ctc.h", "bfloat16.h",
          "int8.h", "random.h", "sparse.h", "optimisers.h")
+STAND_IN = "model_called_like_us"              # until our own names are others
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,16 @@ def size_of(shape) -> int:
 
 
 def emit(model: Model, programs: list[Schedule]) -> Emitted:
+    """The whole text. Our own names begin with `rn_` and give way where the model's do as well."""
+    if not re.match("rn(_|$)", model.name):
+        return written(model, programs)
+    made = written(replace(model, name=STAND_IN), programs)
+    named = lambda text: text.replace(STAND_IN, model.name).replace(STAND_IN.upper(), model.name.upper())
+    return Emitted(model.name, named(re.sub(r"\brn_", "rnnc_", made.c)), named(made.header), named(made.cdef),
+                   made.manifest | {"name": model.name})
+
+
+def written(model: Model, programs: list[Schedule]) -> Emitted:
     graph = model.forward
     places = offsets(graph)
     pool = Pool(places)
