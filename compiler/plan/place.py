@@ -47,7 +47,7 @@ def place(made: Schedule, role: Roles, found) -> Schedule:
     for n, node in enumerate(graph.nodes):
         if role[n] == "leaf":
             where = "state" if node.op == "carried" else "input"
-            if _needs_import(graph, role, n):
+            if _needs_import(graph, role, made.views, n):
                 where = "import"
                 slots.append((slot_class(graph, n), node.size, len(made.steps) + 1))
             buffers[n] = Buffer(n, node.name or str(node.attr("name", node.op)), where,
@@ -192,7 +192,20 @@ def _behind(graph: Graph, role: Roles, number: int) -> set[int]:
     return found
 
 
-def _needs_import(graph: Graph, role: Roles, n: int) -> bool:
+def parts_in_vectors(graph: Graph, role: Roles, views: dict, number: int) -> list[tuple[int, int]]:
+    """The parts of a value that are read vector by vector: where they begin, and their sizes."""
+    found, stack = set(), [(number, 0)]
+    while stack:
+        n, start = stack.pop()
+        for r, _ in graph.uses[n]:
+            if r in views:
+                stack.append((r, start + views[r][1]))
+            elif n != number and graph[n].size > 1 and role[r] in ("unit", "row") and is_elementwise(graph[r]):
+                found.add((start, graph[n].size))
+    return sorted(found)
+
+
+def _needs_import(graph: Graph, role: Roles, views: dict, n: int) -> bool:
     """Vector loads want padded rows; flags come as bytes; a seed for the state is spread over the call."""
     node = graph[n]
     if node.op in ("cotangent", "state_cotangent"):
@@ -200,8 +213,11 @@ def _needs_import(graph: Graph, role: Roles, n: int) -> bool:
     info = next((i for i in graph.inputs if node.op == "input" and i.name == node.attr("name")), None)
     if info is not None and info.kind == "flag":
         return True
-    if not node.shape or node.size % LANES == 0 or node.kind == INT:
+    if not node.shape or node.kind == INT:
         return False
+    if node.size % LANES == 0:                                  # whole vectors, unless a part's last one ends behind it
+        return any(start + -(-size // LANES) * LANES > node.size
+                   for start, size in parts_in_vectors(graph, role, views, n))
     readers = {r for r, _ in graph.uses[n]}
     for r in list(readers):
         if role[r] == "view":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Read
 from rnnc.plan.crews import by_streams, widest
 from rnnc.plan.parts import EARLY, Parts
-from rnnc.plan.place import stage_nodes
+from rnnc.plan.place import parts_in_vectors, stage_nodes
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel, nodes_of
 from rnnc.target.access import Access, Needs, stride
 from rnnc.target.attend import kept_by_pair
@@ -328,8 +328,9 @@ class Program:
             elif node.op == "cotangent":
                 name = member(str(node.attr("name")))
                 text.prepare += [f"if (cotangent && cotangent->{name})",
-                                 f"    rn_copy_rows({to}, {step}, cotangent->{name}, {node.size}, c->R, {node.size});",
-                                 f"else rn_zero({to}, c->R * {step});"]
+                                 f"    rn_copy_rows({to}, {step}, cotangent->{name}, {node.size}, {rows}, "
+                                 f"{node.size});",
+                                 f"else rn_zero({to}, {rows} * {step});"]
             else:
                 entry = self.entries.index(str(node.attr("signal")))
                 text.prepare.append(f"rn_seed({to}, state_cotangent, {entry}, c->T, c->B, {step});")
@@ -375,6 +376,8 @@ class Program:
             if buffer is not None and buffer.place == "output" and not any(graph.outputs[o] == n for o in direct):
                 direct.add(name)
                 fits = f"{node.size} == {stride(graph, n)}" if stride(graph, n) != "1" else "1"
+                fits += "".join(f" && {start} + RN_PAD({size}) <= {node.size}"        # or reads would end behind it
+                                for start, size in parts_in_vectors(graph, self.role, made.views, n))
                 to = f"c->{self.names[n]}"
                 text.prepare.append(f"if (out && out->{field_} && {fits}) {to} = out->{field_};")
                 size = node.size if node.kind != INT else 1

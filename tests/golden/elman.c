@@ -1660,7 +1660,8 @@ int elman_plan(int program, int frames, int streams, int threads, const elman_tu
     return 0;
 }
 
-size_t elman_state_size(int streams) { return rn_state_at(streams, RN_ENTRIES); }
+/* Behind the last row stands a vector more: one that begins inside a row may be read. */
+size_t elman_state_size(int streams) { return rn_state_at(streams, RN_ENTRIES) + RN_LINE; }
 size_t elman_state_since(int streams) { (void)streams; return RN_LINE; }
 size_t elman_state_entry(int streams, int entry) { return rn_state_at(streams, entry); }
 size_t elman_state_row(int entry) { return rn_entries[entry].row; }
