@@ -4,7 +4,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from rnnc.runtime.words import figure
+from rnnc.runtime.words import figure, unknown
 
 
 @dataclass
@@ -16,6 +16,8 @@ class History:
     curve: list[list] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> list:
+        if self.rows and name not in self.columns():
+            raise unknown("column of the history", name, self.columns())
         return [row.get(name) for row in self.rows]
 
     def __len__(self) -> int:

@@ -49,6 +49,8 @@ def test_history_and_validation():
     history = rnnc.fit(net, data, rnnc.Adam(net, 0.02), epochs=3, validate=held, callback=seen.append)
     assert len(history) == 3 and history["loss"][2] < history["loss"][0] and seen == history.rows
     assert history["validation loss"][-1] == evaluate(net, held)["loss"]
+    with pytest.raises(InputError, match="no column of the history is called 'validation'; did you mean 'validation l"):
+        history["validation"]
     assert history.rows[0]["frames"] == 150 and history.rows[0]["updates"] == 7 and len(history.curve) == 21
     assert "validation accuracy" in str(history) and "validation loss" in history.columns()
 

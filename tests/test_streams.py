@@ -85,3 +85,12 @@ def test_columns_of_a_vector_are_told(tmp_path):
     (tmp_path / "d.csv").write_text("x0,x1,x2,y\n" + "1,2,3,4\n" * 20)
     said = rnnc("train", "r.rnn", "--data", "d.csv", cwd=tmp_path, code=1).stderr
     assert "the columns of a vector are called x[0], x[1], ..." in said
+
+
+def test_results_are_utf8_in_every_locale(tmp_path):
+    plain = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (tmp_path / "nétz.rnn").write_text(GOOD)
+    assert "\u2212" in rnnc("graph", "nétz.rnn", cwd=tmp_path, **plain).stdout
+    assert rnnc("graph", "nétz.rnn", "-o", "ü.svg", cwd=tmp_path, **plain).stdout == "ü.svg\n"
+    assert (tmp_path / "ü.svg").read_text().startswith("<svg")
+    assert "`é` is no name" in rnnc("check", "-", input="model m { input é }", code=1, **plain).stdout

@@ -32,10 +32,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def open_streams() -> None:
-    """Whoever starts us with a stream closed (`>&-`, some services) wants to hear nothing, or says nothing."""
+    """Whoever starts us with a stream closed (`>&-`, some services) wants to hear nothing, or says nothing. Results are
+    UTF-8, as programs are, whatever the locale; names of files come out as the bytes that they are."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))        # noqa: SIM115 -- as long as we live
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def where_full(fault: OSError) -> str:

@@ -118,4 +118,4 @@ def apologise(fault: BaseException, arguments: list[str]) -> None:
 def write(path: Path, content: str | bytes) -> None:
     """A file appears whole or not at all."""
     from rnnc.runtime.storage import write_whole
-    write_whole(path, content.encode("utf-8") if isinstance(content, str) else content)
+    write_whole(path, content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
