@@ -155,6 +155,20 @@ def test_bench_command(tmp_path):
     assert all(r["frames_per_second"] > 0 and r["predicted_seconds"] > 0 for r in said["rows"])
 
 
+@pytest.mark.parametrize("source", [
+    """input x : [2]\n input s : [3] per sequence\n target l : labels(3)\n target c : class(3) per sequence
+       h = lstm(3)(x) + s\n z = dense(4)(h)\n output z\n loss ctc(z, l)\n loss cross_entropy(last(h), c)""",
+    "input s : [3] per sequence\n target y : [3]\n h = 0.5 * h[t-1] + 1\n init h = s\n output h\n loss mse(h, y)",
+    "target y\n h = 0.5 * h[t-1] + 1\n output h\n loss mse(h, y)",
+    "param a = 1\n h = a * h[t-1] + 1\n output h\n loss h^2",
+])
+def test_bench_of_values_per_sequence(source, tmp_path):
+    path = tmp_path / "net.rnn"
+    path.write_text(f"model net {{\n{source}\n}}\n")
+    said = json.loads(rnnc("bench", str(path), "--streams", "2", "--frames", "6", "--threads", "1", "--json").stdout)
+    assert [r["function"] for r in said["rows"]] == ["run", "backprop"]
+
+
 def test_a_net_explains_itself():
     net = package.compile(LSTM, n=8)
     text = net.explain(streams=2, frames=8)

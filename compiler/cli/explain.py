@@ -108,16 +108,19 @@ def jobs(net, frames: int, streams: int) -> dict:
     given = {name: values(signal, frames, streams, net.dtype, numbers) for name, signal in net.inputs.items()}
     sought = {name: values(signal, frames, streams, net.dtype, numbers) for name, signal in net.targets.items()}
     fresh, made = net.state(streams=streams), {}
-    if not given:                                               # nothing tells such a net how long a call is
-        given = {"frames": frames} if net.outputs else given
-    made["run"] = lambda: net.run(**given, state=fresh)
+    # Where no array tells how long a call is, `frames` does.
+    asked = lambda *signals: {} if any(s.per == "frame" for group in signals for s in group.values()) \
+        else {"frames": frames}
+    made["run"] = lambda: net.run(**given, **(asked(net.inputs) if net.outputs else {}), state=fresh)
     if "backprop" in net.manifest["functions"]:
-        made["backprop"] = lambda: net.backprop(**given, **sought, state=fresh)
+        made["backprop"] = lambda: net.backprop(**given, **sought, **asked(net.inputs, net.targets), state=fresh)
     return made
 
 
 def values(signal, frames: int, streams: int, dtype, numbers):
-    shape = (frames, streams, *signal.shape)
+    if signal.kind == "labels":                                 # lists that any way of spelling has room for
+        return [numbers.integers(0, signal.classes, frames // 2).astype("int32") for _ in range(streams)]
+    shape = (streams, *signal.shape) if signal.per == "sequence" else (frames, streams, *signal.shape)
     if signal.kind == "class":
         return numbers.integers(0, signal.classes, shape).astype("int32")
     if signal.kind == "flag":
