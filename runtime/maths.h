@@ -220,7 +220,26 @@ RN_INLINE rn_v rn_softplus(rn_v x) {
         name##_lanes(first, second);                                                                                 \
         return rn_load(first);                                                                                       \
     }
-RN_LANES(rn_sqrt, RN_LIBM(sqrt)(lanes[i]))    /* compilers make one instruction of it */
+/* Compilers make one instruction of the lanes' roots, but gcc only where it is told that nobody asks for errno. Who
+ * compiles without -fno-math-errno has a step of Adam in 1.1 ms instead of 6.4 (2.2 million numbers) by asking for it. */
+#if RN_BYTES == 64 && RN_HAS(__builtin_ia32_sqrtps512_mask) && RN_HAS(__builtin_ia32_sqrtpd512_mask)
+#if RN_DOUBLE
+#define RN_ROOT(x) __builtin_ia32_sqrtpd512_mask(x, x, -1, 4)
+#else
+#define RN_ROOT(x) __builtin_ia32_sqrtps512_mask(x, x, -1, 4)
+#endif
+#elif RN_BYTES == 32 && RN_HAS(__builtin_ia32_sqrtps256) && RN_HAS(__builtin_ia32_sqrtpd256)
+#if RN_DOUBLE
+#define RN_ROOT __builtin_ia32_sqrtpd256
+#else
+#define RN_ROOT __builtin_ia32_sqrtps256
+#endif
+#endif
+#ifdef RN_ROOT
+RN_INLINE rn_v rn_sqrt(rn_v x) { return (rn_v)RN_ROOT(x); }
+#else
+RN_LANES(rn_sqrt, RN_LIBM(sqrt)(lanes[i]))
+#endif
 RN_LANES(rn_sin_lanes, RN_LIBM(sin)(lanes[i]))
 RN_LANES(rn_cos_lanes, RN_LIBM(cos)(lanes[i]))
 

@@ -16,7 +16,7 @@ from rnnc.runtime.parameters import Gradients, Parameters, Weights
 from rnnc.runtime.probe import probed
 from rnnc.runtime.segments import backwards
 from rnnc.runtime.state import State
-from rnnc.runtime.trial import PROGRAMS, Trial, capped, cores, tried
+from rnnc.runtime.trial import PROGRAMS, Trial, between, capped, cores, tried
 from rnnc.runtime.wanted import Whole, truth, whole
 from rnnc.runtime.words import Report, place
 
@@ -55,6 +55,7 @@ class Net:
         self._variants: dict[tuple[tuple[str, ...], bool], Net] = {}
         self._graph = None
         self._trials: dict[tuple, Trial | None] = {}
+        self._last_trial: Trial | None = None
         self.draws = 0
 
     # -------------------------------------------------------------------------------------------- what it is
@@ -162,16 +163,16 @@ class Net:
         """All frames; returns the outputs by name. `state` advances in place; without one the call starts afresh.
         `probe` names inner signals to return as well; with `training=True` random operators act, with the numbers that
         the next training call will draw (the forward run of a `vjp` is such a one)."""
+        if not unnamed and probe is None and starts is None and (state is None or type(state) is State):
+            made = again(self, "run", state, inputs, out)
+            if made is not None:
+                return made
         if unnamed:
             raise self._by_name("run")
         training = truth("training", inputs.pop("training", False)) if "training" not in self._border.ports else False
         if probe is not None or training and self.manifest.get("random") and not self._training:
             variant = probed(self, () if probe is None else probe, inputs, training or self._training)
             return variant.run(state=state, starts=starts, out=out, **inputs)
-        if starts is None and (state is None or type(state) is State):
-            made = again(self, "run", state, inputs, out)
-            if made is not None:
-                return made
         if ragged.is_ragged(self._border, inputs):
             self._no_state(state, out)
             packed = ragged.pack(self._border, inputs, starts)
@@ -388,7 +389,7 @@ class Net:
             with self._packing:
                 version = self._weights.version
                 if self._packed_version != version:
-                    self._check(self._packer(self._vector(self.theta), self._packed, self._threads(),
+                    self._check(self._packer(self._vector(self.theta), self._packed, between(self),
                                              self.module.ffi.NULL), "pack")
                     self._packed_version = version
         return self._packed

@@ -6,6 +6,16 @@
  * a vector may be cut anywhere, between threads or rates of learning, and gives the same bits. Denormal numbers, which
  * fading memories run into, are flushed to zero. */
 
+/* The piece of n numbers that one thread takes: how many, and where they begin. Whole lines of memory. */
+RN_INLINE long rn_piece(long n, const rn_team *team, int thread, long *from) {
+    const long line = 64 / (long)sizeof(real);
+    long last;
+    rn_share((n + line - 1) / line, thread, team->threads, from, &last);
+    *from *= line, last *= line;
+    return (last < n ? last : n) - *from;
+}
+#define RN_FROM(x) ((x) ? (x) + from : NULL)
+
 /* The body sees at = 0, RN_VL, ... and how many numbers are left; RN_AT reads, RN_PUT writes, both up to the end. */
 #define RN_AT(x) rn_load_part((x) + at, n - at)
 #define RN_PUT(x, value) rn_store_part((x) + at, value, n - at)
@@ -217,22 +227,51 @@ RN_FUNCTION void rn_project_back(long a, long b, long row, long column, long ran
         }
 }
 
-/* The Euclidean norm, summed in double whatever the number type: in order, RN_NORM_LANES chains, whole blocks. */
+/* The Euclidean norm, summed in double whatever the number type: in order, RN_NORM_LANES chains, whole blocks. These are
+ * dealt to RN_NORM_PIECES sums, however many threads take part, and so the bits are always the same. */
 #define RN_NORM_LANES 16
 #define RN_NORM_BLOCK 4096
-RN_FUNCTION double rn_norm2(long n, const real *g) {
-    double total = 0;
-    for (long first = 0; first < n; first += RN_NORM_BLOCK) {
-        const long last = n - first < RN_NORM_BLOCK ? n : first + RN_NORM_BLOCK;
-        double lanes[RN_NORM_LANES] = {0}, block = 0;
-        long i = first;
-        for (; i + RN_NORM_LANES <= last; i += RN_NORM_LANES)
-            RN_UNROLL for (int l = 0; l < RN_NORM_LANES; l++) lanes[l] += (double)g[i + l] * (double)g[i + l];
-        for (; i < last; i++) lanes[0] += (double)g[i] * (double)g[i];
-        for (int l = 0; l < RN_NORM_LANES; l++) block += lanes[l];
-        total += block;
+#define RN_NORM_PIECES 64
+typedef struct {
+    long n;
+    const real *g;
+    double sums[RN_NORM_PIECES];
+} rn_norm2_call;
+
+RN_INLINE double rn_sum_of_squares(long first, long last, const real *g) {
+    double lanes[RN_NORM_LANES] = {0}, sum = 0;
+    long i = first;
+    for (; i + RN_NORM_LANES <= last; i += RN_NORM_LANES)
+        RN_UNROLL for (int l = 0; l < RN_NORM_LANES; l++) lanes[l] += (double)g[i + l] * (double)g[i + l];
+    for (; i < last; i++) lanes[0] += (double)g[i] * (double)g[i];
+    for (int l = 0; l < RN_NORM_LANES; l++) sum += lanes[l];
+    return sum;
+}
+
+static void rn_body_norm2(void *argument, const rn_team *team, int thread) {
+    rn_norm2_call *p = argument;
+    long first, last, block, end;
+    rn_share(RN_NORM_PIECES, thread, team->threads, &first, &last);
+    for (long piece = first; piece < last; piece++) {
+        rn_share((p->n + RN_NORM_BLOCK - 1) / RN_NORM_BLOCK, (int)piece, RN_NORM_PIECES, &block, &end);
+        for (; block < end; block++) {
+            const long from = block * RN_NORM_BLOCK, rest = p->n - from;
+            p->sums[piece] += rn_sum_of_squares(from, from + (rest < RN_NORM_BLOCK ? rest : RN_NORM_BLOCK), p->g);
+        }
     }
+}
+
+RN_INLINE double rn_norm2_of(const rn_norm2_call *call) {
+    double total = 0;
+    for (int piece = 0; piece < RN_NORM_PIECES; piece++) total += call->sums[piece];
     return sqrt(total);
+}
+
+RN_FUNCTION double rn_norm2(long n, const real *g) {
+    const rn_team alone = {NULL, 1, 0};
+    rn_norm2_call call = {n, g, {0}};
+    rn_body_norm2(&call, &alone, 0);
+    return rn_norm2_of(&call);
 }
 
 /* The `scale` for gradients of this norm, so that it becomes `most` at most; most <= 0: no clipping. */

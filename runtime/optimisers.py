@@ -13,8 +13,15 @@ import numpy as np
 from rnnc.errors import InputError
 from rnnc.runtime.arrays import size, zeros
 from rnnc.runtime.net import Net
+from rnnc.runtime.trial import between
 from rnnc.runtime.wanted import asked, mapping, number, truth, whole
 from rnnc.runtime.words import listed, said
+
+
+def on_threads(net, name: str):
+    """A rule of the C on as many threads as the net may use; on one, where the module's maker knows no other way."""
+    several = net.module.function(f"{name}_threads")
+    return net.module.function(name) if several is None else lambda *given: several(*given, between(net))
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,8 @@ class Optimiser:
         module = net.module
         if module.function(self.function) is None:
             raise InputError(f"{net.name} was compiled for inference only; gradient=\"parameters\" makes it learn")
-        self._call, self._norm, self._clip = (module.function(n) for n in (self.function, "norm2", "clip"))
+        self._call, self._norm = (on_threads(net, name) for name in (self.function, "norm2"))
+        self._clip = module.function("clip")
 
     @property
     def learning_rate(self):

@@ -99,6 +99,14 @@ def chosen(net, what: str, frames: int, streams: int) -> tuple[int, object] | No
     return trial.ways[trial.best] if trial.settled else None
 
 
+def between(net) -> int:
+    """Threads for the work between two calls, packing and rules of learning: one where the last call was fastest so. On
+    a machine with more to do than processors, two threads wait a slice of time for each other: Adam on 2.2 million
+    numbers takes 16 ms instead of 1.3."""
+    last = net._last_trial
+    return 1 if last is not None and last.settled and last.ways[last.best][0] == 1 else net._threads()
+
+
 def trial_of(net, what: str, frames: int, streams: int) -> Trial | None:
     """Calls of nearly as many frames share a trial; None where there is but one way."""
     if net._border.tuning is not None or net._threads() == 1:
@@ -107,7 +115,8 @@ def trial_of(net, what: str, frames: int, streams: int) -> Trial | None:
     if key not in net._trials:
         ways = ways_of(net, what, frames, streams)
         net._trials[key] = Trial(ways) if len(ways) > 1 else None
-    return net._trials[key]
+    net._last_trial = net._trials[key]
+    return net._last_trial
 
 
 def ways_of(net, what: str, frames: int, streams: int) -> list[tuple[int, object]]:

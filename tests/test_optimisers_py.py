@@ -84,6 +84,33 @@ def test_formulas(name, dtype):
     assert (net.parameters["c"] == 0.5).all()
 
 
+LARGE = """model large(n = 293) {
+    input x : [n]   target y : [n]
+    h = rnn(n)(x)
+    loss sum((h - y)^2)
+}
+"""
+
+
+@pytest.mark.parametrize("name", [*CASES, "SGDSaI"])
+def test_several_threads_share_a_rule_to_the_same_bits(name):
+    make = CASES[name][0] if name in CASES else lambda n: rnnc.SGDSaI(n, 0.1, weight_decay=0.1)
+    left = []
+    for threads in (1, 2):
+        net = rnnc.compile(LARGE, seed=1, threads=threads)
+        assert net.trainable > 160_000         # enough for two, and not a whole number of lines
+        opt = make(net)
+        opt.clip_norm = 0.5
+        for t in range(1, 4):
+            net.gradient[:net.trainable] = np.random.default_rng(t).normal(size=net.trainable)
+            opt.step()
+        left.append((net.theta.copy(), opt.state_dict()[0]))
+    (one, memory), (two, other) = left
+    np.testing.assert_array_equal(one, two)
+    for key, vector in memory.items():
+        np.testing.assert_array_equal(vector, other[key])
+
+
 def test_clipping_scales_the_whole_gradient():
     net = tiny()
     opt, before = rnnc.SGD(net, 1.0, clip_norm=0.5), net.theta.copy()

@@ -149,8 +149,8 @@ def view(model, texts, pool: Pool, pack: dict, places: dict[str, int]) -> dict:
         "hash": "0x" + model.hash, "abi": 1, "counting": model.counting,
         "random": model.random, "stored": "".join(STORED[kind] for kind in pool.stored),
         "summary": summary(model, pool.stored),
-        "optimisers": "", "optimiser_declarations": "",
-    } | optimisers(name, real, "backprop" in made or "vjp" in made)
+        "rules": rules(real) if "backprop" in made or "vjp" in made else [],
+    }
 
 
 def lines_of(numbers, most: int = 20) -> list[str]:
@@ -248,24 +248,21 @@ def shape_text(info) -> str:
     return text + " per sequence" * (info.per == SEQUENCE and info.kind != "labels")
 
 
-def optimisers(name: str, real: str, wanted: bool) -> dict:
-    """Every `rn_` optimiser of the fixed C under the model's own name, with its arguments as they are declared."""
+def rules(real: str) -> list[dict]:
+    """Every `rn_` optimiser of the fixed C, with its arguments as they are declared. `parts`: the same arguments of one
+    thread, whose vectors begin elsewhere; none if it is no rule from number to number."""
     text = (files("rnnc.runtime") / "optimisers.h").read_text()
     found = re.findall(r"^RN_FUNCTION (void|double) (rn_(\w+))\(([^)]*)\)", text, re.M | re.S)
-    declarations, definitions = [], []
-    for kind, function, short, arguments in found if wanted else []:
-        plain = " ".join(re.sub(r"\brestrict\b", "", arguments).split())
-        names = [a.split()[-1].lstrip("*") for a in plain.split(",")]
-        outer = re.sub(r"\breal\b", real, plain)
-        call = f"{function}({', '.join(names)})"
-        if kind == "void":                                      # nothing can go wrong, yet all of a kind return int
-            kind, body = "int", f"{call}; return RN_OK;"
-        else:
-            body = f"return {call};"
-        declarations.append(f"{kind} {name}_{short}({outer});")
-        definitions.append(f"{kind} {name}_{short}({plain}) {{ {body} }}")
-    return {"optimiser_declarations": "\n".join(declarations),
-            "optimisers": "\n".join(definitions) + ("\n" if definitions else "")}
+    made = []
+    for kind, function, short, arguments in found:
+        plain = " ".join(arguments.replace("restrict ", "").split()).split(", ")
+        names = [field.split()[-1].lstrip("*") for field in plain]
+        parts = [f"RN_FROM(p->{name})" if "*" in field else f"p->{name}" for name, field in zip(names, plain)]
+        made.append({"short": short, "function": function, "plain": plain, "names": names,
+                     "outer": [re.sub(r"\breal\b", real, field) for field in plain],
+                     "kind": "int" if kind == "void" else kind,        # nothing can go wrong, yet all return int
+                     "parts": parts[1:] if names[:2] == ["n", "theta"] else []})
+    return made
 
 
 def sparsity(param) -> dict:

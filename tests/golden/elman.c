@@ -70,24 +70,52 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
 int elman_backprop(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads, elman_weights *gradient, float *loss);
 /* Optimisers on n numbers, the first 42 of weights and gradient. m, v, velocity, ...: vectors of their own,
- * zero at first (mean: NULL if not centred). step counts from 1; scale multiplies the gradient: clip(norm2(n, g), most). */
-int elman_sgd(long n, float * theta, const float * g, double rate, double decay, double scale);
-int elman_momentum(long n, float * theta, const float * g, float * velocity, double rate, double momentum, double dampening, double decay, int64_t step, double scale);
-int elman_nesterov(long n, float * theta, const float * g, float * velocity, double rate, double momentum, double decay, double scale);
-int elman_rmsprop(long n, float * theta, const float * g, float * square, float * mean, float * velocity, double rate, double alpha, double epsilon, double momentum, double decay, double scale);
-int elman_adadelta(long n, float * theta, const float * g, float * square, float * changes, double rate, double rho, double epsilon, double decay, double scale);
-int elman_adam(long n, float * theta, const float * g, float * m, float * v, double rate, double beta1, double beta2, double epsilon, double decay, int64_t step, double scale);
-int elman_adamw(long n, float * theta, const float * g, float * m, float * v, double rate, double beta1, double beta2, double epsilon, double decay, int64_t step, double scale);
-int elman_sgd_sai(long n, float * theta, const float * g, float * velocity, double rate, double gain, double momentum, double decay, double scale);
+ * zero at first (mean: NULL if not centred). step counts from 1; scale multiplies the gradient: clip(norm2(n, g), most).
+ * Those that end in _threads are the same, to the bit, on at most so many threads (0: as many as the numbers are worth). */
+int elman_sgd(long n, float *theta, const float *g, double rate, double decay, double scale);
+int elman_sgd_threads(long n, float *theta, const float *g, double rate, double decay, double scale, int threads);
+int elman_momentum(long n, float *theta, const float *g, float *velocity, double rate, double momentum,
+    double dampening, double decay, int64_t step, double scale);
+int elman_momentum_threads(long n, float *theta, const float *g, float *velocity, double rate, double momentum,
+    double dampening, double decay, int64_t step, double scale, int threads);
+int elman_nesterov(long n, float *theta, const float *g, float *velocity, double rate, double momentum,
+    double decay, double scale);
+int elman_nesterov_threads(long n, float *theta, const float *g, float *velocity, double rate, double momentum,
+    double decay, double scale, int threads);
+int elman_rmsprop(long n, float *theta, const float *g, float *square, float *mean, float *velocity, double rate,
+    double alpha, double epsilon, double momentum, double decay, double scale);
+int elman_rmsprop_threads(long n, float *theta, const float *g, float *square, float *mean, float *velocity, double rate,
+    double alpha, double epsilon, double momentum, double decay, double scale, int threads);
+int elman_adadelta(long n, float *theta, const float *g, float *square, float *changes, double rate, double rho,
+    double epsilon, double decay, double scale);
+int elman_adadelta_threads(long n, float *theta, const float *g, float *square, float *changes, double rate, double rho,
+    double epsilon, double decay, double scale, int threads);
+int elman_adam(long n, float *theta, const float *g, float *m, float *v, double rate, double beta1,
+    double beta2, double epsilon, double decay, int64_t step, double scale);
+int elman_adam_threads(long n, float *theta, const float *g, float *m, float *v, double rate, double beta1,
+    double beta2, double epsilon, double decay, int64_t step, double scale, int threads);
+int elman_adamw(long n, float *theta, const float *g, float *m, float *v, double rate, double beta1,
+    double beta2, double epsilon, double decay, int64_t step, double scale);
+int elman_adamw_threads(long n, float *theta, const float *g, float *m, float *v, double rate, double beta1,
+    double beta2, double epsilon, double decay, int64_t step, double scale, int threads);
+int elman_sgd_sai(long n, float *theta, const float *g, float *velocity, double rate, double gain,
+    double momentum, double decay, double scale);
+int elman_sgd_sai_threads(long n, float *theta, const float *g, float *velocity, double rate, double gain,
+    double momentum, double decay, double scale, int threads);
 double elman_signal_to_noise(long n, const float *g, double epsilon);
-int elman_project(long a, long b, long row, long column, long rank, const float *p, const float *g, float *low, double scale);
-int elman_adam_direction(long n, const float * low, float * m, float * v, float * change, double beta1, double beta2, double epsilon, int64_t step);
+int elman_project(long a, long b, long row, long column, long rank, const float *p, const float *g, float *low,
+    double scale);
+int elman_adam_direction(long n, const float *low, float *m, float *v, float *change, double beta1, double beta2,
+    double epsilon, int64_t step);
 int elman_channel_scales(long rank, long b, const float *low, const float *change, float *scales, int whole);
 double elman_channel_norm(long a, long b, long row, long column, const float *g, const float *scales);
-int elman_channel_step(long a, long b, long row, long column, float *theta, const float *g, const float *scales, double rate, double shrink);
-int elman_project_back(long a, long b, long row, long column, long rank, const float *p, const float *change, float *theta, double rate, double shrink);
+int elman_channel_step(long a, long b, long row, long column, float *theta, const float *g, const float *scales,
+    double rate, double shrink);
+int elman_project_back(long a, long b, long row, long column, long rank, const float *p, const float *change,
+    float *theta, double rate, double shrink);
 double elman_norm2(long n, const float *g);
 double elman_clip(double norm, double most);
+double elman_norm2_threads(long n, const float *g, int threads);
 
 /* Weights to and from a file's bytes; read refuses those of another network, size or number type, write gives the bytes
  * that are needed. */
@@ -1871,23 +1899,318 @@ int elman_step(const void *packed, void *state, const elman_inputs *in, elman_ou
     return elman_run(packed, state, in, out, 1, streams, workspace, threads);
 }
 
-int elman_sgd(long n, real * theta, const real * g, double rate, double decay, double scale) { rn_sgd(n, theta, g, rate, decay, scale); return RN_OK; }
-int elman_momentum(long n, real * theta, const real * g, real * velocity, double rate, double momentum, double dampening, double decay, int64_t step, double scale) { rn_momentum(n, theta, g, velocity, rate, momentum, dampening, decay, step, scale); return RN_OK; }
-int elman_nesterov(long n, real * theta, const real * g, real * velocity, double rate, double momentum, double decay, double scale) { rn_nesterov(n, theta, g, velocity, rate, momentum, decay, scale); return RN_OK; }
-int elman_rmsprop(long n, real * theta, const real * g, real * square, real * mean, real * velocity, double rate, double alpha, double epsilon, double momentum, double decay, double scale) { rn_rmsprop(n, theta, g, square, mean, velocity, rate, alpha, epsilon, momentum, decay, scale); return RN_OK; }
-int elman_adadelta(long n, real * theta, const real * g, real * square, real * changes, double rate, double rho, double epsilon, double decay, double scale) { rn_adadelta(n, theta, g, square, changes, rate, rho, epsilon, decay, scale); return RN_OK; }
-int elman_adam(long n, real * theta, const real * g, real * m, real * v, double rate, double beta1, double beta2, double epsilon, double decay, int64_t step, double scale) { rn_adam(n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale); return RN_OK; }
-int elman_adamw(long n, real * theta, const real * g, real * m, real * v, double rate, double beta1, double beta2, double epsilon, double decay, int64_t step, double scale) { rn_adamw(n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale); return RN_OK; }
-int elman_sgd_sai(long n, real * theta, const real * g, real * velocity, double rate, double gain, double momentum, double decay, double scale) { rn_sgd_sai(n, theta, g, velocity, rate, gain, momentum, decay, scale); return RN_OK; }
-double elman_signal_to_noise(long n, const real *g, double epsilon) { return rn_signal_to_noise(n, g, epsilon); }
-int elman_project(long a, long b, long row, long column, long rank, const real *p, const real *g, real *low, double scale) { rn_project(a, b, row, column, rank, p, g, low, scale); return RN_OK; }
-int elman_adam_direction(long n, const real * low, real * m, real * v, real * change, double beta1, double beta2, double epsilon, int64_t step) { rn_adam_direction(n, low, m, v, change, beta1, beta2, epsilon, step); return RN_OK; }
-int elman_channel_scales(long rank, long b, const real *low, const real *change, real *scales, int whole) { rn_channel_scales(rank, b, low, change, scales, whole); return RN_OK; }
-double elman_channel_norm(long a, long b, long row, long column, const real *g, const real *scales) { return rn_channel_norm(a, b, row, column, g, scales); }
-int elman_channel_step(long a, long b, long row, long column, real *theta, const real *g, const real *scales, double rate, double shrink) { rn_channel_step(a, b, row, column, theta, g, scales, rate, shrink); return RN_OK; }
-int elman_project_back(long a, long b, long row, long column, long rank, const real *p, const real *change, real *theta, double rate, double shrink) { rn_project_back(a, b, row, column, rank, p, change, theta, rate, shrink); return RN_OK; }
-double elman_norm2(long n, const real *g) { return rn_norm2(n, g); }
-double elman_clip(double norm, double most) { return rn_clip(norm, most); }
+/* A rule of learning on pieces of its vectors, one for each thread; no more threads than n numbers are worth (some 0.5 ns
+ * a number, as much as 25 operations of a product). */
+static int rn_in_pieces(long n, int threads, rn_body body, void *call)
+{
+    rn_flag flags[RN_MOST_THREADS];
+    const int most = rn_threads(0, 25.0 * (double)n, NULL);
+    rn_parallel(threads > 0 ? RN_MIN(threads, most) : most, flags, body, call, NULL);
+    return RN_OK;
+}
+double elman_signal_to_noise(long n, const real *g, double epsilon)
+{
+    return rn_signal_to_noise(n, g, epsilon);
+}
+int elman_project(long a, long b, long row, long column, long rank, const real *p, const real *g, real *low,
+    double scale)
+{
+    rn_project(a, b, row, column, rank, p, g, low, scale);
+    return RN_OK;
+}
+int elman_adam_direction(long n, const real *low, real *m, real *v, real *change, double beta1, double beta2,
+    double epsilon, int64_t step)
+{
+    rn_adam_direction(n, low, m, v, change, beta1, beta2, epsilon, step);
+    return RN_OK;
+}
+int elman_channel_scales(long rank, long b, const real *low, const real *change, real *scales, int whole)
+{
+    rn_channel_scales(rank, b, low, change, scales, whole);
+    return RN_OK;
+}
+double elman_channel_norm(long a, long b, long row, long column, const real *g, const real *scales)
+{
+    return rn_channel_norm(a, b, row, column, g, scales);
+}
+int elman_channel_step(long a, long b, long row, long column, real *theta, const real *g, const real *scales,
+    double rate, double shrink)
+{
+    rn_channel_step(a, b, row, column, theta, g, scales, rate, shrink);
+    return RN_OK;
+}
+int elman_project_back(long a, long b, long row, long column, long rank, const real *p, const real *change,
+    real *theta, double rate, double shrink)
+{
+    rn_project_back(a, b, row, column, rank, p, change, theta, rate, shrink);
+    return RN_OK;
+}
+double elman_norm2(long n, const real *g)
+{
+    return rn_norm2(n, g);
+}
+double elman_clip(double norm, double most)
+{
+    return rn_clip(norm, most);
+}
+
+typedef struct {
+    long n;
+    real *theta;
+    const real *g;
+    double rate;
+    double decay;
+    double scale;
+} rn_sgd_call;
+static void rn_body_sgd(void *argument, const rn_team *team, int thread)
+{
+    const rn_sgd_call *p = argument;
+    long from;
+    const long count = rn_piece(p->n, team, thread, &from);
+    rn_sgd(count, RN_FROM(p->theta), RN_FROM(p->g), p->rate, p->decay, p->scale);
+}
+int elman_sgd_threads(long n, real *theta, const real *g, double rate, double decay, double scale, int threads)
+{
+    rn_sgd_call call = {n, theta, g, rate, decay, scale};
+    return rn_in_pieces(n, threads, rn_body_sgd, &call);
+}
+int elman_sgd(long n, real *theta, const real *g, double rate, double decay, double scale)
+{
+    return elman_sgd_threads(n, theta, g, rate, decay, scale, 1);
+}
+
+typedef struct {
+    long n;
+    real *theta;
+    const real *g;
+    real *velocity;
+    double rate;
+    double momentum;
+    double dampening;
+    double decay;
+    int64_t step;
+    double scale;
+} rn_momentum_call;
+static void rn_body_momentum(void *argument, const rn_team *team, int thread)
+{
+    const rn_momentum_call *p = argument;
+    long from;
+    const long count = rn_piece(p->n, team, thread, &from);
+    rn_momentum(count, RN_FROM(p->theta), RN_FROM(p->g), RN_FROM(p->velocity), p->rate, p->momentum, p->dampening,
+        p->decay, p->step, p->scale);
+}
+int elman_momentum_threads(long n, real *theta, const real *g, real *velocity, double rate, double momentum,
+    double dampening, double decay, int64_t step, double scale, int threads)
+{
+    rn_momentum_call call = {n, theta, g, velocity, rate, momentum, dampening, decay, step, scale};
+    return rn_in_pieces(n, threads, rn_body_momentum, &call);
+}
+int elman_momentum(long n, real *theta, const real *g, real *velocity, double rate, double momentum,
+    double dampening, double decay, int64_t step, double scale)
+{
+    return elman_momentum_threads(n, theta, g, velocity, rate, momentum, dampening, decay, step, scale, 1);
+}
+
+typedef struct {
+    long n;
+    real *theta;
+    const real *g;
+    real *velocity;
+    double rate;
+    double momentum;
+    double decay;
+    double scale;
+} rn_nesterov_call;
+static void rn_body_nesterov(void *argument, const rn_team *team, int thread)
+{
+    const rn_nesterov_call *p = argument;
+    long from;
+    const long count = rn_piece(p->n, team, thread, &from);
+    rn_nesterov(count, RN_FROM(p->theta), RN_FROM(p->g), RN_FROM(p->velocity), p->rate, p->momentum, p->decay, p->scale);
+}
+int elman_nesterov_threads(long n, real *theta, const real *g, real *velocity, double rate, double momentum, double decay,
+    double scale, int threads)
+{
+    rn_nesterov_call call = {n, theta, g, velocity, rate, momentum, decay, scale};
+    return rn_in_pieces(n, threads, rn_body_nesterov, &call);
+}
+int elman_nesterov(long n, real *theta, const real *g, real *velocity, double rate, double momentum, double decay,
+    double scale)
+{
+    return elman_nesterov_threads(n, theta, g, velocity, rate, momentum, decay, scale, 1);
+}
+
+typedef struct {
+    long n;
+    real *theta;
+    const real *g;
+    real *square;
+    real *mean;
+    real *velocity;
+    double rate;
+    double alpha;
+    double epsilon;
+    double momentum;
+    double decay;
+    double scale;
+} rn_rmsprop_call;
+static void rn_body_rmsprop(void *argument, const rn_team *team, int thread)
+{
+    const rn_rmsprop_call *p = argument;
+    long from;
+    const long count = rn_piece(p->n, team, thread, &from);
+    rn_rmsprop(count, RN_FROM(p->theta), RN_FROM(p->g), RN_FROM(p->square), RN_FROM(p->mean), RN_FROM(p->velocity),
+        p->rate, p->alpha, p->epsilon, p->momentum, p->decay, p->scale);
+}
+int elman_rmsprop_threads(long n, real *theta, const real *g, real *square, real *mean, real *velocity, double rate,
+    double alpha, double epsilon, double momentum, double decay, double scale, int threads)
+{
+    rn_rmsprop_call call = {n, theta, g, square, mean, velocity, rate, alpha, epsilon, momentum, decay, scale};
+    return rn_in_pieces(n, threads, rn_body_rmsprop, &call);
+}
+int elman_rmsprop(long n, real *theta, const real *g, real *square, real *mean, real *velocity, double rate,
+    double alpha, double epsilon, double momentum, double decay, double scale)
+{
+    return elman_rmsprop_threads(n, theta, g, square, mean, velocity, rate, alpha, epsilon, momentum, decay, scale, 1);
+}
+
+typedef struct {
+    long n;
+    real *theta;
+    const real *g;
+    real *square;
+    real *changes;
+    double rate;
+    double rho;
+    double epsilon;
+    double decay;
+    double scale;
+} rn_adadelta_call;
+static void rn_body_adadelta(void *argument, const rn_team *team, int thread)
+{
+    const rn_adadelta_call *p = argument;
+    long from;
+    const long count = rn_piece(p->n, team, thread, &from);
+    rn_adadelta(count, RN_FROM(p->theta), RN_FROM(p->g), RN_FROM(p->square), RN_FROM(p->changes), p->rate, p->rho,
+        p->epsilon, p->decay, p->scale);
+}
+int elman_adadelta_threads(long n, real *theta, const real *g, real *square, real *changes, double rate, double rho,
+    double epsilon, double decay, double scale, int threads)
+{
+    rn_adadelta_call call = {n, theta, g, square, changes, rate, rho, epsilon, decay, scale};
+    return rn_in_pieces(n, threads, rn_body_adadelta, &call);
+}
+int elman_adadelta(long n, real *theta, const real *g, real *square, real *changes, double rate, double rho,
+    double epsilon, double decay, double scale)
+{
+    return elman_adadelta_threads(n, theta, g, square, changes, rate, rho, epsilon, decay, scale, 1);
+}
+
+typedef struct {
+    long n;
+    real *theta;
+    const real *g;
+    real *m;
+    real *v;
+    double rate;
+    double beta1;
+    double beta2;
+    double epsilon;
+    double decay;
+    int64_t step;
+    double scale;
+} rn_adam_call;
+static void rn_body_adam(void *argument, const rn_team *team, int thread)
+{
+    const rn_adam_call *p = argument;
+    long from;
+    const long count = rn_piece(p->n, team, thread, &from);
+    rn_adam(count, RN_FROM(p->theta), RN_FROM(p->g), RN_FROM(p->m), RN_FROM(p->v), p->rate, p->beta1, p->beta2,
+        p->epsilon, p->decay, p->step, p->scale);
+}
+int elman_adam_threads(long n, real *theta, const real *g, real *m, real *v, double rate, double beta1, double beta2,
+    double epsilon, double decay, int64_t step, double scale, int threads)
+{
+    rn_adam_call call = {n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale};
+    return rn_in_pieces(n, threads, rn_body_adam, &call);
+}
+int elman_adam(long n, real *theta, const real *g, real *m, real *v, double rate, double beta1, double beta2,
+    double epsilon, double decay, int64_t step, double scale)
+{
+    return elman_adam_threads(n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale, 1);
+}
+
+typedef struct {
+    long n;
+    real *theta;
+    const real *g;
+    real *m;
+    real *v;
+    double rate;
+    double beta1;
+    double beta2;
+    double epsilon;
+    double decay;
+    int64_t step;
+    double scale;
+} rn_adamw_call;
+static void rn_body_adamw(void *argument, const rn_team *team, int thread)
+{
+    const rn_adamw_call *p = argument;
+    long from;
+    const long count = rn_piece(p->n, team, thread, &from);
+    rn_adamw(count, RN_FROM(p->theta), RN_FROM(p->g), RN_FROM(p->m), RN_FROM(p->v), p->rate, p->beta1, p->beta2,
+        p->epsilon, p->decay, p->step, p->scale);
+}
+int elman_adamw_threads(long n, real *theta, const real *g, real *m, real *v, double rate, double beta1, double beta2,
+    double epsilon, double decay, int64_t step, double scale, int threads)
+{
+    rn_adamw_call call = {n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale};
+    return rn_in_pieces(n, threads, rn_body_adamw, &call);
+}
+int elman_adamw(long n, real *theta, const real *g, real *m, real *v, double rate, double beta1, double beta2,
+    double epsilon, double decay, int64_t step, double scale)
+{
+    return elman_adamw_threads(n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale, 1);
+}
+
+typedef struct {
+    long n;
+    real *theta;
+    const real *g;
+    real *velocity;
+    double rate;
+    double gain;
+    double momentum;
+    double decay;
+    double scale;
+} rn_sgd_sai_call;
+static void rn_body_sgd_sai(void *argument, const rn_team *team, int thread)
+{
+    const rn_sgd_sai_call *p = argument;
+    long from;
+    const long count = rn_piece(p->n, team, thread, &from);
+    rn_sgd_sai(count, RN_FROM(p->theta), RN_FROM(p->g), RN_FROM(p->velocity), p->rate, p->gain, p->momentum, p->decay,
+        p->scale);
+}
+int elman_sgd_sai_threads(long n, real *theta, const real *g, real *velocity, double rate, double gain, double momentum,
+    double decay, double scale, int threads)
+{
+    rn_sgd_sai_call call = {n, theta, g, velocity, rate, gain, momentum, decay, scale};
+    return rn_in_pieces(n, threads, rn_body_sgd_sai, &call);
+}
+int elman_sgd_sai(long n, real *theta, const real *g, real *velocity, double rate, double gain, double momentum,
+    double decay, double scale)
+{
+    return elman_sgd_sai_threads(n, theta, g, velocity, rate, gain, momentum, decay, scale, 1);
+}
+
+double elman_norm2_threads(long n, const real *g, int threads)
+{
+    rn_norm2_call call = {n, g, {0}};
+    rn_in_pieces(n, threads, rn_body_norm2, &call);
+    return rn_norm2_of(&call);
+}
 
 /* Weights as one block: a head of 32 bytes (mark, abi, size of a number, hash of the graph, count), then the numbers. */
 typedef struct {
