@@ -243,14 +243,6 @@ RN_LANES(rn_sqrt, RN_LIBM(sqrt)(lanes[i]))
 RN_LANES(rn_sin_lanes, RN_LIBM(sin)(lanes[i]))
 RN_LANES(rn_cos_lanes, RN_LIBM(cos)(lanes[i]))
 
-/* The remainder with the divisor's sign, as in Python. */
-RN_INLINE real rn_floored(real remainder, real divisor) {
-    if (remainder == 0) return RN_LIBM(copysign)(0, divisor);
-    return (remainder < 0) == (divisor < 0) ? remainder : remainder + divisor;
-}
-RN_LANES2(rn_mod, rn_floored(RN_LIBM(fmod)(a[i], b[i]), b[i]))
-RN_LANES2(rn_pow, RN_LIBM(pow)(a[i], b[i]))
-
 /* Is the mask set in any lane? */
 RN_INLINE int rn_any(rn_i mask) {
     uint64_t words[RN_BYTES / 8], any = 0;
@@ -286,6 +278,6 @@ RN_TURNING(rn_cos, 1)
 #define RN_ONE2(name) RN_INLINE real name##1(real a, real b) { return name(rn_all(a), rn_all(b))[0]; }
 RN_ONE(rn_abs) RN_ONE(rn_sign) RN_ONE(rn_floor) RN_ONE(rn_relu) RN_ONE(rn_exp) RN_ONE(rn_log) RN_ONE(rn_sigmoid)
 RN_ONE(rn_tanh) RN_ONE(rn_softplus) RN_ONE(rn_sqrt) RN_ONE(rn_erf) RN_ONE(rn_sin) RN_ONE(rn_cos) RN_ONE(rn_not)
-RN_ONE2(rn_min) RN_ONE2(rn_max) RN_ONE2(rn_mod) RN_ONE2(rn_pow) RN_ONE2(rn_lt) RN_ONE2(rn_le) RN_ONE2(rn_gt)
+RN_ONE2(rn_min) RN_ONE2(rn_max) RN_ONE2(rn_lt) RN_ONE2(rn_le) RN_ONE2(rn_gt)
 RN_ONE2(rn_ge) RN_ONE2(rn_eq) RN_ONE2(rn_ne) RN_ONE2(rn_and) RN_ONE2(rn_or)
 RN_INLINE real rn_where1(real condition, real a, real b) { return condition != 0 ? a : b; }

@@ -129,6 +129,43 @@ def test_maths_of_two(k):
         k.close(k.map("v_pow", abs(a), b), abs(a) ** b)
 
 
+def test_powers(k):
+    inf, nan, n = np.inf, np.nan, 40000
+    a, b = k.array(10 ** random.uniform(-20, 20, n)), k.array(random.uniform(-4, 4, n))
+    a[n // 2:] = random.uniform(0.5, 2, n // 2)
+    b[n // 2:] = random.uniform(-100, 100, n // 2)
+    want = a.astype(WIDE) ** b.astype(WIDE)
+    there = (want < np.finfo(k.type).max) & (want > np.finfo(k.type).tiny)
+    error = abs(k.map("v_pow", a, b).astype(WIDE) - want)[there] / want[there] / np.finfo(k.type).eps
+    assert there.sum() > 0.8 * n and error.max() < 1
+    np.testing.assert_array_equal(k.map("s_pow", a[:999], b[:999]), k.map("v_pow", a[:999], b[:999]))
+    a = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1e30, -1e30, 1e-30, inf, -inf, nan]
+    b = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 5.0, -5.0, 1e30, -1e30, 16777217.0, inf, -inf, nan]
+    a, b = (k.array(v.ravel()) for v in np.meshgrid(a, b))
+    with np.errstate(all="ignore"):
+        want = (a.astype(np.float64) ** b.astype(np.float64)).astype(k.type)
+    got = k.map("v_pow", a, b)
+    np.testing.assert_allclose(got, want, rtol=np.finfo(k.type).eps)
+    np.testing.assert_array_equal(np.signbit(got[want == want]), np.signbit(want[want == want]))
+
+
+def test_remainders(k):
+    inf, nan, n = np.inf, np.nan, 40000
+    a, b = k.array(10 ** random.uniform(-15, 15, n)), k.array(10 ** random.uniform(-6, 6, n))
+    a, b = a * random.choice([-1, 1], n).astype(k.type), b * random.choice([-1, 1], n).astype(k.type)
+    b[:n // 4] = np.round(a[:n // 4] / k.array(random.integers(1, 99, n // 4)), 3)             # near whole quotients
+    edges = [0.0, -0.0, 1.0, -1.0, 1e-30, 1e30, 0.1, 3.0, -3.0, 0.75, inf, -inf, nan]
+    more = [k.array(v.ravel()) for v in np.meshgrid(edges, edges)]
+    a, b = np.concatenate([a, more[0]]), np.concatenate([b, more[1]])
+    with np.errstate(all="ignore"):
+        want = np.mod(a, b)
+    got = k.map("v_mod", a, b)
+    np.testing.assert_array_equal(got, want)
+    zero = (want == 0) & (a != 0)                              # NumPy's remainder of 0 has the sign of the divisor, too
+    np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]))
+    np.testing.assert_array_equal(k.map("s_mod", a[-999:], b[-999:]), got[-999:])
+
+
 # ------------------------------------------------------------------------------------------------------- products
 
 def test_tiles(k):

@@ -37,6 +37,10 @@ def output(build):
     (lambda s, x: s.op("mul", x, s.number(0.0)), "mul(x, 0)"),           # 0 * NaN is NaN
     (lambda s, x: s.op("mul", x, s.number(-1.0)), "neg(x)"),
     (lambda s, x: s.op("pow", x, s.number(2.0)), "mul(x, x)"),
+    (lambda s, x: s.op("pow", x, s.number(3.0)), "mul(mul(x, x), x)"),
+    (lambda s, x: s.op("pow", x, s.number(-1.0)), "div(1, x)"),
+    (lambda s, x: s.op("pow", x, s.number(9.0)), "pow(x, 9)"),
+    (lambda s, x: s.op("pow", x, s.number(0.5)), "pow(x, 0.5)"),
     (lambda s, x: s.op("mul", x, s.op("exp", s.op("log", s.number(2.0)))), "mul(x, 2)"),
     (lambda s, x: s.op("mul", x, s.op("log", s.number(0.0))), "mul(x, log(0))"),
     (lambda s, x: s.op("where", s.op("lt", x, s.number(1.0)), s.op("sin", x), s.op("sin", x)), "sin(x)"),
@@ -53,6 +57,8 @@ def test_identities(build, expected):
     (lambda s, x: s.op("matmul", s.op("transpose", s.param("W", 4, 2)), x), ["v1 : [2] = matmul(W', x)"]),
     (lambda s, x: s.op("mul", s.op("outer", x, s.op("exp", x)), s.op("sum", x, axis=None)),
      ["v1 : [4, 4] = outer(mul(sum(x), x), exp(x))"]),
+    (lambda s, x: s.op("pow", x, s.number(-7.0)),
+     ["v1 : [4] = mul(mul(x, x), x)", "v2 : [4] = div(1, mul(mul(v1, v1), x))"]),
     (lambda s, x: s.op("matmul", s.param("W", 2, 8), s.op("concat", x, s.op("tanh", x), axis=0)),
      ["v1 : [2] = matmul(W, concat(x, tanh(x), axis=0))"]),              # too small to be worth two products
     (lambda s, x: s.op("matmul", s.param("W", 2, 20), s.op("concat", s.param("b", 16), x, axis=0)),

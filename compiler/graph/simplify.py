@@ -26,6 +26,7 @@ from rnnc.graph.split import (
 )
 
 ROUNDS = 50                                    # far more than any program has needed
+MOST_FACTORS = 8                               # of a power: three squares, 3.5 units in the last place
 COMMUTATIVE = {"add", "mul", "eq", "ne", "and", "or"}
 GROWING = {"broadcast", "outer", "concat", "pad", "one_hot", "place"}   # of constants: cheaper made than stored
 
@@ -152,11 +153,24 @@ def _div(patch, n, node):
 
 
 def _pow(patch, n, node):
-    power = _number(patch, n, 1)
+    power, base = _number(patch, n, 1), patch.arg(n)
+    factors = abs(power) if power is not None and power == int(power) and abs(power) <= MOST_FACTORS else 0
     if power == 1:
-        patch.replace_by(n, patch.arg(n))
-    elif power == 2:
-        patch.become(n, "mul", patch.arg(n), patch.arg(n))
+        patch.replace_by(n, base)
+    elif power == factors > 1:
+        patch.become(n, "mul", *_two_factors(patch, base, factors, node))
+    elif factors and power == -factors and node.kind == REAL:
+        product = base if factors == 1 else patch.make("mul", *_two_factors(patch, base, factors, node), span=node.span)
+        patch.become(n, "div", patch.number(1.0), product)
+
+
+def _two_factors(patch: Patch, base: Read, factors: int, like) -> tuple[Read, Read]:
+    """A product of several times the same, by squaring: the last two that are multiplied."""
+    if factors == 2:
+        return base, base
+    half = factors // 2 if factors % 2 == 0 else factors - 1
+    made = patch.make("mul", *_two_factors(patch, base, half, like), span=like.span)
+    return (made, made) if factors % 2 == 0 else (made, base)
 
 
 def _neg(patch, n, node):
