@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from commands import GOOD, rnnc
 
 
@@ -143,6 +144,8 @@ def test_train_on_arrays_and_run_numbers(tmp_path):
                          input=rows.tobytes(), capture_output=True, check=True).stdout
     assert numbers.shape == (5, 3) and np.allclose(numbers, from_json, atol=1e-6)
     assert np.allclose(np.frombuffer(raw, np.float32).reshape(5, 3), numbers, atol=1e-6)
+    lost = rnnc("run", "m-run", "--format", "json", cwd=tmp_path, input='{"x": [NaN, 0, 0]}\n').stdout
+    assert json.loads(lost, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["h"] == [None] * 3
     assert "stdin line 2: got 2 numbers, where a frame has 3: 3 of x" in \
         rnnc("run", "m-run", cwd=tmp_path, input="1 2 3\n1 2\n", code=1).stderr
     assert "stdin line 1: a line of numbers is wanted (could not convert string to float: 'x[0]')" in \

@@ -4,6 +4,8 @@ Results go to stdout by plain `print`; nothing here touches it.
 """
 
 import contextlib
+import json
+import math
 import os
 import re
 import sys
@@ -113,6 +115,18 @@ def apologise(fault: BaseException, arguments: list[str]) -> None:
     last = str(fault).strip().splitlines()
     summary = f"{type(fault).__name__}{': ' + last[0][:200] if last else ''}"
     say(f"sorry, this is a bug of rnnc, not a fault of yours ({summary})\n      please report it with {where}")
+
+
+def json_line(found: dict) -> str:
+    """JSON, with null for numbers that it has no word for: NaN and infinities."""
+    def known(value):
+        if isinstance(value, list):
+            return [known(v) for v in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+    try:
+        return json.dumps(found, allow_nan=False)
+    except ValueError:
+        return json.dumps({name: known(value) for name, value in found.items()})
 
 
 def write(path: Path, content: str | bytes) -> None:

@@ -1,11 +1,10 @@
 """`rnnc eval`: loss and metrics of a checkpoint, on what its training held out or on other data."""
 
-import json
 from pathlib import Path
 
 import rnnc
 from rnnc.cli import corpus, dataset, held, report
-from rnnc.cli.console import Refusal, note, patience
+from rnnc.cli.console import Refusal, json_line, note, patience
 from rnnc.cli.record import Job
 from rnnc.cli.sources import add_progress
 from rnnc.cli.train import signal_file
@@ -34,7 +33,7 @@ def evaluate(options) -> int:
     if job.vocabulary is not None and "loss" in found:
         found = {"bits per character": found["loss"] * report.BITS, **found}
     if options.format == "json":
-        print(json.dumps(found))
+        print(json_line(found))
     else:
         for name, value in found.items():
             print(f"{name}: {value:.6g}" if isinstance(value, float) else f"{name}: {value}")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import rnnc
-from rnnc.cli.console import Refusal, Usage, patience
+from rnnc.cli.console import Refusal, Usage, json_line, patience
 from rnnc.cli.generate import labels
 from rnnc.cli.record import JOB, Job
 from rnnc.cli.sources import add_progress, find, there
@@ -170,7 +170,7 @@ def numbers(out: dict, vocabulary: str | None) -> None:
 
 
 def as_json(out: dict, vocabulary: str | None) -> None:
-    print(json.dumps({name: values.tolist() for name, values in out.items()}))
+    print(json_line({name: values.tolist() for name, values in out.items()}))
 
 
 def raw(out: dict, vocabulary: str | None) -> None:

@@ -154,7 +154,7 @@ def _div(patch, n, node):
 
 def _pow(patch, n, node):
     power, base = _number(patch, n, 1), patch.arg(n)
-    factors = abs(power) if power is not None and power == int(power) and abs(power) <= MOST_FACTORS else 0
+    factors = abs(power) if power is not None and abs(power) <= MOST_FACTORS and power == int(power) else 0
     if power == 1:
         patch.replace_by(n, base)
     elif power == factors > 1:
