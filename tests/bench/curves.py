@@ -9,6 +9,7 @@ fastest of them are drawn as well, thin, since other programs lengthen the other
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -98,6 +99,8 @@ def main() -> int:
     ask.add_argument("--only", nargs="+", choices=SWEEPS, default=list(SWEEPS))
     ask.add_argument("--out", type=Path, default=Path("curves.svg"), help="(curves.svg, and the figures as JSON)")
     options = ask.parse_args()
+    if not importlib.util.find_spec("matplotlib"):              # asked before minutes of measuring, not after
+        ask.error("the pictures are drawn by matplotlib: pip install matplotlib")
     from rnnc.target.measure import machine as this_machine
     limits, plans, record = machine.limits(options.threads), this_machine(), []
     for what in options.only:
