@@ -193,6 +193,13 @@ def test_build_for_inference(tmp_path):
     assert "loss" not in compiled(tmp_path)
 
 
+def test_a_processor_that_the_compiler_does_not_know_is_told(tmp_path):
+    """C alone may be meant for another compiler."""
+    done = rnnc("build", "charlm", *SMALL, "-o", tmp_path, "--target", "z80")
+    assert "no processor z80" in done.stderr and "-march=z80" in (tmp_path / "charlm.h").read_text()
+    assert not rnnc("build", "charlm", *SMALL, "-o", tmp_path, "--target", "x86-64-v2").stderr
+
+
 def test_build_with_a_prefix(tmp_path):
     rnnc("build", "charlm", *SMALL, "-o", tmp_path, "--prefix", "voice")
     assert "int voice_run(" in (tmp_path / "voice.h").read_text()

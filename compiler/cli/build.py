@@ -5,8 +5,10 @@ Every file is written whole beside its place and renamed. The list of files writ
 
 import argparse
 import hashlib
+import os
 import re
 import shutil
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from rnnc.cli.record import JOB, Job
 from rnnc.cli.sources import Program, add_program, find, there
 from rnnc.errors import ToolchainError
 
+TARGETS = ("native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64")
 KINDS = ("c", "header", "static", "shared", "python", "example")
 
 
@@ -41,7 +44,7 @@ def add(commands) -> None:
     command.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="where the files go")
     command.add_argument("--emit", metavar="KINDS", type=kinds, default=("c", "header"),
                          help=f"some of {','.join(KINDS)} (c,header)")
-    command.add_argument("--target", default="native", help="native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, ...")
+    command.add_argument("--target", default="native", help=f"{', '.join(TARGETS)}, ... (native)")
     add_numbers(command)
     command.add_argument("--inference", action="store_true", help="without training")
     command.add_argument("--weights", metavar="FILE", type=Path, help="parameters (.safetensors) to deliver with it")
@@ -73,6 +76,9 @@ def build(options) -> int:
     from rnnc import pipeline
     from rnnc.target import cache
     order = asked(options)
+    if options.target not in TARGETS and not known(options.target):
+        note(f"the C compiler here knows no processor {options.target}; another one may (--target: "
+             f"{', '.join(TARGETS)}, or what follows -march=)")
     chosen = pipeline.Options(**order.numbers, target=options.target, openmp=not options.no_openmp,
                               gradient=None if options.inference else "parameters", prefix=options.prefix)
     wanted = {"build": order.program.name, "text": order.program.text, "model": order.model, "sizes": order.sizes,
@@ -88,6 +94,17 @@ def build(options) -> int:
         write(options.output / name, files[name])
         print(options.output / name)
     return 0
+
+
+def known(target: str) -> bool:
+    """Whether the C compiler, if there is one, takes this for a processor."""
+    from rnnc.target import build as toolchain
+    try:
+        compiler = toolchain.find_compiler()
+    except ToolchainError:
+        return True
+    asked = [*compiler.command, f"-march={target}", "-fsyntax-only", "-x", "c", os.devnull]
+    return subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
 def asked(options) -> Order:
