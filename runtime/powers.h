@@ -25,6 +25,7 @@ RN_UNUSED static const double rn_series_terms[] = {1 / 39916800., 1 / 3628800., 
 #define RN_WIDE_SELECT(mask, a, b) \
     (rn_wide)(((rn_wide_bits)(mask) & (rn_wide_bits)(a)) | (~(rn_wide_bits)(mask) & (rn_wide_bits)(b)))
 
+#define RN_SERIES(x, terms) rn_series(x, terms, (int)(sizeof(terms) / sizeof(terms[0])))
 RN_INLINE rn_wide rn_series(rn_wide x, const double *terms, const int count) {
     rn_wide y = (rn_wide){0} + terms[0];
     RN_UNROLL for (int i = 1; i < count; i++) y = y * x + terms[i];
@@ -37,11 +38,11 @@ RN_INLINE rn_wide rn_pow_wide(rn_wide a, rn_wide b) {
     rn_wide_bits above = (rn_wide_bits)a - RN_WIDE_FROM + RN_WIDE_ONE;
     rn_wide n = (rn_wide)((above >> 52) + (rn_wide_bits)rounder) - (RN_WIDE_ROUNDER + 1023);
     rn_wide f = (rn_wide)((rn_wide_bits)a - (above >> 52 << 52) + RN_WIDE_ONE) - 1, s = f / (f + 2);
-    rn_wide power = b * (n + 2.8853900817779268 * s * rn_series(s * s, rn_atanh_terms, 11));        /* 2 / log 2 */
+    rn_wide power = b * (n + 2.8853900817779268 * s * RN_SERIES(s * s, rn_atanh_terms));        /* 2 / log 2 */
     power = RN_WIDE_SELECT(power > most, most, RN_WIDE_SELECT(power < -most, -most, power));
     rn_wide whole = power + RN_WIDE_ROUNDER;
     rn_wide rest = (power - (whole - RN_WIDE_ROUNDER)) * 0.6931471805599453;
-    return rn_series(rest, rn_series_terms, 12) * (rn_wide)(((rn_wide_bits)whole << 52) + RN_WIDE_ONE);
+    return RN_SERIES(rest, rn_series_terms) * (rn_wide)(((rn_wide_bits)whole << 52) + RN_WIDE_ONE);
 }
 
 RN_INLINE rn_v rn_pow_size(rn_v a, rn_v b) {

@@ -14,8 +14,6 @@ from rnnc.runtime.wanted import mapping
 from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed, unknown
 
-ELSEWHERE = "; rnnc import reads those of PyTorch and ONNX"
-
 
 def write_whole(path: str | os.PathLike, data: bytes) -> None:
     """To a temporary file beside its place, flushed to the disk, then renamed; a reader sees the old or the new. A link
@@ -51,14 +49,12 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
 
 
 def _into(path: Path, data: bytes) -> None:
-    with open(path, "wb", buffering=0) as sink, memoryview(data) as rest:
-        done = 0
-        try:
-            while done < len(rest):
-                done += sink.write(rest[done:])
-        except OSError as fault:
-            fault.filename = str(path)
-            raise
+    try:
+        with open(path, "wb") as sink:
+            sink.write(data)
+    except OSError as fault:
+        fault.filename = str(path)
+        raise
 
 
 def save(net, path) -> None:
@@ -118,8 +114,8 @@ def load(net, path, strict: bool, rename: dict | None) -> None:
     net.parameters = {n: a for n, a in found.items() if n in net.parameters}
 
 
-def read(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and metadata of a safetensors file."""
+def read(path, advice: str = "; rnnc import reads those of PyTorch and ONNX") -> tuple[dict, dict[str, str]]:
+    """Arrays and metadata of a safetensors file. `advice` is what a wrong one is answered with."""
     from safetensors import SafetensorError, safe_open
     path = as_path("path", path)
     if os.path.isdir(path):
@@ -130,6 +126,6 @@ def read(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (SafetensorError, TypeError, KeyError) as fault:
-        raise InputError(f"{path}: not a safetensors file that NumPy can read ({fault}){ELSEWHERE}") from None
+        raise InputError(f"{path}: not a safetensors file that NumPy can read ({fault}){advice}") from None
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None

@@ -5,10 +5,8 @@ Every file is written whole beside its place and renamed. The list of files writ
 
 import argparse
 import hashlib
-import os
 import re
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +98,9 @@ def known(target: str) -> bool:
     """Whether the C compiler, if there is one, takes this for a processor."""
     from rnnc.target import build as toolchain
     try:
-        compiler = toolchain.find_compiler()
+        return toolchain.knows(toolchain.find_compiler(), target)
     except ToolchainError:
         return True
-    asked = [*compiler.command, f"-march={target}", "-fsyntax-only", "-x", "c", os.devnull]
-    return subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
 def asked(options) -> Order:

@@ -91,12 +91,12 @@ def from_files(where: Place, graph, training: dict):
     wanted = {i.name for i in graph.inputs}
     strange, missing = sorted(set(data.names) - wanted), sorted(wanted - set(data.names))
     if strange or missing:
-        vectors = [i.name for i in graph.inputs if i.name in missing and i.shape]
-        units = f"\n  hint: the columns of a vector are called {vectors[0]}[0], {vectors[0]}[1], ..." if vectors else ""
+        hint, vectors = "", [i.name for i in graph.inputs if i.name in missing and i.shape]
+        if vectors and str(where.path).lower().endswith(".csv"):
+            hint = f"\n  hint: the columns of a vector are called {vectors[0]}[0], {vectors[0]}[1], ..."
         raise Refusal("; ".join(
             ([f"the data has {', '.join(strange)}, which the model does not take"] if strange else [])
-            + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else []))
-            + units * str(where.path).lower().endswith(".csv"))
+            + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else [])) + hint)
     return data
 
 

@@ -43,14 +43,14 @@ def run(options) -> int:
             raise Refusal(f"the model takes lists of labels ({name}), which have no frames: use Python")
     state = net.state(streams=1)
     write = {"numbers": numbers, "json": as_json, "raw": raw, "label": likeliest}[options.format]
-    for place, frame in frames(net, vocabulary, dtype, options.format):
-        try:
-            with np.errstate(over="ignore"):   # what is too large for the net is infinite, as 1e999 is in the text
+    with np.errstate(over="ignore"):           # what is too large for the net is infinite, as 1e999 is in the text
+        for place, frame in frames(net, vocabulary, dtype, options.format):
+            try:
                 out = net.step(state, **frame)
-        except InputError as fault:
-            raise Refusal(f"{place}: {fault}") from None
-        write({name: out[name][0] for name in wanted}, vocabulary)
-        sys.stdout.flush()
+            except InputError as fault:
+                raise Refusal(f"{place}: {fault}") from None
+            write({name: out[name][0] for name in wanted}, vocabulary)
+            sys.stdout.flush()
     return 0
 
 

@@ -148,11 +148,21 @@ def flags(target: str, openmp: bool, compiler: Compiler) -> tuple[str, ...]:
 @cache
 def has_openmp(compiler: Compiler) -> bool:
     """Whether a small program with OpenMP compiles and links."""
+    text = "#include <omp.h>\nint probe(void) { return omp_get_max_threads(); }\n"
+    return _compiles(compiler, text, "-fopenmp", "-fPIC", "-shared", "-o", "probe.so")
+
+
+def knows(compiler: Compiler, target: str) -> bool:
+    """Whether it takes this for a processor."""
+    return _compiles(compiler, "", *flags(target, False, compiler), "-fsyntax-only")
+
+
+def _compiles(compiler: Compiler, text: str, *more: str) -> bool:
     import tempfile
-    with tempfile.TemporaryDirectory(prefix="rnnc-openmp-") as place:
-        Path(place, "probe.c").write_text("#include <omp.h>\nint probe(void) { return omp_get_max_threads(); }\n")
+    with tempfile.TemporaryDirectory(prefix="rnnc-probe-") as place:
+        Path(place, "probe.c").write_text(text)
         try:
-            run([*compiler.command, "-fopenmp", "-fPIC", "-shared", "probe.c", "-o", "probe.so"], Path(place))
+            run([*compiler.command, "probe.c", *more], Path(place))
         except ToolchainError:
             return False
     return True

@@ -1751,15 +1751,21 @@ static void rn_body_pack(void *argument, const rn_team *team, int thread)
     rn_pack_all(p->from, p->to, team, thread);
 }
 
-/* Some 0.1 ns a number, as much as five operations of a product; no more threads than that is worth. */
-int elman_pack_threads(const elman_weights *w, void *packed, int threads, const elman_tuning *tuning)
+/* What lies between calls, on at most `threads` (0: any), and no more than so many operations of a product are worth. */
+RN_FUNCTION int rn_between(int threads, double work, const elman_tuning *tuning, rn_body body, void *argument)
 {
     rn_flag flags[RN_MOST_THREADS];
-    rn_packing packing = {w->values, packed};
-    rn_host host = {tuning ? tuning->run : NULL, tuning ? tuning->context : NULL};
-    const int most = rn_threads(0, 5.0 * RN_PACKED, tuning);
-    rn_parallel(threads > 0 ? RN_MIN(threads, most) : most, flags, rn_body_pack, &packing, &host);
+    const rn_host host = {tuning ? tuning->run : NULL, tuning ? tuning->context : NULL};
+    const int most = rn_threads(0, work, tuning);
+    rn_parallel(threads > 0 ? RN_MIN(threads, most) : most, flags, body, argument, &host);
     return RN_OK;
+}
+
+/* Some 0.1 ns a number, as much as five operations. */
+int elman_pack_threads(const elman_weights *w, void *packed, int threads, const elman_tuning *tuning)
+{
+    rn_packing packing = {w->values, packed};
+    return rn_between(threads, 5.0 * RN_PACKED, tuning, rn_body_pack, &packing);
 }
 
 int elman_pack(const elman_weights *w, void *packed)
@@ -1899,15 +1905,7 @@ int elman_step(const void *packed, void *state, const elman_inputs *in, elman_ou
     return elman_run(packed, state, in, out, 1, streams, workspace, threads);
 }
 
-/* A rule of learning on pieces of its vectors, one for each thread; no more threads than n numbers are worth (some 0.5 ns
- * a number, as much as 25 operations of a product). */
-static int rn_in_pieces(long n, int threads, rn_body body, void *call)
-{
-    rn_flag flags[RN_MOST_THREADS];
-    const int most = rn_threads(0, 25.0 * (double)n, NULL);
-    rn_parallel(threads > 0 ? RN_MIN(threads, most) : most, flags, body, call, NULL);
-    return RN_OK;
-}
+/* Rules of learning, each thread on its piece of the vectors: some 0.5 ns a number, as much as 25 operations. */
 double elman_signal_to_noise(long n, const real *g, double epsilon)
 {
     return rn_signal_to_noise(n, g, epsilon);
@@ -1972,7 +1970,7 @@ static void rn_body_sgd(void *argument, const rn_team *team, int thread)
 int elman_sgd_threads(long n, real *theta, const real *g, double rate, double decay, double scale, int threads)
 {
     rn_sgd_call call = {n, theta, g, rate, decay, scale};
-    return rn_in_pieces(n, threads, rn_body_sgd, &call);
+    return rn_between(threads, 25.0 * (double)n, NULL, rn_body_sgd, &call);
 }
 int elman_sgd(long n, real *theta, const real *g, double rate, double decay, double scale)
 {
@@ -2003,7 +2001,7 @@ int elman_momentum_threads(long n, real *theta, const real *g, real *velocity, d
     double dampening, double decay, int64_t step, double scale, int threads)
 {
     rn_momentum_call call = {n, theta, g, velocity, rate, momentum, dampening, decay, step, scale};
-    return rn_in_pieces(n, threads, rn_body_momentum, &call);
+    return rn_between(threads, 25.0 * (double)n, NULL, rn_body_momentum, &call);
 }
 int elman_momentum(long n, real *theta, const real *g, real *velocity, double rate, double momentum,
     double dampening, double decay, int64_t step, double scale)
@@ -2032,7 +2030,7 @@ int elman_nesterov_threads(long n, real *theta, const real *g, real *velocity, d
     double scale, int threads)
 {
     rn_nesterov_call call = {n, theta, g, velocity, rate, momentum, decay, scale};
-    return rn_in_pieces(n, threads, rn_body_nesterov, &call);
+    return rn_between(threads, 25.0 * (double)n, NULL, rn_body_nesterov, &call);
 }
 int elman_nesterov(long n, real *theta, const real *g, real *velocity, double rate, double momentum, double decay,
     double scale)
@@ -2066,7 +2064,7 @@ int elman_rmsprop_threads(long n, real *theta, const real *g, real *square, real
     double alpha, double epsilon, double momentum, double decay, double scale, int threads)
 {
     rn_rmsprop_call call = {n, theta, g, square, mean, velocity, rate, alpha, epsilon, momentum, decay, scale};
-    return rn_in_pieces(n, threads, rn_body_rmsprop, &call);
+    return rn_between(threads, 25.0 * (double)n, NULL, rn_body_rmsprop, &call);
 }
 int elman_rmsprop(long n, real *theta, const real *g, real *square, real *mean, real *velocity, double rate,
     double alpha, double epsilon, double momentum, double decay, double scale)
@@ -2098,7 +2096,7 @@ int elman_adadelta_threads(long n, real *theta, const real *g, real *square, rea
     double epsilon, double decay, double scale, int threads)
 {
     rn_adadelta_call call = {n, theta, g, square, changes, rate, rho, epsilon, decay, scale};
-    return rn_in_pieces(n, threads, rn_body_adadelta, &call);
+    return rn_between(threads, 25.0 * (double)n, NULL, rn_body_adadelta, &call);
 }
 int elman_adadelta(long n, real *theta, const real *g, real *square, real *changes, double rate, double rho,
     double epsilon, double decay, double scale)
@@ -2132,7 +2130,7 @@ int elman_adam_threads(long n, real *theta, const real *g, real *m, real *v, dou
     double epsilon, double decay, int64_t step, double scale, int threads)
 {
     rn_adam_call call = {n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale};
-    return rn_in_pieces(n, threads, rn_body_adam, &call);
+    return rn_between(threads, 25.0 * (double)n, NULL, rn_body_adam, &call);
 }
 int elman_adam(long n, real *theta, const real *g, real *m, real *v, double rate, double beta1, double beta2,
     double epsilon, double decay, int64_t step, double scale)
@@ -2166,7 +2164,7 @@ int elman_adamw_threads(long n, real *theta, const real *g, real *m, real *v, do
     double epsilon, double decay, int64_t step, double scale, int threads)
 {
     rn_adamw_call call = {n, theta, g, m, v, rate, beta1, beta2, epsilon, decay, step, scale};
-    return rn_in_pieces(n, threads, rn_body_adamw, &call);
+    return rn_between(threads, 25.0 * (double)n, NULL, rn_body_adamw, &call);
 }
 int elman_adamw(long n, real *theta, const real *g, real *m, real *v, double rate, double beta1, double beta2,
     double epsilon, double decay, int64_t step, double scale)
@@ -2197,7 +2195,7 @@ int elman_sgd_sai_threads(long n, real *theta, const real *g, real *velocity, do
     double decay, double scale, int threads)
 {
     rn_sgd_sai_call call = {n, theta, g, velocity, rate, gain, momentum, decay, scale};
-    return rn_in_pieces(n, threads, rn_body_sgd_sai, &call);
+    return rn_between(threads, 25.0 * (double)n, NULL, rn_body_sgd_sai, &call);
 }
 int elman_sgd_sai(long n, real *theta, const real *g, real *velocity, double rate, double gain, double momentum,
     double decay, double scale)
@@ -2208,7 +2206,7 @@ int elman_sgd_sai(long n, real *theta, const real *g, real *velocity, double rat
 double elman_norm2_threads(long n, const real *g, int threads)
 {
     rn_norm2_call call = {n, g, {0}};
-    rn_in_pieces(n, threads, rn_body_norm2, &call);
+    rn_between(threads, 25.0 * (double)n, NULL, rn_body_norm2, &call);
     return rn_norm2_of(&call);
 }
 

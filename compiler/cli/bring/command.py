@@ -83,9 +83,7 @@ def told_of(path: Path):
     try:
         yield
     except InputError as fault:
-        from rnnc.runtime.storage import ELSEWHERE
-        reason = str(fault).removeprefix(f"{path}: ").removesuffix(ELSEWHERE)
-        raise Refusal(f"{path}: {reason}") from None
+        raise Refusal(f"{path}: {str(fault).removeprefix(f'{path}: ')}") from None
 
 
 def read(path: Path):

@@ -11,7 +11,7 @@ def read(path: Path) -> dict:
         arrays = unpacked(path)
     elif path.suffix == ".safetensors":
         from rnnc.runtime.storage import read as stored
-        arrays = stored(path)[0]
+        arrays = stored(path, advice="")[0]
     else:
         raise Usage(f"{path}: a .onnx, .safetensors or .pt file is wanted")
     wrong = next((name for name, array in arrays.items() if array.dtype.kind != "f"), None)
