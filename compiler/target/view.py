@@ -83,6 +83,7 @@ class UnitView:
     left: tuple[str, ...] = ()                 # rows that are zero where that does not hold
     fetched: tuple[str, ...] = ()              # statements that ask beforehand for what the equations of a row touch
     fetched_by_number: bool = False
+    asked: tuple[str, ...] = ()                # statements that ask for the rows of products, made by other threads
     alone: AloneView | None = None
 
 

@@ -345,6 +345,7 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
                 h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
                 h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
+            if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
@@ -559,6 +560,7 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
                 h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
                 h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
+            if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
@@ -949,6 +951,7 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
                 x_0[r - from] = backprop_h_before_1(c, r);
                 h_part_2_row[r - from] = c->h_part_2 + (r - near_0) * RN_PAD(4);
             }
+            if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
@@ -1213,6 +1216,7 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
                 d_h_part_2_row[r - from] = c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
                 value_part_4_row[r - from] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
             }
+            if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
             for (long n = group; n < group_end; n++) {
                 const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
                 RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
