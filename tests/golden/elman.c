@@ -307,16 +307,23 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
                 x_0[r - from] = c->x + r * 3;
                 h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
-                for (long j = 0; j < to - from; j++) {
-                    const long u = p * RN_VL;
-                    const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v k_b = rn_load((c->packed + AT_b) + u);
-                    const rn_v h_part_2 = h_part_4 + k_b;
-                    rn_store(h_part_2_row[j] + u, h_part_2);
+            for (long n = group, both; n < group_end; n += both) {
+                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                for (long q = 0; q < both; q++) {
+                    const long p = rn_panel(part, n + q);
+                    real *const sums = sums_of[q];
+                    rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
+                }
+                for (long q = 0; q < both; q++) {
+                    const long u = rn_panel(part, n + q) * RN_VL;
+                    const real *const sums = sums_of[q];
+                    for (long j = 0; j < to - from; j++) {
+                            const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v k_b = rn_load((c->packed + AT_b) + u);
+                        const rn_v h_part_2 = h_part_4 + k_b;
+                        rn_store(h_part_2_row[j] + u, h_part_2);
+                    }
                 }
             }
         }
@@ -346,16 +353,23 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
                 h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
             if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
-                for (long j = 0; j < to - from; j++) {
-                    const long u = p * RN_VL;
-                    const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
-                    const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
-                    rn_store(h_row[j] + u, h);
+            for (long n = group, both; n < group_end; n += both) {
+                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                for (long q = 0; q < both; q++) {
+                    const long p = rn_panel(part, n + q);
+                    real *const sums = sums_of[q];
+                    rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                }
+                for (long q = 0; q < both; q++) {
+                    const long u = rn_panel(part, n + q) * RN_VL;
+                    const real *const sums = sums_of[q];
+                    for (long j = 0; j < to - from; j++) {
+                            const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
+                        const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
+                        rn_store(h_row[j] + u, h);
+                    }
                 }
             }
         }
@@ -380,17 +394,24 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
-                for (long j = 0; j < to - from; j++) {
-                    const long r = from + j;
-                    const long u = p * RN_VL;
-                    const rn_v z_part = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v k_z_b = rn_load((c->packed + AT_z_b) + u);
-                    const rn_v z = z_part + k_z_b;
-                    rn_store(c->z + r * RN_PAD(2) + u, z);
+            for (long n = group, both; n < group_end; n += both) {
+                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                for (long q = 0; q < both; q++) {
+                    const long p = rn_panel(part, n + q);
+                    real *const sums = sums_of[q];
+                    rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                }
+                for (long q = 0; q < both; q++) {
+                    const long u = rn_panel(part, n + q) * RN_VL;
+                    const real *const sums = sums_of[q];
+                    for (long j = 0; j < to - from; j++) {
+                        const long r = from + j;
+                        const rn_v z_part = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v k_z_b = rn_load((c->packed + AT_z_b) + u);
+                        const rn_v z = z_part + k_z_b;
+                        rn_store(c->z + r * RN_PAD(2) + u, z);
+                    }
                 }
             }
         }
@@ -522,16 +543,23 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
                 x_0[r - from] = c->x + r * 3;
                 h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
-                for (long j = 0; j < to - from; j++) {
-                    const long u = p * RN_VL;
-                    const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v k_b = rn_load((c->packed + AT_b) + u);
-                    const rn_v h_part_2 = h_part_4 + k_b;
-                    rn_store(h_part_2_row[j] + u, h_part_2);
+            for (long n = group, both; n < group_end; n += both) {
+                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                for (long q = 0; q < both; q++) {
+                    const long p = rn_panel(part, n + q);
+                    real *const sums = sums_of[q];
+                    rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
+                }
+                for (long q = 0; q < both; q++) {
+                    const long u = rn_panel(part, n + q) * RN_VL;
+                    const real *const sums = sums_of[q];
+                    for (long j = 0; j < to - from; j++) {
+                            const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v k_b = rn_load((c->packed + AT_b) + u);
+                        const rn_v h_part_2 = h_part_4 + k_b;
+                        rn_store(h_part_2_row[j] + u, h_part_2);
+                    }
                 }
             }
         }
@@ -561,16 +589,23 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
                 h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
             }
             if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
-                for (long j = 0; j < to - from; j++) {
-                    const long u = p * RN_VL;
-                    const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
-                    const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
-                    rn_store(h_row[j] + u, h);
+            for (long n = group, both; n < group_end; n += both) {
+                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                for (long q = 0; q < both; q++) {
+                    const long p = rn_panel(part, n + q);
+                    real *const sums = sums_of[q];
+                    rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                }
+                for (long q = 0; q < both; q++) {
+                    const long u = rn_panel(part, n + q) * RN_VL;
+                    const real *const sums = sums_of[q];
+                    for (long j = 0; j < to - from; j++) {
+                            const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
+                        const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
+                        rn_store(h_row[j] + u, h);
+                    }
                 }
             }
         }
@@ -622,20 +657,27 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
                     x_0[j] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
                     value_part_16_row[j] = c->value_part_16 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(2);
                 }
-                for (long n = group; n < group_end; n++) {
-                    const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                    RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                    rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
-                    for (long j = 0; j < to - from; j++) {
-                        const long r = picked[from + j];
-                        const long u = p * RN_VL;
-                        const rn_v z_part = rn_load(sums + (j * 1 + 0) * RN_VL);
-                        const rn_v k_z_b = rn_load((c->packed + AT_z_b) + u);
-                        const rn_v y_u = rn_load(c->y + r * RN_PAD(2) + u);
-                        const rn_v z = z_part + k_z_b;
-                        const rn_v value_part_17 = z - y_u;
-                        const rn_v value_part_16 = value_part_17 * value_part_17;
-                        rn_store(value_part_16_row[j] + u, value_part_16);
+                for (long n = group, both; n < group_end; n += both) {
+                    both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                    RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                    for (long q = 0; q < both; q++) {
+                        const long p = rn_panel(part, n + q);
+                        real *const sums = sums_of[q];
+                        rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                    }
+                    for (long q = 0; q < both; q++) {
+                        const long u = rn_panel(part, n + q) * RN_VL;
+                        const real *const sums = sums_of[q];
+                        for (long j = 0; j < to - from; j++) {
+                            const long r = picked[from + j];
+                            const rn_v z_part = rn_load(sums + (j * 1 + 0) * RN_VL);
+                            const rn_v k_z_b = rn_load((c->packed + AT_z_b) + u);
+                            const rn_v y_u = rn_load(c->y + r * RN_PAD(2) + u);
+                            const rn_v z = z_part + k_z_b;
+                            const rn_v value_part_17 = z - y_u;
+                            const rn_v value_part_16 = value_part_17 * value_part_17;
+                            rn_store(value_part_16_row[j] + u, value_part_16);
+                        }
                     }
                 }
             }
@@ -915,16 +957,23 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
                 x_0[r - from] = c->x + r * 3;
                 h_part_2_row[r - from] = c->h_part_2 + (r - near_0) * RN_PAD(4);
             }
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
-                for (long j = 0; j < to - from; j++) {
-                    const long u = p * RN_VL;
-                    const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v k_b = rn_load((c->packed + AT_b) + u);
-                    const rn_v h_part_2 = h_part_4 + k_b;
-                    rn_store(h_part_2_row[j] + u, h_part_2);
+            for (long n = group, both; n < group_end; n += both) {
+                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                for (long q = 0; q < both; q++) {
+                    const long p = rn_panel(part, n + q);
+                    real *const sums = sums_of[q];
+                    rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
+                }
+                for (long q = 0; q < both; q++) {
+                    const long u = rn_panel(part, n + q) * RN_VL;
+                    const real *const sums = sums_of[q];
+                    for (long j = 0; j < to - from; j++) {
+                            const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v k_b = rn_load((c->packed + AT_b) + u);
+                        const rn_v h_part_2 = h_part_4 + k_b;
+                        rn_store(h_part_2_row[j] + u, h_part_2);
+                    }
                 }
             }
         }
@@ -952,17 +1001,24 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
                 h_part_2_row[r - from] = c->h_part_2 + (r - near_0) * RN_PAD(4);
             }
             if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
-                for (long j = 0; j < to - from; j++) {
-                    const long r = from + j;
-                    const long u = p * RN_VL;
-                    const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
-                    const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
-                    rn_store(c->h + r * RN_PAD(4) + u, h);
+            for (long n = group, both; n < group_end; n += both) {
+                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                for (long q = 0; q < both; q++) {
+                    const long p = rn_panel(part, n + q);
+                    real *const sums = sums_of[q];
+                    rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                }
+                for (long q = 0; q < both; q++) {
+                    const long u = rn_panel(part, n + q) * RN_VL;
+                    const real *const sums = sums_of[q];
+                    for (long j = 0; j < to - from; j++) {
+                        const long r = from + j;
+                        const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
+                        const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
+                        rn_store(c->h + r * RN_PAD(4) + u, h);
+                    }
                 }
             }
         }
@@ -989,20 +1045,27 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
                 x_0[r - from] = c->h + r * RN_PAD(4);
                 value_part_25_row[r - from] = c->value_part_25 + (r - near_0) * RN_PAD(2);
             }
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
-                for (long j = 0; j < to - from; j++) {
-                    const long r = from + j;
-                    const long u = p * RN_VL;
-                    const rn_v z_part = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v k_z_b = rn_load((c->packed + AT_z_b) + u);
-                    const rn_v y_u = rn_load(c->y + r * RN_PAD(2) + u);
-                    const rn_v z = z_part + k_z_b;
-                    const rn_v value_part_25 = z - y_u;
-                    rn_store(c->z + r * RN_PAD(2) + u, z);
-                    rn_store(value_part_25_row[j] + u, value_part_25);
+            for (long n = group, both; n < group_end; n += both) {
+                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                for (long q = 0; q < both; q++) {
+                    const long p = rn_panel(part, n + q);
+                    real *const sums = sums_of[q];
+                    rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                }
+                for (long q = 0; q < both; q++) {
+                    const long u = rn_panel(part, n + q) * RN_VL;
+                    const real *const sums = sums_of[q];
+                    for (long j = 0; j < to - from; j++) {
+                        const long r = from + j;
+                        const rn_v z_part = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v k_z_b = rn_load((c->packed + AT_z_b) + u);
+                        const rn_v y_u = rn_load(c->y + r * RN_PAD(2) + u);
+                        const rn_v z = z_part + k_z_b;
+                        const rn_v value_part_25 = z - y_u;
+                        rn_store(c->z + r * RN_PAD(2) + u, z);
+                        rn_store(value_part_25_row[j] + u, value_part_25);
+                    }
                 }
             }
         }
@@ -1179,14 +1242,21 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                     x_0[j] = c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2);
                     d_h_part_2_row[j] = c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
                 }
-                for (long n = group; n < group_end; n++) {
-                    const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                    RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                    rn_tile(1, c->packed + PANEL_3 + p * (2 * RN_VL), 2, x_0, (int)(to - from), sums, 0);
-                    for (long j = 0; j < to - from; j++) {
-                        const long u = p * RN_VL;
-                        const rn_v d_h_part_2 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                        rn_store(d_h_part_2_row[j] + u, d_h_part_2);
+                for (long n = group, both; n < group_end; n += both) {
+                    both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                    RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                    for (long q = 0; q < both; q++) {
+                        const long p = rn_panel(part, n + q);
+                        real *const sums = sums_of[q];
+                        rn_tile(1, c->packed + PANEL_3 + p * (2 * RN_VL), 2, x_0, (int)(to - from), sums, 0);
+                    }
+                    for (long q = 0; q < both; q++) {
+                        const long u = rn_panel(part, n + q) * RN_VL;
+                        const real *const sums = sums_of[q];
+                        for (long j = 0; j < to - from; j++) {
+                                const rn_v d_h_part_2 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                            rn_store(d_h_part_2_row[j] + u, d_h_part_2);
+                        }
                     }
                 }
             }
@@ -1217,19 +1287,26 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
                 value_part_4_row[r - from] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
             }
             if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
-            for (long n = group; n < group_end; n++) {
-                const long p = part.back ? part.p1 - 1 - n : part.p0 + n;
-                RN_ALIGNED real sums[RN_ROWS(1) * 1 * RN_VL];
-                rn_tile(1, c->packed + PANEL_4 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
-                for (long j = 0; j < to - from; j++) {
-                    const long r = from + j;
-                    const long u = p * RN_VL;
-                    const rn_v d_h_part = rn_load(sums + (j * 1 + 0) * RN_VL);
-                    const rn_v d_h_part_2_row_u = rn_load(d_h_part_2_row[j] + u);
-                    const rn_v h_u = rn_load(c->h + r * RN_PAD(4) + u);
-                    const rn_v d_h = d_h_part_2_row_u + d_h_part;
-                    const rn_v value_part_4 = d_h * (rn_all((real)1) - (h_u * h_u));
-                    rn_store(value_part_4_row[j] + u, value_part_4);
+            for (long n = group, both; n < group_end; n += both) {
+                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
+                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
+                for (long q = 0; q < both; q++) {
+                    const long p = rn_panel(part, n + q);
+                    real *const sums = sums_of[q];
+                    rn_tile(1, c->packed + PANEL_4 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                }
+                for (long q = 0; q < both; q++) {
+                    const long u = rn_panel(part, n + q) * RN_VL;
+                    const real *const sums = sums_of[q];
+                    for (long j = 0; j < to - from; j++) {
+                        const long r = from + j;
+                        const rn_v d_h_part = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v d_h_part_2_row_u = rn_load(d_h_part_2_row[j] + u);
+                        const rn_v h_u = rn_load(c->h + r * RN_PAD(4) + u);
+                        const rn_v d_h = d_h_part_2_row_u + d_h_part;
+                        const rn_v value_part_4 = d_h * (rn_all((real)1) - (h_u * h_u));
+                        rn_store(value_part_4_row[j] + u, value_part_4);
+                    }
                 }
             }
         }
