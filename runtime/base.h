@@ -20,6 +20,11 @@
 #define RN_DOUBLE 0
 #endif
 
+/* A module for Python is compiled in two halves side by side: 1, what trains, and 2, all else. 0: whole. */
+#ifndef RN_HALF
+#define RN_HALF 0
+#endif
+
 #if defined(__AVX512F__)
 #define RN_BYTES 64
 #elif defined(__AVX__)
@@ -42,6 +47,7 @@
 #define RN_FUNCTION static __attribute__((noipa, unused))   /* as it stands: not once more for each constant size */
 #endif
 #define RN_UNUSED __attribute__((unused))
+#define RN_HIDDEN __attribute__((visibility("hidden")))
 #define RN_FLATTEN __attribute__((flatten))   /* whatever it calls is inlined, and that which those call (gcc) */
 
 #define RN_MIN(a, b) ((a) < (b) ? (a) : (b))

@@ -162,12 +162,18 @@ static void rn_work(void *data, int thread, int threads) {
 
 #ifdef _OPENMP
 /* libgomp hangs in a child forked after its first region: the process of that region is remembered, children get one
- * thread. The only writable global of the library, touched only where OpenMP is about to be used. */
+ * thread. The only writable global of the library, touched only where OpenMP is about to be used; both halves share it. */
+#if RN_HALF == 1
+extern RN_HIDDEN _Atomic long rn_owner;
+#elif RN_HALF == 2
+RN_HIDDEN _Atomic long rn_owner;
+#else
+static RN_UNUSED _Atomic long rn_owner;
+#endif
 static int rn_forked(void) {
 #if defined(__unix__) || defined(__APPLE__)
-    static _Atomic long owner;
     long nobody = 0, me = (long)getpid();
-    return !atomic_compare_exchange_strong(&owner, &nobody, me) && nobody != me;
+    return !atomic_compare_exchange_strong(&rn_owner, &nobody, me) && nobody != me;
 #else
     return 0;
 #endif

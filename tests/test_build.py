@@ -237,3 +237,20 @@ def test_names_that_headers_have_macros_of(mode):
                        cache=False)
     two = np.ones((3, 1, 2))
     assert (net.run(BUFSIZ=two, R_OK=two, I=np.ones((3, 1)))["CHAR_BIT"] == 3).all()
+
+
+@pytest.mark.parametrize("parent, child", [("run", "backprop"), ("backprop", "run")])
+def test_a_forked_child_knows_what_the_other_half_of_a_module_did(parent, child):
+    """Training and running are compiled apart; libgomp hangs in a child whichever of them it was for that its parent
+    used it."""
+    code = ("import os, numpy as np, rnnc\n"
+            "net = rnnc.compile('''model forked {\ninput x : [64]\ntarget y : [64]\nparam U : [64, 64]\n"
+            "h = tanh(x + U @ h[t-1])\noutput h\nloss dot(h, y)\n}''', threads=2)\n"
+            "x = np.ones((600, 4, 64), np.float32)\n"
+            "call = {'run': lambda: net.run(x=x), 'backprop': lambda: net.backprop(x=x, y=x)}\n"
+            f"call['{parent}'](); pid = os.fork()\n"
+            "type(net)._threads = lambda *_: 2           # Python would ask for one\n"
+            f"if pid == 0: call['{child}'](); os._exit(0)\n"
+            "assert os.waitpid(pid, 0)[1] == 0")
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)

@@ -336,7 +336,7 @@ def test_no_writable_globals(charlm):
     have("nm")
     writable = lambda model: {re.sub(r"\.\d+$", "", name) for kind, name in symbols(model) if kind in "bBdDCsS"}
     assert writable(objects(charlm, *PLAIN)) == set()
-    assert writable(objects(charlm, *OPENMP, name="openmp")) == {"owner"}
+    assert writable(objects(charlm, *OPENMP, name="openmp")) == {"rn_owner"}
 
 
 def test_only_the_header_s_names_are_exported(charlm):

@@ -174,7 +174,7 @@ def main(name: str) -> None:
     made = pipeline.emit_graph(graph, options)
     build.FLAGS = ("-O0" if f == build.LEVEL else f for f in build.FLAGS)
     module = load(build.build(with_zones(made.c), made.cdef + "\nint rz_written(int fill);\n", made.header,
-                              made.manifest, options))
+                              made.manifest, options, whole=True))
     for frames, streams, threads in CALLS:
         data = draw_data(graph, 1, options.dtype, frames, streams)
         found = [bits_of(module, graph, data, memory, fill, threads, options.memory_limit) for fill in (0, 0xff)]

@@ -89,7 +89,8 @@ def build(path: Path, sizes: dict, gradient: str | None, alone: bool):
     os.environ["RNNC_FFI"] = "abi"             # only declarations are needed for two more functions
     emitted = pipeline.emit(pipeline.as_source(str(path)), pipeline.Options(gradient=gradient), sizes)
     text, places = with_clocks(emitted.c, alone)
-    return Net(load(compile_c(text, emitted.cdef + DECLARED, emitted.header, emitted.manifest))), places
+    built = compile_c(text, emitted.cdef + DECLARED, emitted.header, emitted.manifest, whole=True)
+    return Net(load(built)), places
 
 
 def random_inputs(net, frames: int, streams: int) -> dict:

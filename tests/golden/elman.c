@@ -1741,6 +1741,7 @@ RN_FUNCTION void rn_go(rn_call *c, rn_body body, int asked, double work, const e
     c->plan = NULL;
 }
 
+#if RN_HALF != 1                              /* what does not train */
 int elman_plan(int program, int frames, int streams, int threads, const elman_tuning *tuning,
     int *crews, int *by_streams, double *seconds)
 {
@@ -1912,47 +1913,6 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
             memcpy(to + b * RN_PAD(4), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(4), sizeof(real) * 4);
     }
     scores[0] = *c->value_part;
-    rn_count_on(c, state);
-    return RN_OK;
-}
-
-int elman_backprop(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
-    int frames, int streams, void *workspace, int threads, elman_weights *gradient, real *loss)
-{
-    rn_call call, *const c = &call;
-    const int refused = !gradient ? RN_NO_MEMORY : rn_refuse(packed, state, 0, workspace, frames, streams);
-    if (refused) return refused;
-    if (!in->x || !in->y) return RN_NO_INPUT;
-    rn_start(c, packed, frames, streams);
-    rn_layout_backprop(c, workspace, c->T, c->B);
-    rn_counters(c, state, in->starts, 1, 0);
-    c->x = RN_BORROW(in->x);
-    rn_copy_rows(c->y, RN_PAD(2), in->y, 2, c->R, 2);
-    for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;
-    c->weights_of_frames = in->weight ? RN_BORROW(in->weight) : c->ones;
-    c->old_h = (const real *)rn_state_entry(state, 0, c->B);
-    if (out && out->z && 2 == RN_PAD(2)) c->z = out->z;
-    if (!in->accumulate) c->value_part_2 = gradient->values + 0;
-    if (!in->accumulate) c->value_part_3 = gradient->values + 12;
-    if (!in->accumulate) c->value_part = gradient->values + 28;
-    if (!in->accumulate) c->value_part_7 = gradient->values + 32;
-    if (!in->accumulate) c->value_part_8 = gradient->values + 40;
-    rn_go(c, rn_body_backprop, threads, 120.0, in->tuning, backprop_works, backprop_streams, 12);
-    for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
-        real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
-        const long t = c->T - 1 + j;
-        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
-        else for (long b = 0; b < c->B; b++)
-            memcpy(to + b * RN_PAD(4), c->h + (t * c->B + b) * RN_PAD(4), sizeof(real) * 4);
-    }
-    if (out && out->z && out->z != c->z)
-        for (long r = 0; r < c->R; r++) rn_copy(out->z + r * 2, c->z + r * RN_PAD(2), 2);
-    if (loss) *loss = *c->value_part_9;
-    if (in->accumulate) rn_add(gradient->values + 0, c->value_part_2, 12);
-    if (in->accumulate) rn_add(gradient->values + 12, c->value_part_3, 16);
-    if (in->accumulate) rn_add(gradient->values + 28, c->value_part, 4);
-    if (in->accumulate) rn_add(gradient->values + 32, c->value_part_7, 8);
-    if (in->accumulate) rn_add(gradient->values + 40, c->value_part_8, 2);
     rn_count_on(c, state);
     return RN_OK;
 }
@@ -2336,4 +2296,48 @@ const char *elman_error(int code)
 }
 
 uint32_t elman_abi(void) { return RN_ABI; }
+#endif
+#if RN_HALF != 2                              /* what trains */
+
+int elman_backprop(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
+    int frames, int streams, void *workspace, int threads, elman_weights *gradient, real *loss)
+{
+    rn_call call, *const c = &call;
+    const int refused = !gradient ? RN_NO_MEMORY : rn_refuse(packed, state, 0, workspace, frames, streams);
+    if (refused) return refused;
+    if (!in->x || !in->y) return RN_NO_INPUT;
+    rn_start(c, packed, frames, streams);
+    rn_layout_backprop(c, workspace, c->T, c->B);
+    rn_counters(c, state, in->starts, 1, 0);
+    c->x = RN_BORROW(in->x);
+    rn_copy_rows(c->y, RN_PAD(2), in->y, 2, c->R, 2);
+    for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;
+    c->weights_of_frames = in->weight ? RN_BORROW(in->weight) : c->ones;
+    c->old_h = (const real *)rn_state_entry(state, 0, c->B);
+    if (out && out->z && 2 == RN_PAD(2)) c->z = out->z;
+    if (!in->accumulate) c->value_part_2 = gradient->values + 0;
+    if (!in->accumulate) c->value_part_3 = gradient->values + 12;
+    if (!in->accumulate) c->value_part = gradient->values + 28;
+    if (!in->accumulate) c->value_part_7 = gradient->values + 32;
+    if (!in->accumulate) c->value_part_8 = gradient->values + 40;
+    rn_go(c, rn_body_backprop, threads, 120.0, in->tuning, backprop_works, backprop_streams, 12);
+    for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
+        real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
+        const long t = c->T - 1 + j;
+        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
+        else for (long b = 0; b < c->B; b++)
+            memcpy(to + b * RN_PAD(4), c->h + (t * c->B + b) * RN_PAD(4), sizeof(real) * 4);
+    }
+    if (out && out->z && out->z != c->z)
+        for (long r = 0; r < c->R; r++) rn_copy(out->z + r * 2, c->z + r * RN_PAD(2), 2);
+    if (loss) *loss = *c->value_part_9;
+    if (in->accumulate) rn_add(gradient->values + 0, c->value_part_2, 12);
+    if (in->accumulate) rn_add(gradient->values + 12, c->value_part_3, 16);
+    if (in->accumulate) rn_add(gradient->values + 28, c->value_part, 4);
+    if (in->accumulate) rn_add(gradient->values + 32, c->value_part_7, 8);
+    if (in->accumulate) rn_add(gradient->values + 40, c->value_part_8, 2);
+    rn_count_on(c, state);
+    return RN_OK;
+}
+#endif
 
