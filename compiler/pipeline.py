@@ -261,6 +261,11 @@ def planned_and_checked(program: Graph, name: str, weights: str = "float32", cut
     return made
 
 
+def line_of(span) -> str | None:
+    """Where a signal stands, without the folder: the same program elsewhere is the same module."""
+    return os.path.basename(str(span)) if span else None
+
+
 def probes(graph: Graph) -> tuple[dict, ...]:
     """The signals that may be asked for by name, in order; `targets`: whether one depends on a target; `after`: how
     many readings of whole sequences come before it."""
@@ -271,7 +276,7 @@ def probes(graph: Graph) -> tuple[dict, ...]:
         for n in graph.order:
             read = [m for read in graph[n].args for m in (read.node, *graph.before(read))]
             after[n] = max((after[m] for m in read), default=0) + (OPS[graph[n].op].family == SPAN)
-    return tuple({"name": node.name, "line": str(node.span) if node.span else None, "shape": list(node.shape),
+    return tuple({"name": node.name, "line": line_of(node.span), "shape": list(node.shape),
                   "targets": n in tainted, "after": after[n]}
                  for n, node in enumerate(graph.nodes) if node.name is not None and node.domain != CONSTANT
                  and not (node.op == "input" and node.attr("name") in lists))
@@ -330,11 +335,11 @@ def ahead(live: Graph) -> dict | None:
         span = live[n].span
         if OPS[live[n].op].family == SPAN:
             of = live[live[n].args[0].node].name or "a value"
-            return {"signal": f"{of} in all frames of a sequence", "line": str(span) if span else None}
+            return {"signal": f"{of} in all frames of a sequence", "line": line_of(span)}
         for read in live[n].args:
             if read.delay < 0:
                 name = live[read.node].name or "a value"
-                return {"signal": f"{name}[t+{-read.delay}]", "line": str(span) if span else None}
+                return {"signal": f"{name}[t+{-read.delay}]", "line": line_of(span)}
     return None
 
 

@@ -26,8 +26,10 @@ def backwards(net, function, call, state, loss) -> int:
 
 def segment(net, limit: int | None, frames: int, streams: int) -> int | None:
     """Frames of a segment; None: all at once."""
-    if limit is None or frames == 0 or not net.manifest.get("segments"):
+    if limit is None or frames == 0:
         return None
+    if not net.manifest.get("segments"):
+        raise InputError("memory_limit: this net cannot go in segments; compile it with memory_limit=bytes")
     whole = net._bytes("backprop", frames, streams)
     if whole <= limit:
         return None

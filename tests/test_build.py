@@ -254,3 +254,27 @@ def test_a_forked_child_knows_what_the_other_half_of_a_module_did(parent, child)
             "assert os.waitpid(pid, 0)[1] == 0")
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)
+
+
+def test_the_same_program_in_another_folder_is_the_same_module(tmp_path):
+    text = "model same {\n    input x : [3]\n    h = tanh(x + h[t-1])\n    output h\n}\n"
+    nets = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.rnn").write_text(text)
+        nets.append(rnnc.compile(tmp_path / folder / "same.rnn"))
+    assert nets[0].module.path == nets[1].module.path
+
+
+def test_what_is_missing_in_a_call_from_c_is_refused():
+    net = rnnc.compile("model gaps {\n    input x : [3]\n    target y : [3]\n    h = tanh(x + h[t-1])\n"
+                       "    output h\n    loss dot(h, y)\n}\n")
+    lib, null = net.module.lib, net.module.ffi.NULL
+    room = net.module.ffi.new("char[]", 1 << 16)
+    aligned = net.module.ffi.cast("void *", (int(net.module.ffi.cast("uintptr_t", room)) + 63) // 64 * 64)
+    lib.gaps_reset(aligned, 1)
+    assert lib.gaps_run(aligned, aligned, null, null, 1, 1, aligned, 1) == 2
+    assert lib.gaps_evaluate(aligned, aligned, null, 1, 1, aligned, 1, null) == 2
+    assert lib.gaps_backprop(aligned, aligned, null, null, 1, 1, aligned, 1, aligned, null) == 2
+    assert lib.gaps_weights_read(aligned, null, 0) == 7
+    assert lib.gaps_workspace_size(4, 0) == lib.gaps_workspace_size(0, 4) == 0

@@ -205,3 +205,10 @@ def test_what_cannot_be_done_is_refused():
         with pytest.raises(InputError, match="memory_limit"):
             rnnc.compile(LSTM, memory_limit=wrong)
     assert rnnc.compile(LSTM, memory_limit=10, gradient=None).run(**{"x": np.zeros((3, 1, 8))})
+
+
+def test_a_net_compiled_without_a_limit_takes_none():
+    net = rnnc.compile(LSTM)
+    net.memory_limit = 1
+    with pytest.raises(InputError, match="memory_limit: this net cannot go in segments; compile it with"):
+        net.backprop(x=np.zeros((2, 1, 8), np.float32), y=np.zeros((2, 1, 4), np.float32))

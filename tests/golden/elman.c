@@ -1780,6 +1780,7 @@ size_t elman_packed_size(void) { return rn_up((size_t)RN_PACKED * sizeof(real) +
 size_t elman_workspace_size_of(int program, int frames, int streams)
 {
     rn_call c;
+    if (frames < 1 || streams < 1) return 0;
     switch (program) {
     case 0: return rn_layout_run(&c, NULL, frames, streams);
     case 1: return rn_layout_evaluate(&c, NULL, frames, streams);
@@ -1862,7 +1863,7 @@ RN_INLINE int rn_run(const void *packed, void *state, int fresh, const elman_inp
     rn_call call, *const c = &call;
     const int refused = rn_refuse(packed, state, fresh, workspace, frames, streams);
     if (refused) return refused;
-    if (!in->x) return RN_NO_INPUT;
+    if (!in || !in->x) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
     rn_layout_run(c, workspace, c->T, c->B);
     rn_counters(c, state, in->starts, 0, 0);
@@ -1895,7 +1896,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     rn_call call, *const c = &call;
     const int refused = rn_refuse(packed, state, 0, workspace, frames, streams);
     if (refused) return refused;
-    if (!in->x || !in->y) return RN_NO_INPUT;
+    if (!in || !in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
     rn_layout_evaluate(c, workspace, c->T, c->B);
     rn_counters(c, state, in->starts, 0, 0);
@@ -2261,6 +2262,7 @@ typedef struct {
 int elman_weights_read(elman_weights *w, const void *blob, size_t bytes)
 {
     rn_blob head;
+    if (!blob) return RN_NO_MEMORY;
     if (bytes != sizeof head + sizeof(real) * RN_WEIGHTS) return RN_BLOB_SIZE;
     memcpy(&head, blob, sizeof head);
     if (memcmp(head.mark, "rnnc-w1", 8) || head.abi != RN_ABI || head.size != sizeof(real)) return RN_BLOB_KIND;
@@ -2285,11 +2287,11 @@ const char *elman_error(int code)
     switch (code) {
     case RN_OK: return "no error";
     case RN_NO_FRAMES: return "a call needs at least one frame and one stream";
-    case RN_NO_INPUT: return "the pointer to an input is NULL";
+    case RN_NO_INPUT: return "the pointer to an input, or to all of them, is NULL";
     case RN_OTHER_STATE: return "the state was made for another model or another number of streams: call elman_reset";
     case RN_BLOB_SIZE: return "the block of weights has another size than this model's";
     case RN_BLOB_KIND: return "the block is not weights of this version and number type";
-    case RN_NO_MEMORY: return "the pointer to a state, to packed weights, a workspace or a gradient is NULL";
+    case RN_NO_MEMORY: return "the pointer to a state, to weights, a workspace or a gradient is NULL";
     case RN_BLOB_GRAPH: return "the weights belong to another network";
     }
     return "unknown error code";
@@ -2305,7 +2307,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     rn_call call, *const c = &call;
     const int refused = !gradient ? RN_NO_MEMORY : rn_refuse(packed, state, 0, workspace, frames, streams);
     if (refused) return refused;
-    if (!in->x || !in->y) return RN_NO_INPUT;
+    if (!in || !in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
     rn_layout_backprop(c, workspace, c->T, c->B);
     rn_counters(c, state, in->starts, 1, 0);

@@ -6,10 +6,13 @@ the reads, round loops too, until nothing moves: a draft without a type yet says
 fixes is a fault. A size that is not known never becomes 1 on the way.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rnnc.errors import Broken, Diagnostic, Faults, Note, Span
+from rnnc.errors import Diagnostic, Faults, Note, Span
+
+ROUNDS = 100                                   # a size that has moved so often will not settle
 
 
 @dataclass(frozen=True)
@@ -170,12 +173,18 @@ class Engine:
             self.moved.extend(draft.users)
 
     def run(self) -> None:
-        rounds = 0
+        rounds: Counter[Draft] = Counter()
         while self.moved:
-            rounds += 1
-            if rounds > 200 * (len(self.drafts) + 1):
-                raise Broken("sizes do not settle")
-            self.update(self.moved.pop())
+            draft = self.moved.pop()
+            rounds[draft] += 1
+            if rounds[draft] > ROUNDS and not draft.final and _reads_itself(draft):
+                self.report(Stop("E0301", "the size of this would change each time round the loop",
+                                 draft.span, hint="h[t-1] has the size of h; of what is put together take a part, as "
+                                                  "in concat(x, h[t-1])[0:n]"), draft.scope)
+                draft.type, draft.final = WRONG, True
+                self.moved.extend(draft.users)
+                rounds.clear()                 # its readers hear of it first
+            self.update(draft)
 
     def commit(self) -> bool:
         """Settle what waits only on itself: every draft in sight of it has some type. True if anything was settled."""
@@ -190,6 +199,15 @@ class Engine:
             self.moved.extend(draft.users)
         self.run()
         return bool(waiting)
+
+    def ranges(self) -> bool:
+        """Where a loop goes through nothing but a range with both ends, that says its size."""
+        open_ = [d for d in self.drafts if d.op == "pick" and d.type is None and "guess" not in d.attrs]
+        for draft in open_:
+            draft.attrs["guess"] = True
+            self.update(draft)
+        self.run()
+        return any(draft.type is not None for draft in open_)
 
     def guess(self) -> bool:
         """Where a product with a known matrix is all that a loop goes through, the other factor is a vector; but not
@@ -232,16 +250,17 @@ class Engine:
         return bool(open_)
 
     def assume(self) -> bool:
-        """The last resort of loops with sizes of 1, and then of scalars: one that others wait for is taken as it is.
-        If it grows after all, whoever took it is looked at again."""
+        """The last resort of loops with sizes of 1, and then of scalars that no matrix goes into: one that others wait
+        for is taken as it is. If it grows after all, whoever took it is looked at again."""
         measured = {d.attrs.get("waits") for d in self.drafts if d.type is None}       # by dim(...)
         waited_for = [d for d in self.drafts if d.known is None and d.type and
                       (any(u.type is None for u in d.users) or d in measured and d.type.shape)]
-        for draft in sorted(waited_for, key=lambda d: not d.type.shape)[:1]:
+        taken = [d for d in waited_for if d.type.shape] or [d for d in waited_for if not _makes_matrices(d)]
+        for draft in taken[:1]:
             draft.attrs["assumed"] = True
             self.moved.extend(draft.users)
             self.run()
-        return bool(waited_for)
+        return bool(taken)
 
     def verify(self) -> None:
         """Every type again, strictly, now that all are known: what was settled in a loop must agree with itself."""
@@ -259,6 +278,18 @@ class Engine:
             if again != draft.type:
                 self.report(Stop("E0301", f"this is {describe(again)} on one way round the loop and "
                                           f"{describe(draft.type)} on another", draft.span), draft.scope)
+
+
+def _reads_itself(draft: Draft) -> bool:
+    seen, waiting = set(), [draft]
+    while waiting:
+        for ref in waiting.pop().binding:
+            if ref.draft is draft:
+                return True
+            if ref.draft not in seen:
+                seen.add(ref.draft)
+                waiting.append(ref.draft)
+    return False
 
 
 def _around(draft: Draft) -> "Type | None":

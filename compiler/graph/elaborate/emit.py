@@ -101,6 +101,7 @@ class Emitter:
                     read.pop()
                 self.domain_of[d] = sequences.domain(d.op, [leaf, *read])
         self.kind_of = dict.fromkeys(live)
+        self.whole: set[Draft] = set()
         for otherwise in (None, REAL):      # what fits either is real to its readers too: h = h[t-1] + 1, k = t * h
             moved = True
             while moved:
@@ -109,6 +110,22 @@ class Emitter:
                     kind = self.kind(d) or (None if d.op == "number" else otherwise)
                     if kind != self.kind_of[d]:
                         self.kind_of[d], moved = kind, True
+            if otherwise is None:           # but not what numbers in the text are chosen for: where(x > 0, 1, 2) + t
+                found = [ref.draft for d in live if self.kind_of[d] == INT for ref in self.values(d)]
+                while found:
+                    d = found.pop()
+                    if d not in self.whole and self.written(d):
+                        self.whole.add(d)
+                        found += [ref.draft for ref in self.values(d)]
+
+    def values(self, d: Draft) -> tuple[Ref, ...]:
+        """The arguments that a value is made of, not those by which it is chosen."""
+        return self.reads[d][1:] if d.op == "where" else self.reads[d][:1] if d.op == "take" else self.reads[d]
+
+    def written(self, d: Draft) -> bool:
+        """Whether it is computed from whole numbers in the text, and no number itself."""
+        return d.op in WHOLE - {"signal"} and self.kind_of[d] is None and not d.type.shape and all(
+            ref.draft.op == "number" or self.written(ref.draft) for ref in self.values(d))
 
     def kind(self, d: Draft) -> str | None:
         """REAL, INT, or None for a number that fits either (and for what is not known yet). Only single numbers are
@@ -123,12 +140,9 @@ class Emitter:
             return None if isinstance(d.attrs["value"], int) else REAL
         if d.op not in WHOLE:
             return REAL
-        args = self.reads[d]
-        if d.op == "where":
-            args = args[1:]
-        elif d.op == "take":
-            args = args[:1]
-        kinds = {self.kind_of[ref.draft] for ref in args}
+        if d in self.whole:
+            return INT
+        kinds = {self.kind_of[ref.draft] for ref in self.values(d)}
         return REAL if REAL in kinds else INT if INT in kinds else None
 
     # ----------------------------------------------------------------------------------------------- making of nodes

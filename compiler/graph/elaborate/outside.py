@@ -4,6 +4,7 @@ Names become fields and macros in C and keyword arguments in Python, with the do
 """
 
 import keyword
+import math
 import re
 
 from rnnc.errors import Faults, Note, Span
@@ -105,3 +106,11 @@ def check_targets(graph: Graph, faults: Faults) -> None:
                 f"{origin(n)} and"
             faults.add("E0608", f"{what} is read with a delay: the state of a run would need it", reader.span,
                        hint=f"make {origin(n)} an input")
+
+
+def check_total(graph: Graph, model: Span, faults: Faults) -> None:
+    """The C counts packed weights, of which a training program has two copies of each matrix, in 32 bits."""
+    total = sum(math.prod(p.shape) for p in graph.params)
+    if total >= 2**30:
+        faults.add("E0309", f"{total} parameters in all are more than the C can count", model,
+                   hint=f"the most is {2**30 - 1}; are the sizes what they should be?")

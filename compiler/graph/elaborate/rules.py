@@ -4,6 +4,8 @@ One function per family. A rule gets a draft and gives its type, or None while i
 `Stop` with both sides of a conflict, each with the place where its size was declared.
 """
 
+from math import prod
+
 from rnnc.errors import Note, Span
 from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Size, Stop, Type, describe
 
@@ -218,10 +220,11 @@ def concat(draft: Draft) -> Type | None:
 
 
 def pick(draft: Draft) -> Type | None:
-    """`v[2]`, `x[0:n]`, `S[i, 0:m]`: attrs["items"] holds an int or a (low, high) for each leading axis."""
+    """`v[2]`, `x[0:n]`, `S[i, 0:m]`: attrs["items"] holds an int or a (low, high) for each leading axis. In a loop, a
+    range with both ends says how many numbers it takes."""
     found = types(draft)
     if found is None:
-        return None
+        return taken(draft) if draft.attrs.get("guess") else None
     refuse_label(found[0], draft.span)
     shape, items = found[0].shape, draft.attrs["items"]
     if len(items) > len(shape):
@@ -232,6 +235,13 @@ def pick(draft: Draft) -> Type | None:
         if not isinstance(item, int):
             kept.append(Size(high - low, "this range", draft.span))
     return Type(tuple(kept) + shape[len(items):])
+
+
+def taken(draft: Draft) -> Type | None:
+    ranges = [item for item in draft.attrs["items"] if not isinstance(item, int)]
+    if not ranges or any(high is None or high < 0 or (low or 0) < 0 or high <= (low or 0) for low, high in ranges):
+        return None
+    return Type(tuple(Size(high - (low or 0), "this range", draft.span) for low, high in ranges))
 
 
 def bounds(item, size: Size, span: Span) -> tuple[int, int]:
@@ -250,17 +260,12 @@ def bounds(item, size: Size, span: Span) -> tuple[int, int]:
 
 
 def reshape(draft: Draft) -> Type | None:
-    found = types(draft)
+    """The shape that the text gives, whatever it is of."""
+    found, wanted = types(draft), draft.attrs["sizes"]()
     if found is None:
-        return None
+        return Type(wanted)
     refuse_label(found[0], draft.span)
-    wanted = draft.attrs["sizes"]()
-    have = 1
-    for size in found[0].shape:
-        have *= size.value
-    want = 1
-    for size in wanted:
-        want *= size.value
+    have, want = (prod(size.value for size in sizes) for sizes in (found[0].shape, wanted))
     if have != want:
         raise Stop("E0307", f"{describe(found[0])} has {have} numbers, the new shape {want}", draft.span)
     return Type(wanted)

@@ -114,7 +114,8 @@ class Work:
             moved = [self.attempt(work, *drafts, scope=scope) for work, drafts, _, scope in waiting]
             if any(moved) or self._ask_again():
                 continue
-            settle = (self.engine.commit, self.engine.fit, self.engine.guess, self.engine.assume, self.engine.lone)
+            settle = (self.engine.commit, self.engine.fit, self.engine.ranges, self.engine.guess, self.engine.assume,
+                      self.engine.lone)
             if not any(attempt() for attempt in settle):
                 break
         for constant in self.constants:
