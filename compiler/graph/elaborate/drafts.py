@@ -201,10 +201,12 @@ class Engine:
         return bool(waiting)
 
     def ranges(self) -> bool:
-        """Where a loop goes through nothing but a range with both ends, that says its size."""
+        """Where a loop goes through nothing but a range with both ends, that says its size; further axes are those of
+        what it is put together with."""
         open_ = [d for d in self.drafts if d.op == "pick" and d.type is None and "guess" not in d.attrs]
         for draft in open_:
-            draft.attrs["guess"] = True
+            beside = [r.draft.known for user in draft.users if user.op == "concat" for r in user.args if r.draft.known]
+            draft.attrs["guess"] = beside[0].shape if beside else ()
             self.update(draft)
         self.run()
         return any(draft.type is not None for draft in open_)

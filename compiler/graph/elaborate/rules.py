@@ -224,7 +224,7 @@ def pick(draft: Draft) -> Type | None:
     range with both ends says how many numbers it takes."""
     found = types(draft)
     if found is None:
-        return taken(draft) if draft.attrs.get("guess") else None
+        return taken(draft) if "guess" in draft.attrs else None
     refuse_label(found[0], draft.span)
     shape, items = found[0].shape, draft.attrs["items"]
     if len(items) > len(shape):
@@ -241,7 +241,8 @@ def taken(draft: Draft) -> Type | None:
     ranges = [item for item in draft.attrs["items"] if not isinstance(item, int)]
     if not ranges or any(high is None or high < 0 or (low or 0) < 0 or high <= (low or 0) for low, high in ranges):
         return None
-    return Type(tuple(Size(high - (low or 0), "this range", draft.span) for low, high in ranges))
+    sizes = tuple(Size(high - (low or 0), "this range", draft.span) for low, high in ranges)
+    return Type(sizes + draft.attrs["guess"][len(ranges):])
 
 
 def bounds(item, size: Size, span: Span) -> tuple[int, int]:
