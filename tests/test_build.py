@@ -1,6 +1,7 @@
 """Building: both ways into Python, the cache under parallel, killed, damaged and unwritable conditions, the toolchain's
 messages."""
 
+import errno
 import json
 import os
 import stat
@@ -183,6 +184,17 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("CC", script(tmp_path / "full-cc", full))
     monkeypatch.setattr(toolchain, "has_openmp", lambda compiler: True)
     with pytest.raises(RnncError, match="no space left on the disk"):
+        make(tmp_path / "cache")
+
+
+def test_a_file_that_may_not_grow_is_told_like_a_full_disk(tmp_path, monkeypatch):
+    """With `ulimit -f 200` there was only "File too large"."""
+    with pytest.raises(RnncError, match=r"a file in .*cache would be larger .*ulimit -f.*RNNC_CACHE"), \
+            cache.workshop(cache.root(tmp_path / "cache")):
+        raise OSError(errno.EFBIG, "File too large")
+    monkeypatch.setenv("CC", script(tmp_path / "cc", 'case "$*" in *--version*) echo 1;; *) kill -XFSZ $$;; esac'))
+    monkeypatch.setattr(toolchain, "has_openmp", lambda compiler: True)
+    with pytest.raises(RnncError, match="ulimit -f"):
         make(tmp_path / "cache")
 
 

@@ -5,11 +5,13 @@ model's C and both are linked to an extension module; without it the model's C a
 loaded from the same declarations (ABI mode). $RNNC_FFI=abi forces the second way.
 """
 
+import errno
 import io
 import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -203,6 +205,8 @@ def run_all(commands: list[list[str]], place: Path) -> None:
 def _explain(command: list[str], code: int, output: str, place: Path) -> None:
     if "No space left on device" in output or "Disk quota exceeded" in output:
         raise store.full(place.parent)
+    if "File too large" in output or "File size limit exceeded" in output or code == -signal.SIGXFSZ:
+        raise store.full(place.parent, errno.EFBIG)
     if code < 0:
         raise ToolchainError(f"the C compiler was ended by signal {-code} (9: often too little memory)", command,
                              output)

@@ -74,7 +74,10 @@ def _substitute(wanted: str, reason: str) -> Path:
     return place
 
 
-def full(place: Path) -> RnncError:
+def full(place: Path, code: int = errno.ENOSPC) -> RnncError:
+    if code == errno.EFBIG:
+        return RnncError(f"a file in {place} would be larger than files may be here; raise the limit (ulimit -f), or "
+                         "let RNNC_CACHE name another place")
     return RnncError(f"no space left on the disk that holds {place}; free some, or let RNNC_CACHE name another place")
 
 
@@ -100,8 +103,8 @@ def workshop(home: Path):
         place = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=home / "modules"))
         yield place
     except OSError as fault:
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise full(home) from None
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise full(home, fault.errno) from None
         raise
     finally:
         if place is not None:
