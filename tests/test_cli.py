@@ -27,6 +27,11 @@ def test_check_tells_every_fault_with_its_place(tmp_path):
     assert "2 faults" in done.stderr
 
 
+def test_check_calls_stdin_by_one_name():
+    assert rnnc("check", "-", input=BAD, code=1).stderr == "2 faults in <stdin>\n"
+    assert rnnc("check", "-", input=GOOD).stderr == "<stdin>: no faults\n"
+
+
 def test_check_reads_stdin_and_writes_json():
     found = json.loads(rnnc("check", "-", "--format", "json", input=BAD, code=1).stdout)
     assert [(d["path"], d["line"], d["column"]) for d in found] == [("<stdin>", 3, 9), ("<stdin>", 4, 13)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage, complain, note, patience, write
 from rnnc.cli.numbers import add_numbers, numbers
-from rnnc.cli.sources import add_program, find
+from rnnc.cli.sources import STDIN, add_program, find
 from rnnc.errors import CompileError, Diagnostic, Source
 
 STAGES = ("tree", "graph", "gradient", "loops", "schedule", "memory", "c")
@@ -40,16 +40,17 @@ def add(commands) -> None:
 
 def check(options) -> int:
     """The report is the result, so it goes to stdout; exit code 1 if there is anything in it."""
-    with patience(f"checking {options.file}", options.progress):
+    name = STDIN if options.file == "-" else options.file          # as the diagnostics call it
+    with patience(f"checking {name}", options.progress):
         found = faults(options)
     if options.format == "json":
         print(json.dumps([as_data(d) for d in found], indent=2, ensure_ascii=False))
     else:
         complain(found, sys.stdout)
     if found:
-        note(f"{len(found)} fault{'s' if len(found) > 1 else ''} in {options.file}")
+        note(f"{len(found)} fault{'s' if len(found) > 1 else ''} in {name}")
         return 1
-    note(f"{options.file}: no faults")
+    note(f"{name}: no faults")
     return 0
 
 
