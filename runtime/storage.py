@@ -26,8 +26,9 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
     if path.is_symlink():
         path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    name = None
     try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -35,10 +36,12 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException as fault:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        if isinstance(fault, OSError) and fault.filename is None:       # a full disk does not say which
+        if name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+        if isinstance(fault, OSError):         # of the temporary file, or of none where the disk is full
             fault.filename = str(path)
+            del fault.filename2
         raise
     with contextlib.suppress(OSError):         # the rename itself
         folder = os.open(path.parent, os.O_RDONLY)

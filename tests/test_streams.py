@@ -1,5 +1,6 @@
 """Where the commands read from and write to: links, pipes and devices, closed streams, full disks."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -48,6 +49,20 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
     said = rnnc("graph", "charlm", "-o", "net.svg", cwd=tmp_path, code=1).stderr
     assert "net.svg: a folder, where a file" in said
     assert [p.name for p in tmp_path.iterdir()] == ["net.svg"]
+
+
+@pytest.mark.parametrize("call", ["tempfile.mkstemp", "os.replace"])
+def test_a_folder_that_may_not_be_written_is_told_by_the_name_that_was_asked_for(call, tmp_path, monkeypatch):
+    """It was `.l.csv.yogptdwx: Permission denied`, of a file that nobody knows."""
+    from rnnc.runtime.storage import write_whole
+
+    def denied(*place, **more):
+        raise PermissionError(errno.EACCES, "Permission denied", ".l.csv.yogptdwx", None, *place[1:])
+    monkeypatch.setattr(call, denied)
+    with pytest.raises(PermissionError) as fault:
+        write_whole(tmp_path / "l.csv", b"")
+    assert str(fault.value).endswith(f"Permission denied: '{tmp_path / 'l.csv'}'")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
