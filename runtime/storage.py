@@ -124,6 +124,8 @@ def read(path, advice: str = "; rnnc import reads those of PyTorch and ONNX") ->
     if os.path.isdir(path):
         raise InputError(f"{path} is a folder; a safetensors file is wanted")
     try:
+        with open(path, "rb"):                 # safe_open says of what may not be read that it is not there
+            pass
         with safe_open(os.fspath(path), framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
     except FileNotFoundError:

@@ -92,6 +92,28 @@ def test_what_cannot_be_read_says_why(tmp_path):
     assert said.count("bad.safetensors") == 1 and "rnnc import" not in said
 
 
+def test_a_file_that_may_not_be_read_is_neither_missing_nor_damaged(tmp_path, monkeypatch):
+    """As root every file may be read: the mode alone would not do."""
+    import builtins
+
+    from rnnc.cli import held
+    from rnnc.cli.console import Refusal
+    from rnnc.errors import InputError
+    from rnnc.runtime import storage
+    real = builtins.open
+
+    def denied(path, *more, **named):
+        if str(path).startswith(str(tmp_path)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *more, **named)
+    (tmp_path / "w.safetensors").write_bytes(storage.encoded({}, "m", ""))
+    monkeypatch.setattr(builtins, "open", denied)
+    with pytest.raises(InputError, match="w.safetensors: Permission denied"):
+        storage.read(tmp_path / "w.safetensors")
+    with pytest.raises(Refusal, match="held.npz: Permission denied"):
+        held.kept(tmp_path, 1, 1)
+
+
 def test_columns_of_a_vector_are_told(tmp_path):
     (tmp_path / "r.rnn").write_text(GOOD)
     (tmp_path / "d.csv").write_text("x0,x1,x2,y\n" + "1,2,3,4\n" * 20)

@@ -39,6 +39,8 @@ def kept(folder: Path, frames: int, batch: int):
         arrays = unpacked(folder / FILE)
     except FileNotFoundError:
         raise Refusal(f"{folder} keeps no held-out data; name some with --text, --data or --set") from None
+    except PermissionError as fault:
+        raise Refusal(f"{folder / FILE}: {fault.strerror}") from None
     except (OSError, *DAMAGE):
         raise Refusal(f"{folder / FILE} is damaged") from None
     lists = {name.removesuffix(LENGTHS) for name in arrays if name.endswith(LENGTHS)}
