@@ -191,6 +191,16 @@ def test_a_damaged_checkpoint_is_refused(trained, tmp_path):
     rnnc("eval", tmp_path, code=1)
 
 
+def test_a_job_of_other_kinds_is_damaged(trained, tmp_path):
+    """A list, or a number for the vocabulary, was a bug of ours."""
+    job = json.loads((trained / "job.json").read_text())
+    for found, words in (([], "is damaged"), ({**job, "vocabulary": 3}, "is damaged: vocabulary is 3"),
+                         ({**job, "training": {}}, "is damaged: frames is not set")):
+        (tmp_path / "job.json").write_text(json.dumps(found))
+        for command in ("eval", "generate"):
+            assert f"job.json {words}" in rnnc(command, tmp_path, code=1).stderr
+
+
 def test_progress_on_request(trained):
     assert "rnnc" not in rnnc("eval", trained, "--no-progress").stdout
     shown = rnnc("train", "charlm", "--checkpoint", trained, "--progress")

@@ -11,7 +11,7 @@ The numbers themselves (parameters, optimiser, states) are written by rnnc.fit i
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import rnnc
@@ -22,6 +22,7 @@ from rnnc.errors import Source
 FORMAT = 1
 JOB = "job.json"
 FREE = ("epochs", "threads")                   # what may change when a run goes on
+NEEDED = ("frames", "batch", "seed")           # what later commands read of how the training went
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,22 @@ class Job:
             form = data.pop("format", None)
         except (FileNotFoundError, NotADirectoryError):
             raise Refusal(f"{folder} is not a checkpoint: it has no {JOB}") from None
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, TypeError):
             raise Refusal(f"{folder / JOB} is damaged") from None
         if form != FORMAT:
             raise Refusal(f"{folder} was written by another version of rnnc ({data.get('version', 'unknown')})")
         try:
-            return Job(**data)
+            job = Job(**data)
         except TypeError:
             raise Refusal(f"{folder / JOB} is damaged: fields are missing or unknown") from None
+        for entry in fields(Job):
+            value = getattr(job, entry.name)
+            if not isinstance(value, entry.type):
+                raise Refusal(f"{folder / JOB} is damaged: {entry.name} is {_short(value)}")
+        for name in NEEDED:
+            if type(job.training.get(name)) is not int:
+                raise Refusal(f"{folder / JOB} is damaged: {name} is {_short(job.training.get(name))}")
+        return job
 
     def net(self, folder: Path, gradient: str | None = None):
         """The net of this job with its first weights. Without `gradient` only what runs is compiled."""
