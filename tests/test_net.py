@@ -252,6 +252,14 @@ def test_inference_only():
     assert net.evaluate(**batch())["frames"] == 21
 
 
+@pytest.mark.parametrize("metric", ["", " metric m = mean(h)\n"])
+def test_a_net_without_a_loss_is_not_told_to_compile_otherwise(metric):
+    text = f"model m {{\n input x : [2]\n h = rnn(2)(x)\n output h\n{metric}}}\n"
+    with pytest.raises(InputError, match="m has no loss to learn from"):
+        rnnc.Adam(rnnc.compile(text))
+    assert rnnc.Adam(rnnc.compile(text, gradient="all")).updates == 0
+
+
 def test_look_ahead_runs_but_does_not_step():
     net = rnnc.compile("model m {\n input x : [2]\n output p = x[t+1] + x\n}\n")
     x = np.arange(6.0).reshape(3, 2)

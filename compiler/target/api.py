@@ -284,7 +284,7 @@ def manifest(model, texts, places: dict[str, int]) -> dict:
                     "init": list(p.init), **sparsity(p)} for p in sorted(graph.params, key=lambda p: places[p.name])],
         "trainable": sum(size(p.shape) for p in graph.params if p.trainable),
         "total": sum(size(p.shape) for p in graph.params),
-        "scores": ["loss", *graph.metrics] if graph.losses or graph.metrics else [],
+        "scores": ["loss", *graph.metrics] if graph.losses or graph.metrics else [], "loss": bool(graph.losses),
         "per_sequence": averaged_over_sequences(graph),
         "state": [{"name": graph[n].name, "shape": list(graph[n].shape), "depth": k, "kind": graph[n].kind}
                   for n, k in graph.state.items()],
