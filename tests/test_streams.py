@@ -66,10 +66,14 @@ def test_a_folder_that_may_not_be_written_is_told_by_the_name_that_was_asked_for
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
-def test_a_full_output_is_named():
-    command = f"'{sys.executable}' -m rnnc graph charlm > /dev/full"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
-    assert done.returncode == 1 and "No space left on device (the output, or " in done.stderr
+@pytest.mark.parametrize("buffered", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("line", ["graph charlm", "--help", "check --help", "--version"])
+def test_a_full_output_is_named(line, buffered):
+    command = f"'{sys.executable}' -m rnnc {line} > /dev/full"
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=plain | buffered)
+    assert done.returncode == 1 and done.stderr.startswith("rnnc: No space left on device (the output, or ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no device without an end")

@@ -18,9 +18,19 @@ from rnnc.errors import CompileError, InputError, RnncError, ToolchainError
 OK, FAULT, USAGE, TOOLCHAIN, BUG, STOPPED, CLOSED = 0, 1, 2, 3, 70, 130, 141
 
 
+class Parser(argparse.ArgumentParser):
+    """Its help is a result like any other: argparse says nothing where it cannot be written."""
+
+    def _print_message(self, message: str, file=None) -> None:
+        if file is sys.stdout:
+            print(message, end="", flush=True)
+        else:
+            super()._print_message(message, file)
+
+
 def parser() -> argparse.ArgumentParser:
     """Every command of the program; each group of them lives in a file of its own."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="rnnc", description="An ahead-of-time compiler for recurrent neural networks.",
         epilog="Exit codes: 0 done, 1 a fault in the program or the data, 2 usage, 3 C toolchain, 70 a bug of rnnc. "
                "Results go to stdout, messages to stderr.")
@@ -39,6 +49,11 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))        # noqa: SIM115 -- as long as we live
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+def let_go() -> None:
+    """What waits to be written to stdout goes nowhere: Python's last flush would fail once more, in its own words."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def where_full(fault: OSError) -> str:
@@ -72,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(fault))
         return FAULT
     except BrokenPipeError:                      # the reader of our output left early, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        let_go()
         return CLOSED
     except KeyboardInterrupt as stop:
         say(f"stopped; {stop}" if str(stop) else "stopped")
@@ -80,6 +95,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as fault:                     # a full disk, a folder that may not be written
         place = f"{fault.filename}: " if fault.filename else ""
         say(f"{place}{fault.strerror or fault}{'' if place else where_full(fault)}")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            let_go()
         return FAULT
     except MemoryError:
         say("not enough memory for this; fewer streams, frames or units need less")
