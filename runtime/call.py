@@ -16,6 +16,11 @@ from rnnc.runtime.arrays import KINDS, Signal, wanted_shape
 from rnnc.runtime.module import C_KIND, Module
 from rnnc.runtime.words import listed, unknown
 
+# What the calls take besides signals.
+WORDS = {"run": ("state", "starts", "out", "probe", "training", "frames"), "step": ("state", "starts", "out"),
+         "evaluate": ("state", "starts", "weight", "frames"),
+         "backprop": ("state", "starts", "weight", "accumulate", "frames"),
+         "vjp": ("cotangents", "state", "starts", "accumulate", "frames")}
 FLAG, NUMBER = Signal((), "flag"), Signal(())  # what `starts` and `weight` are
 
 
@@ -77,13 +82,13 @@ class Border:
         return Port(entry["name"], signal, entry.get("field", entry["name"].replace(".", "_")),
                     KINDS[kind] or self.dtype, self.types[C_KIND.get(kind, self.real)], entry.get("target", False))
 
-    def gather(self, values: dict, *, starts=None, weight=None, streams: int | None = None, step: bool = False,
-               targets: bool = False, frames: int | None = None, accumulate: bool = False, fill: bool = False,
-               lot: tuple[int, int] = (0, 0)) -> Call:
-        """Checks everything and points C at it. `streams`: of the state; `targets`: whether targets have to be there;
-        `fill`: absent ones become zeros and no labels, for C that computes more than is asked for; `lot`: seed and
-        number of the draw, for random operators."""
-        self._names(values, targets)
+    def gather(self, values: dict, what: str = "run", *, starts=None, weight=None, streams: int | None = None,
+               step: bool = False, targets: bool = False, frames: int | None = None, accumulate: bool = False,
+               fill: bool = False, lot: tuple[int, int] = (0, 0)) -> Call:
+        """Checks everything and points C at it. `what`: the call; `streams`: of the state; `targets`: whether targets
+        have to be there; `fill`: absent ones become zeros and no labels, for C that computes more than is asked for;
+        `lot`: seed and number of the draw, for random operators."""
+        self._names(values, targets, what)
         seen = Axes(step, streams)
         found: dict[str, np.ndarray] = {}
         for port in self.per_frame:
@@ -153,12 +158,12 @@ class Border:
         call.keep.append(pointer)
         return pointer
 
-    def _names(self, values: dict, targets: bool) -> None:
+    def _names(self, values: dict, targets: bool, what: str) -> None:
         for name in [n for n, v in values.items() if v is None]:
             del values[name]
         for name in values:
             if name not in self.ports:
-                raise unknown("input", name, self.ports)
+                raise unknown("input", name, self.ports, also=WORDS[what])
         missing = [p for p in self.ports.values() if p.name not in values and (targets or not p.target)]
         if missing:
             raise InputError("missing: " + listed(f"{p.name} ({p.signal})" for p in missing))

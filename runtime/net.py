@@ -175,10 +175,10 @@ class Net:
             return variant.run(state=state, starts=starts, out=out, **inputs)
         if ragged.is_ragged(self._border, inputs):
             self._no_state(state, out)
-            packed = ragged.pack(self._border, inputs, starts)
+            packed = ragged.pack(self._border, "run", inputs, starts)
             found = self.run(starts=packed.starts, **packed.values)
             return {name: packed.unpack(array, self._border.outputs[name].signal.per) for name, array in found.items()}
-        call = self._call(inputs, state, starts=starts, lot=(self.seed, self.draws))
+        call = self._call(inputs, state, "run", starts=starts, lot=(self.seed, self.draws))
         made, struct = self._border.results(call, out)
         self._watched("run", call, state, starts, lambda _: self._run(call, state, struct), lambda: made)
         remember(self, "run", state, call, starts)
@@ -198,7 +198,7 @@ class Net:
         if ahead:
             raise InputError(f"step: {self.name} looks ahead: {ahead['signal']} is read before its frame has come"
                              f"{place(ahead.get('line'))}; use run on whole sequences")
-        call = self._call(inputs, state, starts=starts, step=True)
+        call = self._call(inputs, state, "step", starts=starts, step=True)
         made, struct = self._border.results(call, out)
 
         def compute(s: State) -> None:
@@ -216,11 +216,11 @@ class Net:
             raise self._by_name("evaluate")
         if ragged.is_ragged(self._border, inputs):
             self._no_state(state)
-            packed = ragged.pack(self._border, inputs, starts, weight)
+            packed = ragged.pack(self._border, "evaluate", inputs, starts, weight)
             return self.evaluate(starts=packed.starts, weight=packed.weight, **packed.values)
         names = self.manifest["scores"]
         function = self._function("evaluate")
-        call = self._call(inputs, state, starts=starts, weight=weight, targets=True)
+        call = self._call(inputs, state, "evaluate", starts=starts, weight=weight, targets=True)
         scores = np.zeros(max(1, len(names)), self._dtype)
         pointer = self.module.ffi.from_buffer(f"{self.module.real}[]", scores)
 
@@ -245,10 +245,10 @@ class Net:
                 return value
         if ragged.is_ragged(self._border, inputs):
             self._no_state(state)
-            packed = ragged.pack(self._border, inputs, starts, weight)
+            packed = ragged.pack(self._border, "backprop", inputs, starts, weight)
             return self.backprop(starts=packed.starts, weight=packed.weight, accumulate=accumulate, **packed.values)
         function = self._function("backprop")
-        call = self._call(inputs, state, starts=starts, weight=weight, targets=True,
+        call = self._call(inputs, state, "backprop", starts=starts, weight=weight, targets=True,
                           accumulate=truth("accumulate", accumulate), lot=(self.seed, self.draws))
         loss = self.module.ffi.new(self._loss)
         if call.frames == 0 and not accumulate:
@@ -303,14 +303,14 @@ class Net:
             raise InputError(f"{self.name} has no {name}: {hints.get(name, 'it was compiled without')}")
         return found
 
-    def _call(self, inputs: dict, state: State | None, **more) -> Call:
+    def _call(self, inputs: dict, state: State | None, what: str = "run", **more) -> Call:
         if "frames" in inputs and "frames" not in self._border.ports:
             more["frames"] = inputs.pop("frames")
         if state is not None:
             self._ours(state)
         if self._probing:
             more["fill"] = True
-        return self._border.gather(inputs, streams=None if state is None else state.streams, **more)
+        return self._border.gather(inputs, what, streams=None if state is None else state.streams, **more)
 
     def _run(self, call: Call, state: State | None, struct) -> None:
         work, packed = self._workspace(("run", call.frames, call.streams)), self._pack()

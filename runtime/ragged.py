@@ -61,9 +61,9 @@ def is_ragged(border: Border, values: dict) -> bool:
                for name, value in values.items())
 
 
-def pack(border: Border, values: dict, starts=None, weight=None) -> Packed:
+def pack(border: Border, what: str, values: dict, starts=None, weight=None) -> Packed:
     """Checks that all lists agree, places the sequences, copies them there."""
-    border._names(values, False)
+    border._names(values, False, what)
     lists = {n: _list(n, v) for n, v in values.items() if border.ports[n].signal.per == "frame"}
     first = next(iter(lists))
     lengths = [len(a) for a in lists[first]]

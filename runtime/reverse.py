@@ -16,7 +16,7 @@ def vjp(net, cotangents: dict, state, starts, accumulate: bool, inputs: dict) ->
     if ragged.is_ragged(net._border, inputs):
         raise InputError("vjp takes arrays, not lists of sequences; pack them yourself with starts=")
     cotangents = mapping("cotangents", cotangents, "output to array")
-    call = net._call(inputs, state, starts=starts, accumulate=truth("accumulate", accumulate),
+    call = net._call(inputs, state, "vjp", starts=starts, accumulate=truth("accumulate", accumulate),
                      lot=(net.seed, net.draws))
     seeds = _seeds(net, cotangents, call)
     after = _after(net, cotangents.get("state"), call.streams)

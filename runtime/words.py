@@ -13,11 +13,13 @@ def said(value) -> str:
     return f"got {text if len(text) <= 60 else text[:57] + '...'}"
 
 
-def unknown(what: str, name: object, known: Iterable[str], said_as: str | None = None) -> InputError:
-    """`what` has no such name: says so, with the nearest ones or all of them. `said_as`: how the caller wrote it."""
+def unknown(what: str, name: object, known: Iterable[str], said_as: str | None = None,
+            also: Iterable[str] = ()) -> InputError:
+    """`what` has no such name: says so, with the nearest ones or all of them. `said_as`: how the caller wrote it.
+    `also`: what may have been meant, and is of another kind."""
     known = [str(k) for k in known]
     shown = said(name if said_as is None else said_as)[4:]
-    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), dict.fromkeys([*known, *also]), n=3, cutoff=0.6)
     if close:
         tail = "; did you mean " + " or ".join(repr(c) for c in close) + "?"
     elif known:
