@@ -232,6 +232,7 @@ def emit_graph(graph: Graph, options: Options, source: str = ""):
     from rnnc.plan.cost import CHUNKED
     from rnnc.target.module import Model
     from rnnc.target.module import emit as emit_c
+    from rnnc.target.names import shown
     simple = forward(graph)
     hash_ = hash_of(simple)
     if options.probe:                                           # before simplification, which may drop names
@@ -247,7 +248,7 @@ def emit_graph(graph: Graph, options: Options, source: str = ""):
                 planned.append(planned_and_checked(program, "segment", options.weights, cut=True))
             cut = segments_of(planned[-1])
     named = Model(options.prefix or graph.name, simple, options.dtype, rnnc.__version__, hash_,
-                  os.path.basename(source), options.counting, lookahead(graph), probes(graph),
+                  shown(source), options.counting, lookahead(graph), probes(graph),
                   options.target, options.openmp, options.weights, cut)
     return emit_c(named, planned)
 

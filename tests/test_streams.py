@@ -125,6 +125,23 @@ def test_columns_of_a_vector_are_told(tmp_path):
     assert "the columns of a vector are called x[0], x[1], ..." in said
 
 
+def test_a_path_may_be_any_bytes(tmp_path):
+    """It stands in the first comment of the C, and in the checkpoint."""
+    folder = os.fsencode(tmp_path) + b"/x\xff"
+    os.mkdir(folder)
+    with open(folder + b"/re\xff.rnn", "w") as file:
+        file.write(GOOD)
+    (tmp_path / "d.csv").write_text("x[0],x[1],x[2],y[0],y[1],y[2],y[3]\n" + "1,2,3,4,5,6,7\n" * 40)
+    name = os.fsdecode(folder + b"/re\xff.rnn")
+    rnnc("build", name, "-o", tmp_path / "out", "--emit", "c,header,shared")
+    assert r" from re\udcff.rnn; " in (tmp_path / "out" / "m.c").read_text(encoding="utf-8")
+    rnnc("train", name, "--data", "d.csv", "--epochs", 1, "--frames", 4, "--checkpoint", "run", cwd=tmp_path)
+    assert rnnc("run", "run", cwd=tmp_path, input="1 2 3\n").stdout.count(" ") == 3
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (tmp_path / "nétz.rnn").write_text(GOOD)
+    rnnc("build", "nétz.rnn", "-o", "out", cwd=tmp_path, **plain)
+
+
 def test_results_are_utf8_in_every_locale(tmp_path):
     plain = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     (tmp_path / "nétz.rnn").write_text(GOOD)

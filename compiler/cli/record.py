@@ -54,7 +54,7 @@ class Job:
         if not folder.exists():
             raise Usage(f"no such checkpoint: {folder}", hint="`rnnc train` makes one")
         try:
-            data = json.loads((folder / JOB).read_text(encoding="utf-8"))
+            data = json.loads((folder / JOB).read_text(encoding="utf-8", errors="surrogateescape"))    # names of files
             form = data.pop("format", None)
         except (FileNotFoundError, NotADirectoryError):
             raise Refusal(f"{folder} is not a checkpoint: it has no {JOB}") from None

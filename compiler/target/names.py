@@ -33,6 +33,11 @@ def member(path: str) -> str:
     return f"s_{name}" if name in ("tuning", "seed", "draw") else name
 
 
+def shown(file: str) -> str:
+    """A file's name as it may stand in C and in its header: of bytes that are no UTF-8 Python makes lone surrogates."""
+    return file.rsplit("/", 1)[-1].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def made_of(name: str, others: set[str]) -> bool:
     """Whether kernels would call something this that belongs to another signal, such as `h_past1` for h[t-1]."""
     while found := MADE.fullmatch(name):

@@ -15,7 +15,7 @@ from rnnc.target.access import Access, Needs, stride
 from rnnc.target.attend import kept_by_pair
 from rnnc.target.crews import Crews
 from rnnc.target.folds import fold
-from rnnc.target.names import member, names
+from rnnc.target.names import member, names, shown
 from rnnc.target.pool import Pool
 from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
@@ -192,7 +192,7 @@ class Program:
         for n in nodes_of(kernel):
             span = self.graph[n].span
             if span is not None:
-                found.setdefault(span.source.name.rsplit("/", 1)[-1], set()).add(span.line)
+                found.setdefault(shown(span.source.name), set()).add(span.line)
         parts = []
         for source, lines in found.items():
             numbers, runs = sorted(lines), []
