@@ -114,7 +114,10 @@ def load(net, path, strict: bool, rename: dict | None) -> None:
         parts += [f"{listed(strange)} {'mean' if len(strange) > 1 else 'means'} nothing here"] if strange else []
         raise InputError(f"{path}: {'; '.join(parts)} (rename= maps names, strict=False takes what fits; of another "
                          "framework: rnnc import lays weights out for a program)")
-    net.parameters = {n: a for n, a in found.items() if n in net.parameters}
+    try:
+        net.parameters = {n: a for n, a in found.items() if n in net.parameters}
+    except InputError as fault:
+        raise InputError(f"{path}: {fault}") from None
 
 
 def read(path, advice: str = "; rnnc import reads those of PyTorch and ONNX") -> tuple[dict, dict[str, str]]:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from commands import GOOD, rnnc
 
+import rnnc as package
+
 
 def test_a_checkpoint_needs_nothing_else(trained, lesson, tmp_path):
     moved = tmp_path / "moved"
@@ -51,6 +53,20 @@ def test_run_answers_every_frame(trained):
     rows = [json.loads(part)["p"] for part in rnnc("run", trained, "--format", "json", input=text).stdout.splitlines()]
     assert np.allclose(rows, [[float(v) for v in part.split()] for part in lines])
     assert "UTF-8" in rnnc("run", trained, input=b"the \xff", code=1).stderr
+
+
+def test_run_takes_the_sizes_of_a_program(trained, tmp_path):
+    """Programs with other sizes than their own could be trained and built, not run."""
+    (tmp_path / "two.rnn").write_text(GOOD + GOOD.replace("model m(", "model k("))
+    net = package.compile(str(tmp_path / "two.rnn"), "k", n=6, gradient=None)
+    net.save(tmp_path / "w.safetensors")
+    ask = ("two.rnn", "--model", "k", "--weights", "w.safetensors")
+    found = rnnc("run", *ask, "-D", "n=6", cwd=tmp_path, input="1 2 3\n").stdout
+    assert np.allclose([float(v) for v in found.split()], net.run(x=np.array([[1, 2, 3]]))["h"][0], atol=1e-6)
+    for said in (rnnc("run", *ask, cwd=tmp_path, code=1).stderr,
+                 rnnc("build", *ask, "-o", "out", "--inference", cwd=tmp_path, code=1).stderr):
+        assert re.match(r"rnnc: w.safetensors: parameters\['h.*'\]: got shape \[6.*\], wanted .*\n  hint: -D ", said)
+    assert "with its own model and sizes" in rnnc("run", trained, "-D", "n=6", code=2).stderr
 
 
 def test_run_does_not_wait_for_the_end_of_stdin(trained):

@@ -17,7 +17,7 @@ from rnnc.cli.console import Usage, note, patience, write
 from rnnc.cli.example import example
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job
-from rnnc.cli.sources import Program, add_program, find, there
+from rnnc.cli.sources import Program, add_program, find, load, there
 from rnnc.errors import ToolchainError
 
 TARGETS = ("native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64")
@@ -135,7 +135,7 @@ def with_weights(net, source: Path):
         from rnnc.runtime.checkpoint import load_parameters
         load_parameters(net, source)
     else:
-        net.load(source)
+        load(net, source)
     return net
 
 

@@ -13,7 +13,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage
-from rnnc.errors import Source
+from rnnc.errors import InputError, Source
 
 STDIN = "<stdin>"
 MOST = 1 << 26                                 # bytes of a program; a device never ends
@@ -73,6 +73,15 @@ def there(weights: Path | None) -> None:
         raise Usage(not_a_file(weights, "weights"))
 
 
+def load(net, weights: Path) -> None:
+    """Parameters of a program from a file; those of another shape were mostly made with other sizes."""
+    try:
+        net.load(weights)
+    except InputError as fault:
+        hint = "\n  hint: -D NAME=VALUE sets a size of the program" if "got shape" in str(fault) else ""
+        raise Refusal(f"{fault}{hint}") from None
+
+
 def not_a_file(path: str | Path, kind: str) -> str:
     """Why a file that is to be read, and once more by a later command, cannot be."""
     path = Path(path)
@@ -127,10 +136,15 @@ def size(text: str) -> tuple[str, int | float | list]:
 def add_program(command: argparse.ArgumentParser) -> None:
     """FILE, --model and -D, for every command that reads a program."""
     command.add_argument("file", metavar="FILE", help="a program, the name of a shipped sample, or - for stdin")
+    add_model(command)
+    add_progress(command)
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """--model and -D."""
     command.add_argument("--model", help="which model, if the file has several")
     command.add_argument("-D", dest="sizes", metavar="NAME=VALUE", type=size, action="append", default=[],
                          help="a size of the model: -D hidden=512, -D lags=1,2,4")
-    add_progress(command)
 
 
 def add_progress(command: argparse.ArgumentParser) -> None:

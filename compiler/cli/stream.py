@@ -14,7 +14,7 @@ import rnnc
 from rnnc.cli.console import Refusal, Usage, json_line, patience
 from rnnc.cli.generate import labels
 from rnnc.cli.record import JOB, Job
-from rnnc.cli.sources import add_progress, find, there
+from rnnc.cli.sources import add_model, add_progress, find, load, there
 from rnnc.errors import InputError
 
 FORMATS = ("numbers", "json", "raw", "label")
@@ -27,6 +27,7 @@ def add(commands) -> None:
     command.add_argument("--format", choices=FORMATS, default="numbers",
                          help="of frames and results; label: the likeliest class only (numbers)")
     command.add_argument("--output", action="append", metavar="NAME", help="only this output (may be repeated)")
+    add_model(command)
     add_progress(command)
     command.set_defaults(run=run)
 
@@ -60,6 +61,8 @@ def trained(options) -> tuple:
         if options.checkpoint.is_file():
             raise Usage(f"{options.checkpoint} is a file, not a checkpoint", hint="--weights names its parameters")
         job = Job.read(options.checkpoint)
+        if options.sizes or options.model:
+            raise Usage(f"{options.checkpoint} is a checkpoint, with its own model and sizes")
         with patience("compiling", options.progress):
             return job.trained(options.checkpoint, gradient=None), job.vocabulary, job.dtype
     if (options.checkpoint / JOB).exists():
@@ -67,8 +70,9 @@ def trained(options) -> tuple:
     there(options.weights)
     program = find(str(options.checkpoint))
     with patience("compiling", options.progress):
-        net = rnnc.compile(str(program.path) if program.path else program.text, gradient=None)
-    net.load(options.weights)
+        net = rnnc.compile(str(program.path) if program.path else program.text, options.model, gradient=None,
+                           sizes=dict(options.sizes))
+    load(net, options.weights)
     return net, None, net.dtype
 
 
