@@ -225,6 +225,20 @@ def test_learning_a_text(tmp_path):
     assert net.run(x=data.encode("abca"))["p"][-1].argmax() == data.encode("b")[0]
 
 
+def test_check_numbers_lets_targets_without_weight_be_anything():
+    net = rnnc.compile("model m {\n    input x : [3]\n    target y : [3]\n    param a\n    h = a * x + 0.5 * h[t-1]\n"
+                       "    output h\n    loss mse(h, y)\n}\n", check_numbers=True)
+    x, y, weight = (np.ones(shape, np.float32) for shape in ((4, 2, 3), (4, 2, 3), (4, 2)))
+    y[2, 1] = np.nan
+    with pytest.raises(rnnc.errors.InputError, match="y: nan at frame 2, stream 1, unit 0"):
+        net.backprop(x=x, y=y, weight=weight)
+    weight[2, 1] = 0
+    assert np.isfinite(net.backprop(x=x, y=y, weight=weight)) and np.isfinite(net.gradient).all()
+    weight[2, 1], y[0, 0, 1] = 0, np.inf
+    with pytest.raises(rnnc.errors.InputError, match="y: inf at frame 0, stream 0, unit 1"):
+        net.backprop(x=x, y=y, weight=weight)
+
+
 def test_check_numbers_names_the_equation():
     text = """
         model fragile {
