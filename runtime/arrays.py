@@ -3,7 +3,7 @@ came and what was wanted; nothing is computed before all of it is well."""
 
 import math
 import mmap
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +76,20 @@ def real(value, name: str, dtype: np.dtype) -> np.ndarray:
     array = as_array(value, name)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name}: real numbers are wanted, not {array.dtype}")
-    return settled(array, dtype)
+    if array.dtype == dtype:
+        return settled(array, dtype)
+    with within(name, dtype):
+        return settled(array, dtype)
+
+
+@contextmanager
+def within(name: str, dtype: np.dtype):
+    """Numbers that the net's type does not reach are refused, instead of taken for infinite ones."""
+    try:
+        with np.errstate(over="raise"):
+            yield
+    except FloatingPointError:
+        raise InputError(f"{name}: holds numbers beyond {dtype}, whose largest is {np.finfo(dtype).max:.2g}") from None
 
 
 def labels(value, name: str, classes: int | None) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, MutableMapping
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.arrays import as_array, size, zeros
+from rnnc.runtime.arrays import as_array, size, within, zeros
 from rnnc.runtime.initial import initial
 from rnnc.runtime.sparse import Sparse, stored
 from rnnc.runtime.wanted import mapping
@@ -67,7 +67,8 @@ class Weights:
             raise InputError(f"{what}: real numbers are wanted, not {array.dtype}")
         if array.shape != piece.shape:
             raise InputError(f"{what}: got shape {list(array.shape)}, wanted {list(piece.shape)}")
-        return array.astype(self.dtype, copy=False)
+        with within(what, self.dtype):
+            return array.astype(self.dtype, copy=False)
 
 
 class Parameters(MutableMapping):

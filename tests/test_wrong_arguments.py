@@ -202,3 +202,14 @@ def test_text_for_a_size_and_a_misspelt_option_are_told_apart():
         rnnc.compile("model m { }\n", hidden="a")
     with pytest.raises(InputError, match="no argument of compile is called 'dtyp'; did you mean 'dtype'"):
         rnnc.compile("model m { }\n", dtyp="float64")
+
+
+def test_numbers_beyond_the_type_are_not_taken_for_infinite_ones():
+    net, batch = tiny("float32"), inputs(4, 2)
+    beyond = "x: holds numbers beyond float32, whose largest is 3.4e[+]38"
+    with pytest.raises(InputError, match=beyond):
+        net.backprop(**{**batch, "x": np.full((4, 2, 2), 1e300)})
+    with pytest.raises(InputError, match="W.*beyond float32"):
+        net.parameters["W"] = np.full((3, 2), 1e300)
+    net.backprop(**{**batch, "x": np.full((4, 2, 2), np.inf)})      # as asked for
+    tiny("float64").backprop(**{**batch, "x": np.full((4, 2, 2), 1e300)})
