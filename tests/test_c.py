@@ -120,7 +120,7 @@ def have(compiler: str) -> str:
 
 
 def has_openmp(compiler: str) -> bool:
-    probe = subprocess.run([compiler, "-fopenmp", "-fsyntax-only", "-x", "c", "-"], input="#include <omp.h>\n",
+    probe = subprocess.run([have(compiler), "-fopenmp", "-fsyntax-only", "-x", "c", "-"], input="#include <omp.h>\n",
                            capture_output=True, text=True)
     return probe.returncode == 0
 
