@@ -359,12 +359,15 @@ def test_the_header_says_what_goes_where(emitted):
 
 
 def test_what_a_large_product_pushes_out_is_asked_for_beforehand():
-    """Every row that the equations behind the product read or write, and none where panels leave room for them."""
+    """Every row that the equations behind the product read or write, and none where panels leave room for them. The rows
+    that a loop multiplies, which other threads have made, always; those of products outside of loops never."""
     text = "model m {{ input x : [8]\n h = tanh(dense({n})(x) + dense({n})(h[t-1]))\n output h }}"
-    kernel = lambda n: re.search(r"static void run_1_\d+\(.*?\n}\n", pipeline.emit(
+    kernel = lambda n, stage=1: re.search(rf"static void run_{stage}_\d+\(.*?\n}}\n", pipeline.emit(
         pipeline.as_source(text.format(n=n)), pipeline.Options()).c, re.DOTALL)[0]
     large, small = kernel(256), kernel(32)
-    assert "rn_fetch" not in small
+    assert "rn_fetch_rows(x_0, to - from, 256);" in large and "rn_fetch_rows(x_0, to - from, 32);" in small
+    assert "rn_fetch_rows" not in kernel(256, 0)
+    assert "rn_fetch(" not in small and "rn_fetch_to(" not in small
     read = set(re.findall(r"rn_load\((\w+\[j\] \+ u|c->\w+ \+ r .*? u)\)", large))
     written = set(re.findall(r"rn_store\((.*? \+ u), ", large))
     assert read and written and read == set(re.findall(r"rn_fetch\((.*), \w+\);", large))
