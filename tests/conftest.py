@@ -17,8 +17,6 @@ from pathlib import Path
 import pytest
 from commands import rnnc
 
-from rnnc.target import build
-
 GOLDEN = Path(__file__).parent / "golden"
 OPT_IN = {"installs": "--installs", "slow": "--slow"}         # marker -> the flag that asks for it
 rewritten: list[str] = []
@@ -39,8 +37,6 @@ def pytest_configure(config):
     os.environ.setdefault("RNNC_SEED", str(random.SystemRandom().randrange(10 ** 6, 10 ** 9)))
     os.environ.setdefault("NO_COLOR", "1")
     os.environ.setdefault("RNNC_CHECK", "1")   # every pass of the compiler is followed by its checker
-    if "PYTEST_XDIST_WORKER" in os.environ:    # the processors are busy: in one piece there is less to compile
-        build.one_core = lambda: True
 
 
 def pytest_unconfigure(config):

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 import rnnc
+from rnnc import pipeline
 from rnnc.errors import RnncError, ToolchainError
 from rnnc.runtime.module import load
+from rnnc.runtime.net import Net
 from rnnc.target import build as toolchain
 from rnnc.target import cache
 from rnnc.target.build import build
@@ -251,11 +253,29 @@ def test_names_that_headers_have_macros_of(mode):
     assert (net.run(BUFSIZ=two, R_OK=two, I=np.ones((3, 1)))["CHAR_BIT"] == 3).all()
 
 
+def test_in_halves_or_in_one_piece_it_is_the_same_module(tmp_path, monkeypatch):
+    text, made = "model m {\n input x : [3]\n h = tanh(x + h[t-1])\n output h\n loss sum(h)\n}\n", []
+    emitted = pipeline.emit(pipeline.as_source(text), pipeline.Options())
+    run_all = toolchain.run_all
+    monkeypatch.setattr(toolchain, "run_all", lambda commands, place: (made.append(str(commands)),
+                                                                       run_all(commands, place)))
+    found = []
+    for spare in (True, False):
+        monkeypatch.setattr(toolchain, "spare", lambda spare=spare: spare)
+        made.clear()
+        place = build(emitted.c, emitted.cdef, emitted.header, emitted.manifest, cache_dir=tmp_path / str(spare))
+        assert ("-DRN_HALF=1" in str(made)) == ("-DRN_HALF=2" in str(made)) == spare
+        net, x = Net(load(place)), np.ones((5, 1, 3), np.float32)
+        found.append([place.name, net.run(x=x)["h"].tobytes(), net.backprop(x=x), net.gradient.tobytes()])
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("parent, child", [("run", "backprop"), ("backprop", "run")])
 def test_a_forked_child_knows_what_the_other_half_of_a_module_did(parent, child):
     """Training and running are compiled apart; libgomp hangs in a child whichever of them it was for that its parent
     used it."""
     code = ("import os, numpy as np, rnnc\n"
+            "from rnnc.target import build; build.spare = lambda: True\n"
             "net = rnnc.compile('''model forked {\ninput x : [64]\ntarget y : [64]\nparam U : [64, 64]\n"
             "h = tanh(x + U @ h[t-1])\noutput h\nloss dot(h, y)\n}''', threads=2)\n"
             "x = np.ones((600, 4, 64), np.float32)\n"

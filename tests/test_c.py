@@ -359,8 +359,8 @@ def test_the_header_says_what_goes_where(emitted):
 
 
 def test_what_a_large_product_pushes_out_is_asked_for_beforehand():
-    """Every row that the equations behind the product read or write, and none where panels leave room for them. The rows
-    that a loop multiplies, which other threads have made, always; those of products outside of loops never."""
+    """Every row that the equations behind the product read or write, and none where panels leave room for them. The
+    rows that a loop multiplies, which other threads have made, always; those of products outside of loops never."""
     text = "model m {{ input x : [8]\n h = tanh(dense({n})(x) + dense({n})(h[t-1]))\n output h }}"
     kernel = lambda n, stage=1: re.search(rf"static void run_{stage}_\d+\(.*?\n}}\n", pipeline.emit(
         pipeline.as_source(text.format(n=n)), pipeline.Options()).c, re.DOTALL)[0]

@@ -53,13 +53,12 @@ def build(c_text: str, cdef_text: str, header_text: str, manifest: dict, options
     """The folder of the built module. `options` may have `target` ("native") and `openmp` (True). `whole`: in one
     piece, since the text has more functions than ours."""
     target, wanted = getattr(options, "target", "native"), getattr(options, "openmp", True)
-    halves = ("1", "2") if HALVES in c_text and not (whole or one_core()) else ("0",)
+    halves = ("1", "2") if HALVES in c_text and not whole and spare() else ("0",)
     compiler, mode, home = find_compiler(), interface(), store.root(cache_dir)
 
     def key(openmp: bool) -> str:
         return store.digest(c_text, cdef_text, header_text, manifest, list(compiler.command), compiler.version,
-                            list(flags(target, openmp, compiler)), processor(), mode, _suffix(mode), _cffi(),
-                            halves, FORMAT)
+                            list(flags(target, openmp, compiler)), processor(), mode, _suffix(mode), _cffi(), FORMAT)
 
     for openmp in (True, False) if wanted else (False,):
         found = store.entry(home, key(openmp))
@@ -250,8 +249,13 @@ def processor() -> str:
     return "\n".join(" ".join(line.split()) for line in lines)
 
 
-def one_core() -> bool:
-    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) == 1
+def spare() -> bool:
+    """Whether a second compiler would find a processor that has nothing else to do."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        return count > 1 and os.getloadavg()[0] < count
+    except OSError:
+        return count > 1
 
 
 def identity() -> list:
