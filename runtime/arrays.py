@@ -3,7 +3,7 @@ came and what was wanted; nothing is computed before all of it is well."""
 
 import math
 import mmap
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,16 +78,9 @@ def real(value, name: str, dtype: np.dtype) -> np.ndarray:
         raise InputError(f"{name}: real numbers are wanted, not {array.dtype}")
     if array.dtype == dtype:
         return settled(array, dtype)
-    with within(name, dtype):
-        return settled(array, dtype)
-
-
-@contextmanager
-def within(name: str, dtype: np.dtype):
-    """Numbers that the net's type does not reach are refused, instead of taken for infinite ones."""
-    try:
+    try:                                       # what the type does not reach is refused, not taken for infinite
         with np.errstate(over="raise"):
-            yield
+            return settled(array, dtype)
     except FloatingPointError:
         raise InputError(f"{name}: holds numbers beyond {dtype}, whose largest is {np.finfo(dtype).max:.2g}") from None
 

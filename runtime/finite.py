@@ -15,13 +15,11 @@ def check_inputs(net, call) -> None:
     """Targets of frames that have no weight may be anything."""
     for name, array in call.arrays.items():
         port = net._border.ports[name]
+        per = port.signal.per
+        if port.target and per == "frame" and call.weight is not None:
+            counts = (call.weight != 0).reshape(call.weight.shape + (1,) * len(port.signal.shape))
+            array = np.where(counts, array, 0)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            per = port.signal.per
-            if port.target and per == "frame" and call.weight is not None:
-                counts = (call.weight != 0).reshape(call.weight.shape + (1,) * len(port.signal.shape))
-                array = np.where(counts, array, 0)
-                if np.isfinite(array).all():
-                    continue
             raise InputError(f"{name}: {_place(array, not call.step and per == 'frame', call.bare, per)}")
     _check_parameters(net)
 

@@ -54,11 +54,11 @@ class Optimiser:
         self.learning_rate = learning_rate
         self.vectors = {slot: zeros(net.trainable, net.dtype) for slot in self.slots if slot not in self.absent}
         module = net.module
-        if module.function(self.function) is None and not net.manifest.get("loss", True):
-            raise InputError(f"{net.name} has no loss to learn from: `loss expression` in its program says what "
-                             "training lowers")
         if module.function(self.function) is None:
-            raise InputError(f"{net.name} was compiled for inference only; gradient=\"parameters\" makes it learn")
+            raise InputError(f"{net.name} was compiled for inference only; gradient=\"parameters\" makes it learn"
+                             if net.manifest.get("loss", True) else
+                             f"{net.name} has no loss to learn from: `loss expression` in its program says what "
+                             "training lowers")
         self._call, self._norm = (on_threads(net, name) for name in (self.function, "norm2"))
         self._clip = module.function("clip")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, MutableMapping
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.arrays import as_array, size, within, zeros
+from rnnc.runtime.arrays import as_array, real, size, zeros
 from rnnc.runtime.initial import initial
 from rnnc.runtime.sparse import Sparse, stored
 from rnnc.runtime.wanted import mapping
@@ -62,13 +62,10 @@ class Weights:
 
     def like(self, piece: np.ndarray, value, what: str) -> np.ndarray:
         """`value` with the number type of a net, if it has the shape of `piece`."""
-        array = as_array(value, what)
-        if array.dtype.kind not in "fiub":
-            raise InputError(f"{what}: real numbers are wanted, not {array.dtype}")
+        array = real(value, what, self.dtype)
         if array.shape != piece.shape:
             raise InputError(f"{what}: got shape {list(array.shape)}, wanted {list(piece.shape)}")
-        with within(what, self.dtype):
-            return array.astype(self.dtype, copy=False)
+        return array
 
 
 class Parameters(MutableMapping):

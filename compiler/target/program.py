@@ -179,8 +179,7 @@ class Program:
         title = ", ".join(dict.fromkeys(signals)) or "unnamed values"
         title = title if len(title) < 100 else title[:title.rindex(",", 0, 100)] + ", …"
         if isinstance(kernel, UnitKernel):
-            writer = UnitWriter(access, kernel, stage, direction < 0 and kernel.ordered, way,
-                                kind == "sweep")
+            writer = UnitWriter(access, kernel, stage, direction < 0 and kernel.ordered, way, kind == "sweep")
             view = writer.view(name, title, self.lines(kernel), cuts)
             return render("kernel_units.c.j2", k=view)
         view = RowWriter(access, kernel, kind, way).view(name, title, self.lines(kernel), stage)
