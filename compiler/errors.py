@@ -85,7 +85,12 @@ def excerpt(span: Span) -> str:
 
 
 class RnncError(Exception):
-    """Base of everything a user may catch."""
+    """Base of everything a user may catch. What to do about it is said in the words of who reads it: `advice` ends the
+    message in Python, `typed` (flags, not arguments) ends it on the command line, which prints `message + typed`."""
+
+    def __init__(self, message: str = "", advice: str = "", typed: str = ""):
+        super().__init__(message + advice)
+        self.message, self.typed = message, typed
 
 
 class CompileError(RnncError):

@@ -96,8 +96,9 @@ def labels(value, name: str, classes: int | None) -> np.ndarray:
         if low < 0 or high >= classes:
             bad = low if low < 0 else high
             where = tuple(int(i) for i in np.argwhere(array == bad)[0])
-            hint = "; leave frames out of the loss with weight=" if bad == -1 else ""
-            raise InputError(f"{name}: label {bad} at {list(where)} is not in 0..{classes - 1}{hint}")
+            hints = ("; leave frames out of the loss with weight=", "; an array `weight` in the data, 0 there, leaves "
+                     "frames out of the loss") if bad == -1 else ()
+            raise InputError(f"{name}: label {bad} at {list(where)} is not in 0..{classes - 1}", *hints)
     return settled(array, KINDS["class"])
 
 

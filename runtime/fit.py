@@ -45,15 +45,19 @@ class Position:
     curve: list = field(default_factory=list)
 
 
-def blame(batch: dict) -> str:
-    """Why a loss may be no number, and what to do: the data of the update themselves, or what was learned of them."""
+def no_number(loss: float, update: int, batch: dict) -> NumberError:
+    """Why a loss may be none, and what to do: the data of the update themselves, or what was learned of them."""
+    what = f"the loss is {loss} in update {update}; "
     for name, values in batch.items():
         for value in values if isinstance(values, list) else [values]:
             value = np.asarray(value)
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 found = value[~np.isfinite(value)][0]
-                return f"its data hold {found} in {name}: mend them, or put a number there and give the frame weight 0"
-    return "try a lower learning rate or clip_norm, or check_numbers=True when compiling, which tells where it began"
+                return NumberError(f"{what}its data hold {found} in {name}: mend them, or put a number there and give "
+                                   "the frame weight 0", typed=", in an array `weight` beside it")
+    where = "check_numbers=True when compiling, which tells where it began"
+    return NumberError(what, f"try a lower learning rate or clip_norm, or {where}",
+                       f"try a lower --lr or --clip-norm, or, in Python, {where}")
 
 
 @asked
@@ -153,7 +157,7 @@ class Run:
             frames = sum(self.data.lengths[i] for i in self.data.chosen(at.epoch, at.index))
             loss = net.backprop(**batch)
         if not np.isfinite(loss):
-            raise NumberError(f"the loss is {loss} in update {at.updates + 1}; " + blame(batch))
+            raise no_number(loss, at.updates + 1, batch)
         self.opt.step()
         at.index, at.updates, at.draws, at.seed = at.index + 1, at.updates + 1, net.draws, net.seed
         counts = frames
@@ -223,8 +227,8 @@ class Run:
         words = {"graph": "network", "dtype": "number type", "data": "data", "optimiser": "optimiser"}
         wrong = [words.get(key, key) for key in mine if mine[key] != theirs.get(key)]
         if wrong:
-            raise InputError(f"checkpoint: {self.folder} holds a run with another {', '.join(wrong)}; resume=False "
-                             "begins anew there")
+            raise InputError(f"checkpoint: {self.folder} holds a run with another {', '.join(wrong)}",
+                             "; resume=False begins anew there", "; --checkpoint names another folder")
         self.opt.load_state_dict(found.optimiser, found.record["optimiser"])
         self.net.parameters = found.parameters
         self.at = Position(**found.record["position"])

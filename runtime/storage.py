@@ -112,8 +112,10 @@ def load(net, path, strict: bool, rename: dict | None) -> None:
     if strict and (strange or missing):
         parts = [f"it lacks {listed(missing)}"] if missing else []
         parts += [f"{listed(strange)} {'mean' if len(strange) > 1 else 'means'} nothing here"] if strange else []
-        raise InputError(f"{path}: {'; '.join(parts)} (rename= maps names, strict=False takes what fits; of another "
-                         "framework: rnnc import lays weights out for a program)")
+        foreign = "of another framework: rnnc import lays weights out for a program)"
+        raise InputError(f"{path}: {'; '.join(parts)}",
+                         f" (rename= maps names, strict=False takes what fits; {foreign}",
+                         f" (in Python net.load has rename= and strict=False; {foreign}")
     try:
         net.parameters = {n: a for n, a in found.items() if n in net.parameters}
     except InputError as fault:

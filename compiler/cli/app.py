@@ -13,7 +13,7 @@ import warnings
 import rnnc
 from rnnc.cli import bring, build, evaluate, explain, generate, program, stream, train
 from rnnc.cli.console import Refusal, Usage, apologise, complain, say
-from rnnc.errors import CompileError, InputError, RnncError, ToolchainError
+from rnnc.errors import CompileError, RnncError, ToolchainError
 
 OK, FAULT, USAGE, TOOLCHAIN, BUG, STOPPED, CLOSED = 0, 1, 2, 3, 70, 130, 141
 
@@ -83,7 +83,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ToolchainError as fault:
         say(str(fault))
         return TOOLCHAIN
-    except (Refusal, InputError, RnncError) as fault:
+    except RnncError as fault:
+        say(fault.message + fault.typed)
+        return FAULT
+    except Refusal as fault:
         say(str(fault))
         return FAULT
     except BrokenPipeError:                      # the reader of our output left early, as `| head` does

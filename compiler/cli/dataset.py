@@ -13,6 +13,7 @@ from rnnc.cli.console import Refusal, Usage
 from rnnc.cli.sources import not_a_file
 
 TEXT, ARRAYS, SETS = "text", "arrays", "sets"
+WEIGHT = "weight"                              # of frames in the loss: no signal, but data may have it
 STREAMS, WINDOWS = 16, 10                      # of recordings: so many, if each has so many windows
 TEXT_STREAMS, TEXT_WINDOWS = 32, 50            # the same for texts
 
@@ -89,7 +90,7 @@ def from_files(where: Place, graph, training: dict):
         training["streams"] = streams
     data = rnnc.data.load(source, streams=streams, **form)
     wanted = {i.name for i in graph.inputs}
-    strange, missing = sorted(set(data.names) - wanted), sorted(wanted - set(data.names))
+    strange, missing = sorted(set(data.names) - wanted - {WEIGHT}), sorted(wanted - set(data.names))
     if strange or missing:
         hint, vectors = "", [i.name for i in graph.inputs if i.name in missing and i.shape]
         if vectors and str(where.path).lower().endswith(".csv"):

@@ -79,7 +79,7 @@ def load(net, weights: Path) -> None:
         net.load(weights)
     except InputError as fault:
         hint = "\n  hint: -D NAME=VALUE sets a size of the program" if "got shape" in str(fault) else ""
-        raise Refusal(f"{fault}{hint}") from None
+        raise Refusal(f"{fault.message}{fault.typed}{hint}") from None
 
 
 def not_a_file(path: str | Path, kind: str) -> str:

@@ -49,7 +49,7 @@ def run(options) -> int:
             try:
                 out = net.step(state, **frame)
             except InputError as fault:
-                raise Refusal(f"{place}: {fault}") from None
+                raise Refusal(f"{place}: {fault.message}{fault.typed}") from None
             write({name: out[name][0] for name in wanted}, vocabulary)
             sys.stdout.flush()
     return 0

@@ -34,7 +34,8 @@ def add(commands) -> None:
     add_program(command)
     data = command.add_argument_group("data (a text model without any learns the documentation inside Python)")
     data.add_argument("--text", metavar="F", help="a text, for a model of characters")
-    data.add_argument("--data", metavar="F.npz", help="arrays by signal (.npz), or a table (.csv)")
+    data.add_argument("--data", metavar="F.npz", help="arrays by signal (.npz), or a table (.csv); one called weight "
+                                                      "weighs the frames in the loss")
     data.add_argument("--set", metavar="NAME=FILE", type=signal_file, action="append", help="a .wav or .npy by signal")
     data.add_argument("--held-out", type=share, metavar="SHARE", help="of the data, at its end, for scoring (0.1)")
     how = command.add_argument_group("training")

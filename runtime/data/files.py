@@ -263,7 +263,8 @@ def load(source, **options) -> Streams | Sequences:
         raise InputError(f"signals come from .wav or .npy files, not {listed(sorted(endings - {'.wav', '.npy'}))}")
     reader = READERS.get(as_path("source", source).suffix.lower())
     if reader is None:
-        raise InputError(f"{source}: data comes from .npz or .csv (text: rnnc.data.text; sound: rnnc.data.wav)")
+        raise InputError(f"{source}: data comes from .npz or .csv", " (text: rnnc.data.text; sound: rnnc.data.wav)",
+                         " (--text takes a text, --set one .npy or .wav for each signal)")
     return reader(source, **options)
 
 

@@ -67,7 +67,8 @@ def bring(options) -> int:
         graph = pipeline.elaborated(program.source, options.model, dict(options.sizes))
     sparse = next((p.name for p in graph.params if p.pattern is not None), None)
     if sparse is not None:
-        raise Refusal(f"{sparse} is sparse, which nothing in such a file is; net.parameters takes its numbers")
+        raise Refusal(f"{sparse} is sparse, which nothing in such a file is; in Python "
+                      "net.parameters takes its numbers")
     shapes = {p.name: tuple(p.shape) for p in graph.params}
     with told_of(options.state):
         found = placed(modules, dict(options.places), shapes, met_by_labels(graph))

@@ -77,7 +77,7 @@ def choose(file: tree.File, model: str | None, faults: Faults) -> tree.Model:
         faults.add("E0601", "there is no model in this file: it is a library", file.span)
     elif model is None:
         faults.add("E0601", f"there are several models, {', '.join(known)}: say which is meant", models[1].name.span,
-                   hint=f'model="{known[0]}"')
+                   hint=f'model="{known[0]}", or --model {known[0]} on the command line')
     else:
         faults.add("E0601", f"there is no model called {model}", models[0].name.span, hint=near(model, known)
                    or f"there is {', '.join(known)}")
@@ -140,7 +140,8 @@ def bind_sizes(scope: Scope, model: tree.Model, sizes: dict, faults: Faults) -> 
         elif formal.default is not None:
             scope.names[name] = Thunk(formal.default, At(scope))
         else:
-            faults.add("E0212", f"the size {name} has no value", formal.name.span, hint=f"give one: {name} = ...")
+            faults.add("E0212", f"the size {name} has no value", formal.name.span,
+                       hint=f"give one: {name} = ..., or -D {name}=... on the command line")
             scope.names[name] = 1
 
 

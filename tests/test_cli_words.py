@@ -1,0 +1,69 @@
+"""What the command line says to who is wrong: flags, where Python has arguments, and what was nearly meant."""
+
+import numpy as np
+import pytest
+from commands import GOOD, rnnc
+
+import rnnc as package
+from rnnc.errors import InputError, NumberError
+
+# ------------------------------------------------------------------------------------------------ flags, not arguments
+
+LABELS = GOOD.replace("[3]", "class(3)").replace("[n]", "class(n)").replace("(x)", "(one_hot(x))").replace(
+    "mse", "cross_entropy")
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """m.rnn and labels.rnn, with data for them and weights of the other one."""
+    (tmp_path / "m.rnn").write_text(GOOD)
+    (tmp_path / "labels.rnn").write_text(LABELS)
+    (tmp_path / "two.rnn").write_text(GOOD + GOOD.replace("model m(n = 4)", "model k(n)"))
+    x = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=x[:, [0, 1, 2, 0]])
+    np.savez(tmp_path / "labels.npz", x=np.arange(200) % 3, y=np.where(np.arange(200) % 5, 1, -1))
+    np.savez(tmp_path / "weighted.npz", x=np.arange(200) % 3, y=np.ones(200, int), weight=np.arange(200) % 5 > 0)
+    np.save(tmp_path / "x.npy", x)
+    package.compile(LABELS.replace("lstm", "gru"), gradient=None).save(tmp_path / "other.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize("line,said", [
+    ("train labels.rnn --data labels.npz", "; an array `weight` in the data, 0 there, leaves frames out of the loss\n"),
+    ("train m.rnn --data x.npy", " (--text takes a text, --set one .npy or .wav for each signal)\n"),
+    ("run m.rnn --weights other.safetensors", "here (in Python net.load has rename= and strict=False; of another "),
+    ("check two.rnn --model k", "  hint: give one: n = ..., or -D n=... on the command line\n"),
+    ("explain two.rnn", '  hint: model="m", or --model m on the command line\n'),
+])
+def test_advice_names_flags(programs, line, said):
+    done = rnnc(*line.split(), cwd=programs, code=1)
+    assert said in done.stdout + done.stderr
+
+
+def test_data_may_weigh_frames(programs):
+    assert "epoch 1/1: " in rnnc("train", "labels.rnn", "--data", "weighted.npz", "--epochs", 1, "--streams", 1,
+                                 cwd=programs).stdout
+    assert "frames: 16\n" in rnnc("eval", "labels-run", cwd=programs).stdout               # of the 20 held out
+
+
+def test_a_run_that_does_not_go_on_names_another_folder(programs, monkeypatch, capsys):
+    """By the same settings, of a compiler that makes another graph of the program."""
+    from rnnc.cli import app
+    from rnnc.runtime.fit import Run
+    monkeypatch.chdir(programs)
+    line = ["train", "m.rnn", "--data", "d.npz", "--epochs"]
+    assert app.main([*line, "1"]) == 0
+    before = Run.identity
+    monkeypatch.setattr(Run, "identity", lambda run: before(run) | {"graph": "another"})
+    assert app.main([*line, "2"]) == 1
+    assert capsys.readouterr().err.endswith("another network; --checkpoint names another folder\n")
+
+
+def test_advice_in_python_names_arguments(tmp_path):
+    with pytest.raises(InputError, match=r"or \.csv \(text: rnnc.data.text; sound: rnnc.data.wav\)$"):
+        package.data.load(tmp_path / "x.npy")
+    from rnnc.runtime.fit import no_number
+    fault = no_number(float("inf"), 3, {"x": np.ones(2)})
+    assert isinstance(fault, NumberError) and "try a lower learning rate or clip_norm, or check" in str(fault)
+    assert fault.message + fault.typed == ("the loss is inf in update 3; try a lower --lr or --clip-norm, or, in "
+                                           "Python, check_numbers=True when compiling, which tells where it began")
