@@ -17,13 +17,14 @@ from rnnc.runtime.probe import probed
 from rnnc.runtime.segments import backwards
 from rnnc.runtime.state import State
 from rnnc.runtime.trial import PROGRAMS, Trial, between, capped, cores, tried
-from rnnc.runtime.wanted import Whole, truth, whole
+from rnnc.runtime.wanted import Whole, asked_each, truth, whole
 from rnnc.runtime.words import Report, place
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: forked.append(True))
 
 
+@asked_each
 class Net:
     """Made by `rnnc.compile`. `variant(probe, training)` builds the same program with inner signals as further
     outputs, or with random operators at work in `run`."""

@@ -14,7 +14,7 @@ from rnnc.errors import InputError
 from rnnc.runtime.arrays import size, zeros
 from rnnc.runtime.net import Net
 from rnnc.runtime.trial import between
-from rnnc.runtime.wanted import asked, mapping, number, truth, whole
+from rnnc.runtime.wanted import asked, asked_each, mapping, number, truth, whole
 from rnnc.runtime.words import listed, said
 
 
@@ -33,6 +33,7 @@ class Group:
     rate: object                               # a number or a function of the step
 
 
+@asked_each
 class Optimiser:
     """What all of them share. A subclass names its C function, its vectors, and the arguments between them."""
 
@@ -43,6 +44,7 @@ class Optimiser:
     def __init_subclass__(cls) -> None:
         if "__init__" in vars(cls):
             cls.__init__ = asked(cls.__init__)
+        asked_each(cls)
 
     def __init__(self, net, learning_rate, clip_norm: float | None, weight_decay: float, **settings):
         if not isinstance(net, Net):

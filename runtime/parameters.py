@@ -9,7 +9,7 @@ from rnnc.errors import InputError
 from rnnc.runtime.arrays import as_array, real, size, zeros
 from rnnc.runtime.initial import initial
 from rnnc.runtime.sparse import Sparse, stored
-from rnnc.runtime.wanted import mapping
+from rnnc.runtime.wanted import asked_each, mapping
 from rnnc.runtime.words import unknown
 
 
@@ -68,6 +68,7 @@ class Weights:
         return array
 
 
+@asked_each
 class Parameters(MutableMapping):
     """Path -> array. Reading gives a read-only view; assigning copies and marks packed weights stale."""
 

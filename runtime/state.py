@@ -9,10 +9,11 @@ from rnnc.errors import InputError
 from rnnc.runtime import arrays
 from rnnc.runtime.arrays import KINDS, aligned, size
 from rnnc.runtime.module import Module
-from rnnc.runtime.wanted import is_whole, mapping
+from rnnc.runtime.wanted import asked_each, is_whole, mapping
 from rnnc.runtime.words import said, unknown
 
 
+@asked_each
 class State:
     """The last frames of every signal that is read with delay, and the frames since each stream's start.
 

@@ -89,17 +89,29 @@ def mapping(name: str, value, of: str) -> dict:
 
 
 def asked(function):
-    """The arguments of a call that are missing, too many or misspelt are refused in the words of the call."""
+    """The arguments of a call that are missing, too many or misspelt are refused in the words of the call. They are
+    looked at where the call has failed, which then has done nothing: one that is well formed waits for no look."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def checked(*args, **named):
         try:
-            signature.bind(*args, **named)
+            return function(*args, **named)
         except TypeError:
-            raise _misfit(function, signature, args, named) from None
-        return function(*args, **named)
+            try:
+                signature.bind(*args, **named)
+            except TypeError:
+                raise _misfit(function, signature, args, named) from None
+            raise
     return checked
+
+
+def asked_each(kind):
+    """The same of the public methods of a class, but for those whose keywords are names of the caller's own."""
+    for name, method in list(vars(kind).items()):
+        if inspect.isfunction(method) and not name.startswith("_") and not inspect.getfullargspec(method).varkw:
+            setattr(kind, name, asked(method))
+    return kind
 
 
 def _misfit(function, signature, args: tuple, named: dict) -> InputError:
@@ -115,7 +127,8 @@ def _misfit(function, signature, args: tuple, named: dict) -> InputError:
             return unknown(f"argument of {called}", ALIASES.get(name, name), names, said_as=name)
     if len(given) > len(bare):
         others = listed(f"{n}=..." for n in names[len(bare):])
-        return InputError(f"{called}: {len(given)} arguments without a name; only {listed(bare)} may come so"
+        only = f"only {listed(bare)} may come so" if bare else "none may come so"
+        return InputError(f"{called}: {len(given)} argument{'s' * (len(given) > 1)} without a name; {only}"
                           f"{f', others by name, {others}' if others else ''}")
     twice = [n for n in bare[:len(given)] if n in named]
     if twice:

@@ -6,9 +6,10 @@ import math
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.wanted import asked, mapping, number, truth, whole
+from rnnc.runtime.wanted import asked, asked_each, mapping, number, truth, whole
 
 
+@asked_each
 class Streams:
     """Signals of N frames in B parallel streams, arrays [N, B, ...]. `starts` marks where sequences begin. What has one
     value per sequence stands in `per_sequence`, an array [S, ...] or S lists of labels each; `sequence` [N, B] tells
@@ -73,6 +74,7 @@ class Streams:
         return f"<{', '.join(self.names)}: {self.length:,} frames x {self.streams} streams, by {self.frames}>"
 
 
+@asked_each
 class Sequences:
     """Whole sequences, lists of arrays [T, ...]; `batch_size` of them per update, in a new order every epoch. A signal
     that has one value per sequence is an array with that axis first, or a list of lists of labels."""

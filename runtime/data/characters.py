@@ -4,10 +4,11 @@ import numpy as np
 
 from rnnc.errors import InputError
 from rnnc.runtime.data.batches import Streams, fraction
-from rnnc.runtime.wanted import asked, is_whole, path, whole
+from rnnc.runtime.wanted import asked, asked_each, is_whole, path, whole
 from rnnc.runtime.words import said
 
 
+@asked_each
 class Text(Streams):
     """A text in parallel streams. `vocabulary` is a string: label i is its i-th character."""
 
