@@ -40,6 +40,22 @@ def test_advice_names_flags(programs, line, said):
     assert said in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("line,said", [
+    ("trian m.rnn", "did you mean train?"), ("train m.rnn --tread 2", "did you mean --threads?"),
+    ("train m.rnn --optimizer adm", "did you mean adam?"), ("check m.rnn --frmat=json", "did you mean --format?"),
+    ("build m.rnn --outptu x", "did you mean --output?"), ("train m.rnn -epochs 3", "did you mean --epochs?"),
+    ("show m.rnn --after graf", "did you mean graph?"),
+])
+def test_misspelt_commands_and_flags_are_answered_with_near_ones(line, said):
+    done = rnnc(*line.split(), code=2)
+    assert done.stderr.endswith(f"\n  hint: {said}\n") and done.stderr.startswith("usage: rnnc")
+
+
+@pytest.mark.parametrize("line", ["train m.rnn --epoch 0", "check -Dn=3 --format text", "check m.rnn --zzz", ""])
+def test_no_hint_where_the_spelling_is_right_or_past_help(line):
+    assert "hint" not in rnnc(*line.split(), code=2).stderr
+
+
 def test_data_may_weigh_frames(programs):
     assert "epoch 1/1: " in rnnc("train", "labels.rnn", "--data", "weighted.npz", "--epochs", 1, "--streams", 1,
                                  cwd=programs).stdout

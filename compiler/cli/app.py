@@ -4,6 +4,7 @@
 """
 
 import argparse
+import difflib
 import errno
 import os
 import sys
@@ -19,7 +20,32 @@ OK, FAULT, USAGE, TOOLCHAIN, BUG, STOPPED, CLOSED = 0, 1, 2, 3, 70, 130, 141
 
 
 class Parser(argparse.ArgumentParser):
-    """Its help is a result like any other: argparse says nothing where it cannot be written."""
+    """Its help is a result like any other: argparse says nothing where it cannot be written. A word that it does not
+    know is answered with the nearest that it does, by the command it was meant for."""
+
+    given: list[str] = []
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.given = sys.argv[1:] if args is None else list(args)
+        found, left = super().parse_known_args(args, namespace)
+        if left:                                 # a command's own flags are known here, not to the parser of commands
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return found, left
+
+    def error(self, message: str):
+        nearest = [self.nearest(word.partition("=")[0], message) for word in self.given]
+        super().error(message + "".join(f"\n  hint: did you mean {word}?" for word in nearest if word))
+
+    def nearest(self, given: str, message: str) -> str | None:
+        """The flag, or the word that may stand there, which a wrong one resembles."""
+        known = [word for action in self._actions for word in action.choices or ()]
+        if given.startswith("-"):
+            known = [flag for action in self._actions for flag in action.option_strings]
+            if given[:2] != "--" and given[:2] in known or any(flag.startswith(given) for flag in known):
+                return None                      # -Dn=3, or the beginning of a long one: nothing is wrong with these
+        elif f"invalid choice: {given!r}" not in message:
+            return None
+        return next(iter(difflib.get_close_matches(given, known, n=1)), None)
 
     def _print_message(self, message: str, file=None) -> None:
         if file is sys.stdout:
