@@ -195,6 +195,19 @@ def test_sizes_from_outside():
         graph_of(text, n=1, lag=3)
 
 
+@pytest.mark.parametrize("layer,read,said", [
+    ("gru(2)", "v.gate", "no part called gate.*  hint: its parts: Wz, .*, h$"),
+    ("gru(2)", "v.Uzz", "no part called Uzz.*  hint: did you mean Uz[?]$"),
+    ("gru(2)", "L.gate @ x", "no parameter called gate.*  hint: its parameters: Wz, .*, bh$"),
+    ("stack(2, gru(2))", "v.z", r"a stack of 2 has no part z of its own.*, as in v\.0\.z$"),
+    ("stack(2, gru(2))", "L.Wz @ x", r"a stack of 2 has no parameter Wz of its own.*, as in L\.0\.Wz$"),
+    ("stack(2, gru(2))", "L.0.gate @ x", "gate cannot be worked out.*  hint: its parameters: Wz, .*, bh$"),
+])
+def test_a_part_that_is_not_there_is_answered_with_those_that_are(layer, read, said):
+    with pytest.raises(CompileError, match=f"(?s){said}"):
+        graph_of(f"model m {{\n input x : [2]\n layer L = {layer}\n v = L(x)\n output o = {read}\n}}")
+
+
 def test_one_model_of_several():
     text = "model a { input x  output y = x }\nmodel b { input x : [2]  output y = x }\n"
     assert graph_of(text, "b").name == "b"

@@ -181,19 +181,25 @@ def instance_part(owner: Layer | Store, expr: tree.Attribute):
             names = bodies.declared_names(base.cell)
             if wanted not in names:
                 raise Stop("E0210", f"{base.word} has no parameter called {wanted}", expr.span,
-                           hint=near(wanted, names))
+                           hint=near(wanted, names) or
+                           f"its parameters: {', '.join(bodies.parameter_names(base.cell)) or 'none'}")
             if wanted not in bodies.parameter_names(base.cell):
                 raise Stop("E0210", f"{wanted} is no parameter: a layer is no application", expr.span,
                            hint="name what it returns, v = L(x), and read v." + wanted)
-        if base.kind == "stack" and wanted.isdigit() and int(wanted) >= base.count:
+        if base.kind == "stack" and not wanted.isdigit():
+            raise Stop("E0210", f"a stack of {base.count} has no parameter {wanted} of its own", expr.span,
+                       hint=f"its copies have parameters, as in L.0.{wanted}")
+        if base.kind == "stack" and int(wanted) >= base.count:
             raise Stop("E0210", f"there is no copy {wanted}: a stack of {base.count} counts from 0", expr.span)
         owner = owner.store
     for found in (owner.params.get(wanted), owner.below.get((wanted,)),
                   owner.below.get(("stack", int(wanted))) if wanted.isdigit() else None):
         if found is not None:
             return found
-    owner = expr.base.id if isinstance(expr.base, tree.Name) else "the layer"
-    raise NotYet(f"{owner}.{wanted}", expr.span, hint=f"the parameters of {owner} are there once it is applied")
+    name = expr.base.id if isinstance(expr.base, tree.Name) else "the layer"
+    hint = f"its parameters: {', '.join(owner.params)}" if owner.params else \
+        f"the parameters of {name} are there once it is applied"
+    raise NotYet(f"{name}.{wanted}", expr.span, hint=near(wanted, owner.params) or hint)
 
 
 # ------------------------------------------------------------------------------------------------------ applications

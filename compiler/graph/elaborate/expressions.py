@@ -240,11 +240,15 @@ def part(owner, expr: tree.Attribute, at: At):
             return owner.parts[int(wanted)]
         raise Stop("E0210", f"there is no copy {wanted}: a stack of {len(owner.parts)} counts from 0" if owner.parts
                    else f"{owner.word} is not a stack: it has no part {wanted}", expr.span)
+    if owner.parts:
+        raise Stop("E0210", f"a stack of {len(owner.parts)} has no part {wanted} of its own", expr.span,
+                   hint=f"its copies have parts, as in v.0.{wanted}")
     names = owner.scope.names if owner.scope is not None else {}
     inner = {n: v for n, v in names.items() if isinstance(v, (Signal, Parameter, Layer))
              and not (isinstance(v, Layer) and v.kind != "instance")}
     if wanted not in inner:
-        raise Stop("E0210", f"{owner.word} has no part called {wanted}", expr.span, hint=near(wanted, inner))
+        raise Stop("E0210", f"{owner.word} has no part called {wanted}", expr.span,
+                   hint=near(wanted, inner) or f"its parts: {', '.join(inner) or 'none'}")
     return inner[wanted]
 
 
