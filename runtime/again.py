@@ -14,6 +14,7 @@ from threading import get_ident
 from numpy import empty, ndarray
 
 from rnnc.runtime.arrays import apart
+from rnnc.runtime.call import kept
 from rnnc.runtime.trial import chosen, trial_of
 
 forked: list[bool] = []                        # in a forked child OpenMP's threads are gone: one thread there
@@ -52,9 +53,9 @@ class Likeness:
         self.random = bool(net.manifest.get("random"))
         self.trial = trial_of(net, what, call.frames, call.streams) if what != "step" else None
 
-    def point(self, inputs: dict, out: dict | None, held: list) -> dict | None:
+    def point(self, inputs: dict, out: dict | None, held: list, used) -> dict | None:
         """The outputs by name, once both structs point at this call's arrays; None if it is another kind of call.
-        `held` keeps the arrays in place."""
+        `held` keeps the arrays in place; `used`: the state."""
         if len(inputs) != len(self.inputs) or out is not None and (type(out) is not dict
                                                                    or len(out) != len(self.outputs)):
             return None
@@ -88,7 +89,7 @@ class Likeness:
             held.append(pointer)
             made[name] = array
         if out and (len(inputs) > 1 or len(made) > 1 or array is brought or not common & OWNER):
-            apart(made, list(inputs.items()))
+            apart(made, [*inputs.items(), *kept(self.net, used)])
         if out and self.plain:
             self.arrays, self.results, self.held = inputs, dict(made), held
         return made
@@ -167,7 +168,7 @@ def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
             made = dict(out)
         else:
             held: list = []
-            made = like.point(inputs, out, held)
+            made = like.point(inputs, out, held, used)
             if made is None:
                 return None
         packed = ready(net, like)
@@ -187,7 +188,7 @@ def trained_again(net, state, inputs: dict) -> float | None:
         return None
     with used._busy:
         held: list = []
-        if like.point(inputs, None, held) is None:
+        if like.point(inputs, None, held, used) is None:
             return None
         packed, loss = ready(net, like), net.module.ffi.new(net._loss)
         if state is None:

@@ -131,8 +131,9 @@ class Border:
             struct.seed, struct.draw = (number % 2 ** 64 for number in lot)
         return call
 
-    def results(self, call: Call, out: dict | None) -> tuple[dict[str, np.ndarray], object]:
-        """Arrays for every output, the caller's where given, and the struct that points to them."""
+    def results(self, call: Call, out: dict | None, kept: list) -> tuple[dict[str, np.ndarray], object]:
+        """Arrays for every output, the caller's where given, and the struct that points to them. `kept`: what they may
+        not be part of."""
         if out is not None:
             if not isinstance(out, dict):
                 raise InputError(f"out: a dict from output to array is wanted, not {type(out).__name__}")
@@ -142,7 +143,7 @@ class Border:
         made = {name: arrays.result(out, name, call.shape(port.signal), port.dtype)
                 for name, port in self.outputs.items()}
         if out:
-            arrays.apart({n: made[n] for n in out if out[n] is not None}, list(call.arrays.items()))
+            arrays.apart({n: made[n] for n in out if out[n] is not None}, [*call.arrays.items(), *kept])
         return made, self.point(call, made)
 
     def point(self, call: Call, made: dict[str, np.ndarray]) -> object:
@@ -203,6 +204,13 @@ class Border:
         lengths = np.array([len(labels) for labels in made], np.int32)
         setattr(call.struct, port.field, self._pointer(call, flat, port.pointer))
         setattr(call.struct, f"{port.field}_lengths", self._pointer(call, lengths, port.pointer))
+
+
+def kept(net, state) -> list[tuple[str, np.ndarray]]:
+    """What a call works with besides its arrays, and a caller can have views of: to write outputs there would change
+    parameters while they are read, and with no notice that packed ones are stale."""
+    return [("net.theta", net.theta), ("net.gradient", net.gradient)] + (
+        [] if state is None else [("state", state._memory)])
 
 
 def spans(call: Call, starts) -> tuple[np.ndarray, np.ndarray]:

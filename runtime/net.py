@@ -10,7 +10,7 @@ from rnnc.errors import InputError
 from rnnc.runtime import ragged
 from rnnc.runtime.again import again, forked, on_fresh, remember, trained_again
 from rnnc.runtime.arrays import Signal, aligned, zeros
-from rnnc.runtime.call import Border, Call, spans
+from rnnc.runtime.call import Border, Call, kept, spans
 from rnnc.runtime.module import Module
 from rnnc.runtime.parameters import Gradients, Parameters, Weights
 from rnnc.runtime.probe import probed
@@ -180,7 +180,7 @@ class Net:
             found = self.run(starts=packed.starts, **packed.values)
             return {name: packed.unpack(array, self._border.outputs[name].signal.per) for name, array in found.items()}
         call = self._call(inputs, state, "run", starts=starts, lot=(self.seed, self.draws))
-        made, struct = self._border.results(call, out)
+        made, struct = self._border.results(call, out, kept(self, state))
         self._watched("run", call, state, starts, lambda _: self._run(call, state, struct), lambda: made)
         remember(self, "run", state, call, starts)
         return made
@@ -200,7 +200,7 @@ class Net:
             raise InputError(f"step: {self.name} looks ahead: {ahead['signal']} is read before its frame has come"
                              f"{place(ahead.get('line'))}; use run on whole sequences")
         call = self._call(inputs, state, "step", starts=starts, step=True)
-        made, struct = self._border.results(call, out)
+        made, struct = self._border.results(call, out, kept(self, state))
 
         def compute(s: State) -> None:
             work = self._workspace(("run", 1, call.streams))

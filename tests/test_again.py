@@ -102,6 +102,25 @@ def test_same_refusals(net, number, arguments):
     assert refusals[0] == refusals[1]
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_outputs_are_no_part_of_what_a_net_keeps(net, first):
+    """Parameters were written over while they were read, and packed ones stayed as they had been."""
+    state = net.state()
+    own = {"net.theta": net.theta[:6], "net.gradient": net.gradient[2:8], "state": state["h.rnn.h"].reshape(6)}
+    before = net.theta.tobytes(), net.gradient.tobytes()
+    for what, memory in own.items():
+        state.reset()
+        state._like.clear()
+        if first:
+            net.step(state, **arrays(()), out=room(()))
+        kept = state._memory.tobytes()
+        with pytest.raises(InputError, match=f"^out\\['h'\\] shares memory with {what}$"):
+            net.step(state, **arrays(()), out=room(()) | {"h": memory})
+        assert state._memory.tobytes() == kept and (net.theta.tobytes(), net.gradient.tobytes()) == before
+    with pytest.raises(InputError, match="shares memory with net.theta"):
+        net.run(**arrays((1,)), out=room((1,)) | {"h": net.theta[:6].reshape(1, 6)})
+
+
 def test_labels_of_many_frames(net):
     state, data = net.state(2), arrays((5, 2))
     net.run(state=state, **data)

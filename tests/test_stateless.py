@@ -57,7 +57,7 @@ def test_in_c_a_state_is_left_out_on_purpose_only():
     net = rnnc.compile(HEARD, cache=False)
     module, ffi = net.module, net.module.ffi
     call = net._call({"x": np.ones((1, 1, 3)), "z": np.ones((1, 1, 5))}, None)
-    made, out = net._border.results(call, None)
+    made, out = net._border.results(call, None, [])
     work, packed = net._workspace(("run", 1, 1)), net._pack()
     assert module.function("run_fresh")(packed, call.struct, out, 1, 1, work, 1) == 0 and np.any(made["h"])
     code = module.function("run")(packed, ffi.NULL, call.struct, out, 1, 1, work, 1)
