@@ -60,11 +60,13 @@ def test_run_takes_the_sizes_of_a_program(trained, tmp_path):
     (tmp_path / "two.rnn").write_text(GOOD + GOOD.replace("model m(", "model k("))
     net = package.compile(str(tmp_path / "two.rnn"), "k", n=6, gradient=None)
     net.save(tmp_path / "w.safetensors")
+    np.savez(tmp_path / "d.npz", x=np.zeros((40, 3)), y=np.zeros((40, 4)))
     ask = ("two.rnn", "--model", "k", "--weights", "w.safetensors")
     found = rnnc("run", *ask, "-D", "n=6", cwd=tmp_path, input="1 2 3\n").stdout
     assert np.allclose([float(v) for v in found.split()], net.run(x=np.array([[1, 2, 3]]))["h"][0], atol=1e-6)
     for said in (rnnc("run", *ask, cwd=tmp_path, code=1).stderr,
-                 rnnc("build", *ask, "-o", "out", "--inference", cwd=tmp_path, code=1).stderr):
+                 rnnc("build", *ask, "-o", "out", "--inference", cwd=tmp_path, code=1).stderr,
+                 rnnc("train", *ask, "--data", "d.npz", cwd=tmp_path, code=1).stderr):
         assert re.match(r"rnnc: w.safetensors: parameters\['h.*'\]: got shape \[6.*\], wanted .*\n  hint: -D ", said)
     assert "with its own model and sizes" in rnnc("run", trained, "-D", "n=6", code=2).stderr
 

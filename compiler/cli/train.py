@@ -17,7 +17,7 @@ from rnnc.cli.console import Refusal, Usage, note, patience
 from rnnc.cli.curve import draw
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job, digest, keep_program, own
-from rnnc.cli.sources import add_program, find, nonnegative, positive, real, there
+from rnnc.cli.sources import add_program, find, load, nonnegative, positive, real, there
 from rnnc.runtime.words import figure
 
 OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "RMSprop", "Adadelta", "Adam", "AdamW",
@@ -101,7 +101,7 @@ def train(options) -> int:
     with patience(f"compiling {program.stem}", options.progress):
         net = job.net(folder, "parameters")
         if options.weights and stored is None:
-            net.load(options.weights)
+            load(net, options.weights)
     if corpus:
         report.tell(corpus.summary())
     report.tell(summary(job, net, data))
