@@ -75,10 +75,12 @@ def _substitute(wanted: str, reason: str) -> Path:
 
 
 def full(place: Path, code: int = errno.ENOSPC) -> RnncError:
+    """`place`: the cache, a folder of it, or that of temporary files."""
+    other = f"let {'TMPDIR' if place == Path(tempfile.gettempdir()) else 'RNNC_CACHE'} name another place"
     if code == errno.EFBIG:
         return RnncError(f"a file in {place} would be larger than files may be here; raise the limit (ulimit -f), or "
-                         "let RNNC_CACHE name another place")
-    return RnncError(f"no space left on the disk that holds {place}; free some, or let RNNC_CACHE name another place")
+                         f"{other}")
+    return RnncError(f"no space left on the disk that holds {place}; free some, or {other}")
 
 
 # ------------------------------------------------------------------------------------------------ modules
