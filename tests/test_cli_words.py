@@ -56,6 +56,21 @@ def test_no_hint_where_the_spelling_is_right_or_past_help(line):
     assert "hint" not in rnnc(*line.split(), code=2).stderr
 
 
+@pytest.mark.parametrize("line,said", [
+    ("train m.rnn --data d.npz --log m.rnn/log.csv", "no file can be made in {}/m.rnn: Not a directory"),
+    ("train m.rnn --data d.npz --plot folder.svg", "folder.svg is a folder; the name of a file is wanted"),
+    ("train m.rnn --data d.npz --checkpoint m.rnn/run", "no file can be made in m.rnn: Not a directory"),
+    ("build m.rnn -o m.rnn/out", "no file can be made in m.rnn: Not a directory"),
+    ("graph m.rnn -o m.rnn/net.svg", "no file can be made in {}/m.rnn: Not a directory"),
+    ("import other.safetensors m.rnn -o folder.svg", "folder.svg is a folder; the name of a file is wanted"),
+])
+def test_what_cannot_be_written_is_told_before_any_work(programs, line, said):
+    (programs / "folder.svg").mkdir()
+    before = sorted(programs.rglob("*"))
+    assert rnnc(*line.split(), cwd=programs, code=2).stderr == f"rnnc: {said.format(programs)}\n"
+    assert sorted(programs.rglob("*")) == before
+
+
 def test_data_may_weigh_frames(programs):
     assert "epoch 1/1: " in rnnc("train", "labels.rnn", "--data", "weighted.npz", "--epochs", 1, "--streams", 1,
                                  cwd=programs).stdout

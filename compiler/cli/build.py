@@ -13,7 +13,7 @@ from pathlib import Path
 
 import rnnc
 from rnnc.cli import weights
-from rnnc.cli.console import Usage, note, patience, write
+from rnnc.cli.console import Usage, note, patience, takes_files, write
 from rnnc.cli.example import example
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job
@@ -107,6 +107,7 @@ def asked(options) -> Order:
     """What FILE and the flags mean; a checkpoint brings its own sizes, weights and characters."""
     if options.output.exists() and not options.output.is_dir():
         raise Usage(f"{options.output} is a file, not a folder")
+    takes_files(options.output)
     there(options.weights)
     folder = Path(options.file)
     if (folder / JOB).is_file():

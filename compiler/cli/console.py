@@ -4,6 +4,7 @@ Results go to stdout by plain `print`; nothing here touches it.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -127,6 +128,28 @@ def json_line(found: dict) -> str:
         return json.dumps(found, allow_nan=False)
     except ValueError:
         return json.dumps({name: known(value) for name, value in found.items()})
+
+
+def writable(path: Path) -> None:
+    """Refuses, before any work is done for it, a file that could not be written in the end."""
+    if path.is_dir():
+        raise Usage(f"{path} is a folder; the name of a file is wanted")
+    if path.exists() and not path.is_file():   # a device or a pipe, which is written to as it is
+        if not os.access(path, os.W_OK):
+            raise Usage(f"{path}: {os.strerror(errno.EACCES)}")
+    else:
+        takes_files(Path(os.path.realpath(path)).parent)
+
+
+def takes_files(folder: Path) -> None:
+    """Refuses a folder where no file can be made; one that is not there will be made when the time comes."""
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as fault:
+        raise Usage(f"no file can be made in {folder}: {fault.strerror}") from None
 
 
 def write(path: Path, content: str | bytes) -> None:

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from rnnc.cli.console import Refusal, Usage, complain, note, patience, write
+from rnnc.cli.console import Refusal, Usage, complain, note, patience, writable, write
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.sources import STDIN, add_program, find
 from rnnc.errors import CompileError, Diagnostic, Source
@@ -104,6 +104,8 @@ def graph(options) -> int:
     kind = options.format or named or "svg"
     if kind not in PICTURES:
         raise Usage(f"cannot draw {options.output}", hint="name it .svg, .dot or .html, or give --format")
+    if options.output and options.output != "-":
+        writable(Path(options.output))
     program = find(options.file)
     with patience(f"drawing {program.stem}", options.progress):
         picture = draw(pipeline.elaborated(program.source, options.model, dict(options.sizes)), kind)

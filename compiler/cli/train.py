@@ -13,7 +13,7 @@ from pathlib import Path
 import rnnc
 from rnnc.cli import dataset, held, report
 from rnnc.cli.build import fingerprint
-from rnnc.cli.console import Refusal, Usage, note, patience
+from rnnc.cli.console import Refusal, Usage, note, patience, takes_files, writable
 from rnnc.cli.curve import draw
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job, digest, keep_program, own
@@ -90,8 +90,12 @@ def train(options) -> int:
     program = find(options.file)
     folder = options.checkpoint or Path(f"{program.stem}-run")
     there(options.weights)
+    for result in (options.log, options.plot):
+        if result is not None:
+            writable(result)
     if folder.exists() and not folder.is_dir():
         raise Usage(f"{folder} is a file, not a folder")
+    takes_files(folder)
     stored = Job.read(folder) if (folder / JOB).exists() and began(folder) else None
     job, data, corpus, sources = prepare(options, program, stored)
     if stored is not None and (changed := stored.differences(job)):

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from rnnc.cli.console import Refusal, Usage, note, patience, write
+from rnnc.cli.console import Refusal, Usage, note, patience, writable, write
 from rnnc.cli.sources import add_progress, find, not_a_file, size
 from rnnc.errors import InputError
 
@@ -54,6 +54,7 @@ def place(text: str) -> tuple[str, list[str]]:
 def bring(options) -> int:
     if not options.state.is_file():
         raise Usage(not_a_file(options.state, "file"))
+    writable(options.output)
     if options.file is None:
         return whole(options)
     if options.carry or options.loss:
