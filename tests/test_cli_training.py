@@ -200,6 +200,17 @@ def test_train_on_sounds(tmp_path):
                                    code=1).stderr
 
 
+def test_the_log_may_go_where_nothing_can_be_read(tmp_path):
+    """The curve was drawn from the file of the log: from stdout, that is, which waits for ever."""
+    (tmp_path / "m.rnn").write_text(GOOD)
+    np.savez(tmp_path / "d.npz", x=np.zeros((200, 3)), y=np.ones((200, 4)))
+    command = [sys.executable, "-m", "rnnc", "train", "m.rnn", "--data", "d.npz", "--epochs", "1", "--plot",
+               "c.svg", "--log"]
+    done = subprocess.run([*command, "/dev/stdout"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "\nepoch,updates,frames," in done.stdout
+    assert re.search("<polyline|<path", (tmp_path / "c.svg").read_text())
+
+
 def test_a_damaged_checkpoint_is_refused(trained, tmp_path):
     for name in ("job.json", "checkpoint.safetensors"):
         broken = tmp_path / name.split(".")[0]

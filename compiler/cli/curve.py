@@ -13,7 +13,7 @@ TRAINING, HELD_OUT = ("training", "#7a9cc6"), ("held out", "#c0392b")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 420, 60, 700, 36, 370
 
 
-def draw(log: Path, picture: Path, title: str, unit: str, scale: float) -> Path:
+def draw(log: str, picture: Path, title: str, unit: str, scale: float) -> Path:
     """The picture's path: its suffix becomes .svg where a PNG is asked for and matplotlib is not installed."""
     lines = curves(log, scale)
     if picture.suffix.lower() != ".svg":
@@ -26,14 +26,13 @@ def draw(log: Path, picture: Path, title: str, unit: str, scale: float) -> Path:
     return picture
 
 
-def curves(log: Path, scale: float) -> list[tuple[str, str, list[tuple[float, float]]]]:
+def curves(log: str, scale: float) -> list[tuple[str, str, list[tuple[float, float]]]]:
     """(label, colour, points): frames seen against loss, in the unit that is shown."""
     points = {"loss": [], "held_out": []}
-    with log.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            for key, found in points.items():
-                if row[key]:
-                    found.append((float(row["frames"]), float(row[key]) * scale))
+    for row in csv.DictReader(log.splitlines()):
+        for key, found in points.items():
+            if row[key]:
+                found.append((float(row["frames"]), float(row[key]) * scale))
     named = ((*TRAINING, points["loss"]), (*HELD_OUT, points["held_out"]))
     return [line for line in named if line[2]]
 

@@ -4,9 +4,7 @@ import csv
 import io
 import math
 import sys
-from pathlib import Path
 
-from rnnc.cli.console import write
 from rnnc.runtime.words import figure
 
 BITS = 1 / math.log(2)
@@ -42,8 +40,8 @@ def tell(text: str) -> None:
     sys.stdout.flush()
 
 
-def log(rows: list[dict], curve: list[list], path: Path) -> None:
-    """Points of the curve and ends of epochs in the order in which they happened; every metric is a column."""
+def log(rows: list[dict], curve: list[list]) -> str:
+    """Points of the curve and ends of epochs in the order in which they happened, as CSV; every metric is a column."""
     metrics = sorted({k for row in rows for k in row if k.startswith("validation ") and k != HELD})
     ends = [{"epoch": r["epoch"], "updates": r["updates"], "frames": r["frames"], "seconds": f"{r['seconds']:.3f}",
              "held_out": r.get(HELD, ""), **{m.removeprefix("validation "): r.get(m, "") for m in metrics}}
@@ -56,4 +54,4 @@ def log(rows: list[dict], curve: list[list], path: Path) -> None:
                             lineterminator="\n")
     writer.writeheader()
     writer.writerows(found)
-    write(path, sink.getvalue())
+    return sink.getvalue()

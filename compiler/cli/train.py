@@ -13,7 +13,7 @@ from pathlib import Path
 import rnnc
 from rnnc.cli import dataset, held, report
 from rnnc.cli.build import fingerprint
-from rnnc.cli.console import Refusal, Usage, note, patience, takes_files, writable
+from rnnc.cli.console import Refusal, Usage, note, patience, takes_files, writable, write
 from rnnc.cli.curve import draw
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job, digest, keep_program, own
@@ -223,17 +223,19 @@ def position(folder: Path) -> dict:
     return Checkpoint.read(folder).record["position"]
 
 
-def write_log(options, folder: Path) -> None:
+def write_log(options, folder: Path) -> str:
+    """Returns what stands in it: where it went, a pipe perhaps, nothing may be read."""
     at = position(folder)
-    report.log(at["rows"], at["curve"], options.log or folder / "log.csv")
+    text = report.log(at["rows"], at["curve"])
+    write(options.log or folder / "log.csv", text)
+    return text
 
 
 def finish(options, job: Job, name: str, folder: Path) -> int:
     """The log, the curve, and what to do next."""
     text, rows = job.vocabulary is not None, position(folder)["rows"]
     log, picture = options.log or folder / "log.csv", options.plot or folder / "curve.png"
-    write_log(options, folder)
-    drawn = draw(log, picture, name, report.unit(text), report.scale(text))
+    drawn = draw(write_log(options, folder), picture, name, report.unit(text), report.scale(text))
     if drawn != picture and options.plot:
         note(f"matplotlib is not installed: the curve is {drawn} (pip install 'rnnc[plot]' brings PNG)")
     report.tell(f"checkpoint {folder}, log {log}, curve {drawn}")
