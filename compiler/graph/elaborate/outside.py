@@ -25,6 +25,7 @@ NUMBERS = frozenset(                                        # macros of math.h; 
     "M_E M_LOG2E M_LOG10E M_LN2 M_LN10 M_PI M_PI_2 M_PI_4 M_1_PI M_2_PI M_2_SQRTPI M_SQRT2 M_SQRT1_2".split())
 TYPES = re.compile("u?int[a-z0-9_]*_t|size_t|ptrdiff_t|max_align_t")        # of stdint.h and stddef.h
 CALLS = frozenset("state starts weight out probe accumulate streams frames threads self cotangents".split())
+VECTOR = 16                                    # numbers of the widest one
 RESULTS = frozenset("loss frames sequences".split())      # what evaluation reports beside the metrics
 
 
@@ -114,3 +115,16 @@ def check_total(graph: Graph, model: Span, faults: Faults) -> None:
     if total >= 2**30:
         faults.add("E0309", f"{total} parameters in all are more than the C can count", model,
                    hint=f"the most is {2**30 - 1}; are the sizes what they should be?")
+
+
+def check_delays(graph: Graph, faults: Faults) -> None:
+    """The C counts frames in 32 bits, and the numbers that the state of a stream keeps of a signal, too: each frame's
+    are filled up to a whole vector."""
+    for node in graph.nodes:
+        for read in node.args:
+            signal, ago = graph[read.node], read.delay > 0
+            each = -(-signal.size // VECTOR) * VECTOR if ago and signal.shape else 1
+            if abs(read.delay) * each >= 2**31:
+                faults.add("E0309", f"{signal.name or 'this'} is read {abs(read.delay)} frames "
+                           f"{'ago' if ago else 'ahead'}, which is more than the C can count", node.span,
+                           hint=f"the most is {(2**31 - 1) // each}")

@@ -123,6 +123,7 @@ def _elaborated(file: tree.File, sizes: dict, model: str | None, read_file: Read
     outside.check_names(graph, {name: span for name, (_, span) in work.metrics.items()}, chosen.name.span, faults)
     outside.check_targets(graph, faults)
     outside.check_total(graph, chosen.name.span, faults)
+    outside.check_delays(graph, faults)
     faults.stop()
     return causality.sorted_graph(graph), library
 
