@@ -150,7 +150,7 @@ def _bracket(s: Scene) -> Refusal | None:
             return s.refuse("E0112", f"{s.shown} closes nothing", begin=None if kind else s.at)
         return _unclosed(s, innermost, f"`{OPENS[kind]}` is closed by {s.shown}")
     if kind in ("LPAR", "LSQB") and (s.type() in STATEMENTS | DEFINITIONS | {"$END", "RBRACE"} or s.starts_line()):
-        if not _closed_later(s, innermost):
+        if not _closed_later(s, innermost) and not _meant_as_name(s):
             return _unclosed(s, innermost, f"`{OPENS[kind]}` is not closed")
     if kind == "LBRACE" and (s.type() == "$END" or s.type() in DEFINITIONS and not _closed_later(s, innermost)):
         if "RBRACE" in s.wanted:
@@ -162,6 +162,11 @@ def _unclosed(s: Scene, opening: int, message: str, **more) -> Refusal:
     kind = s.words.list[opening].type
     notes, hint = (Note(s.span(), seen),), f"close it with `{SHUTS[kind]}`"
     return Refusal(Diagnostic("E0103", message, s.words.span(opening), notes, hint), **more)
+
+
+def _meant_as_name(s: Scene) -> bool:
+    """Whether a reserved word inside a bracket is followed as a name would be, `f(layer)`: it begins no statement."""
+    return "NAME" in s.wanted and not s.starts_line() and s.type(1) in ("RPAR", "RSQB", "COMMA", "EQUAL")
 
 
 def _closed_later(s: Scene, opening: int) -> bool:
