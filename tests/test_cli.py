@@ -126,6 +126,12 @@ def test_a_bug_of_ours_is_an_apology(tmp_path, monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_ctrl_c_while_the_commands_are_read_is_no_traceback(tmp_path):
+    """A module that all of them import is in the way, and is stopped."""
+    (tmp_path / "argparse.py").write_text("raise KeyboardInterrupt\n")
+    assert rnnc("check", "charlm", code=130, PYTHONPATH=str(tmp_path)).stderr == "rnnc: stopped\n"
+
+
 def test_a_missing_c_compiler_is_code_3(tmp_path):
     done = rnnc("build", "charlm", *SMALL, "-o", tmp_path / "out", "--emit", "shared", code=3, CC="no-such-compiler")
     assert "no-such-compiler" in done.stderr and not (tmp_path / "out").exists()

@@ -108,4 +108,4 @@ def test_import_is_light():
 
 
 def test_command_line_starts_light():
-    assert not {"numpy", "lark", "cffi", "jinja2"} & loaded_after("import rnnc.cli")
+    assert not {"numpy", "lark", "cffi", "jinja2"} & loaded_after("import rnnc.cli.app")
