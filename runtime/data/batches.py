@@ -197,3 +197,13 @@ def fraction(value) -> float:
     if not 0 <= number("held_out", value) < 1:
         raise InputError(f"held_out: {value!r} is not between 0 and 1")
     return float(value)
+
+
+def parted(count: int, held: int, share: float, unit: str, least: int = 1) -> int:
+    """How many of `count` are left to learn from, once `held` of them, a share that was asked for, are held out."""
+    if share and held < least:
+        raise InputError(f"held_out: {share} of {count} {unit} is too little to score",
+                         typed="; --held-out 0 holds nothing out")
+    if held and held == count:
+        raise InputError(f"held_out: {share} of {count} {unit} leaves none to learn from")
+    return count - held

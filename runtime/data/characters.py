@@ -3,7 +3,7 @@
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.data.batches import Streams, fraction
+from rnnc.runtime.data.batches import Streams, fraction, parted
 from rnnc.runtime.wanted import asked, asked_each, is_whole, path, whole
 from rnnc.runtime.words import said
 
@@ -43,12 +43,10 @@ def text(source, streams: int = 16, frames: int = 64, *, vocabulary: str | None 
     if not isinstance(vocabulary, str) or len(set(vocabulary)) != len(vocabulary) or not vocabulary:
         raise InputError("vocabulary: a string in which no character comes twice is wanted")
     labels = encode(words, vocabulary)
-    split = len(labels) - int(len(labels) * fraction(held_out))
+    split = parted(len(labels), int(len(labels) * fraction(held_out)), held_out, "characters", least=2)
     held = None
     if held_out:
         rest = labels[split:]
-        if len(rest) < 2:
-            raise InputError(f"held_out: {held_out} of {len(labels)} characters is too little to score")
         fewer = max(1, min(streams, (len(rest) - 1) // frames))
         held = Text(_pairs(rest, fewer, input, target), frames, vocabulary)
     if split <= streams:

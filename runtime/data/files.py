@@ -10,7 +10,8 @@ import zlib
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.data.batches import Sequences, Streams, cut, fraction, shared_length
+from rnnc.runtime.arrays import flags
+from rnnc.runtime.data.batches import Sequences, Streams, cut, fraction, parted, shared_length
 from rnnc.runtime.wanted import asked, mapping
 from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed
@@ -25,7 +26,7 @@ def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, he
                for name, value in mapping("signals", signals, "signal to array").items()}
     if not signals:
         raise InputError("no signals")
-    begins = None if starts is None else (_array("starts", starts) != 0).astype(np.uint8)
+    begins = None if starts is None else flags(_array("starts", starts), "starts")
     if begins is not None and begins.ndim != 1:
         raise InputError(f"starts: got shape {list(begins.shape)}, wanted one 0 or 1 per frame")
     length = max(len(value) for value in signals.values())
@@ -42,7 +43,7 @@ def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, he
     if each:
         given[NUMBER] = number
     length = shared_length(given)
-    split = length - int(length * fraction(held_out))
+    split = parted(length, int(length * fraction(held_out)), held_out, "frames")
     held = None
     if held_out:
         rest = {name: a[split:] for name, a in given.items()}
@@ -77,7 +78,7 @@ def sequences(signals: dict, batch: int = 16, *, shuffle: bool = True, seed: int
     if not given:
         raise InputError("no signals")
     count = len(next(iter(given.values())))
-    split = count - round(count * fraction(held_out))
+    split = parted(count, round(count * fraction(held_out)), held_out, "sequences")
     held = None
     if held_out:
         held = Sequences({n: v[split:] for n, v in given.items()}, batch, False)
