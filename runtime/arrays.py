@@ -148,6 +148,8 @@ def settled(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def as_array(value, name: str) -> np.ndarray:
     if isinstance(value, np.ndarray):
+        if type(value) is not np.ndarray and np.ma.is_masked(value):
+            raise InputError(f"{name}: entries are masked, and what is beneath would be read; fill them")
         return value
     try:
         return np.asarray(value)

@@ -146,6 +146,7 @@ def test_no_other_exception_leaves_data_and_fit(tmp_path, monkeypatch):
     (lambda n: n.vjp({}, **inputs(2, 1), stat=1), "no input is called 'stat'; did you mean 'state'"),
     (lambda n: n.run(**inputs(2, 1), weights=1), "no input is called 'weights'; there is x, k, m, b, y"),
     (lambda n: n.run(probe=3), "probe: got 3, wanted the name of a signal"),
+    (lambda n: n.run(**{**inputs(2, 1), "x": np.ma.masked_less(inputs(2, 1)["x"], 0)}), "x: entries are masked"),
     (lambda n: n.backprop(**inputs(2, 1), accumulate="yes"), "accumulate: got 'yes', wanted True or False"),
     (lambda n: pickle.dumps(n), "a net cannot be pickled or copied: net.save"),
     (lambda n: copy.deepcopy(n), "a net cannot be pickled or copied"),
