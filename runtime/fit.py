@@ -20,6 +20,7 @@ from rnnc.runtime.checkpoint import Checkpoint
 from rnnc.runtime.net import Net
 from rnnc.runtime.progress import Bar, History
 from rnnc.runtime.score import conform, evaluate, unit_of
+from rnnc.runtime.storage import takes_files
 from rnnc.runtime.wanted import asked, mapping, number, path, truth, whole
 from rnnc.runtime.words import said
 
@@ -101,6 +102,11 @@ class Run:
                                  "arrays of your own rnnc.data.arrays({'x': x, 'y': y}, streams=..., frames=...)")
         self.net, self.data, self.opt, self.epochs = net, data, opt, whole("epochs", epochs, 1)
         self.validate, self.folder = validate, None if checkpoint is None else path("checkpoint", checkpoint)
+        if self.folder is not None:            # told now, not at the first checkpoint
+            try:
+                takes_files(self.folder)
+            except OSError as fault:
+                raise InputError(f"checkpoint: no file can be made in {fault.filename}: {fault.strerror}") from None
         self.notes = mapping("notes", notes, "name to fact") if notes is not None else {}
         try:
             json.dumps(self.notes)

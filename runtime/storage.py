@@ -15,6 +15,18 @@ from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed, unknown
 
 
+def takes_files(folder: Path) -> None:
+    """Fails where writing a file there would; a folder that is not there will be made when the time comes."""
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as fault:
+        fault.filename = str(folder)
+        raise
+
+
 def write_whole(path: str | os.PathLike, data: bytes) -> None:
     """To a temporary file beside its place, flushed to the disk, then renamed; a reader sees the old or the new. A link
     stays one, and what is no file (/dev/stdout, a pipe) is written to: a rename would put a file in its place."""
@@ -25,7 +37,10 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
         return _into(path, data)
     if path.is_symlink():
         path = Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     name = None
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -58,11 +58,11 @@ def test_no_hint_where_the_spelling_is_right_or_past_help(line):
 
 @pytest.mark.parametrize("line,said", [
     ("train m.rnn --data d.npz --log m.rnn/log.csv", "no file can be made in {}/m.rnn: Not a directory"),
-    ("train m.rnn --data d.npz --plot folder.svg", "folder.svg is a folder; the name of a file is wanted"),
+    ("train m.rnn --data d.npz --plot folder.svg", "folder.svg: a folder, where a file is to be written"),
     ("train m.rnn --data d.npz --checkpoint m.rnn/run", "no file can be made in m.rnn: Not a directory"),
     ("build m.rnn -o m.rnn/out", "no file can be made in m.rnn: Not a directory"),
     ("graph m.rnn -o m.rnn/net.svg", "no file can be made in {}/m.rnn: Not a directory"),
-    ("import other.safetensors m.rnn -o folder.svg", "folder.svg is a folder; the name of a file is wanted"),
+    ("import other.safetensors m.rnn -o folder.svg", "folder.svg: a folder, where a file is to be written"),
 ])
 def test_what_cannot_be_written_is_told_before_any_work(programs, line, said):
     (programs / "folder.svg").mkdir()

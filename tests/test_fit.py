@@ -169,6 +169,17 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         rnnc.fit(net, recording(), rnnc.SGD(net), checkpoint=tmp_path)
 
 
+def test_a_place_without_room_for_a_checkpoint_is_told_before_any_work(tmp_path):
+    net = tiny()
+    before = net.theta.copy()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="^checkpoint: no file can be made in .*file: Not a directory$"):
+        rnnc.fit(net, recording(), rnnc.SGD(net, 0.1), checkpoint=tmp_path / "file" / "run")
+    assert (net.theta == before).all()
+    with pytest.raises(NotADirectoryError, match="Not a directory: .*file'$"):         # File exists, it said
+        net.save(tmp_path / "file" / "w.safetensors")
+
+
 def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(tmp_path):
     net = tiny()
     data = recording()

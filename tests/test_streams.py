@@ -46,7 +46,7 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
     (tmp_path / "net.svg").mkdir()
-    said = rnnc("graph", "charlm", "-o", "net.svg", cwd=tmp_path, code=1).stderr
+    said = rnnc("graph", "charlm", "-o", "net.svg", cwd=tmp_path, code=2).stderr
     assert "net.svg: a folder, where a file" in said
     assert [p.name for p in tmp_path.iterdir()] == ["net.svg"]
 

@@ -133,7 +133,7 @@ def json_line(found: dict) -> str:
 def writable(path: Path) -> None:
     """Refuses, before any work is done for it, a file that could not be written in the end."""
     if path.is_dir():
-        raise Usage(f"{path} is a folder; the name of a file is wanted")
+        raise Usage(f"{path}: a folder, where a file is to be written")
     if path.exists() and not path.is_file():   # a device or a pipe, which is written to as it is
         if not os.access(path, os.W_OK):
             raise Usage(f"{path}: {os.strerror(errno.EACCES)}")
@@ -142,14 +142,12 @@ def writable(path: Path) -> None:
 
 
 def takes_files(folder: Path) -> None:
-    """Refuses a folder where no file can be made; one that is not there will be made when the time comes."""
-    while not folder.exists():
-        folder = folder.parent
+    """Refuses, likewise, a folder."""
+    from rnnc.runtime import storage
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        storage.takes_files(folder)
     except OSError as fault:
-        raise Usage(f"no file can be made in {folder}: {fault.strerror}") from None
+        raise Usage(f"no file can be made in {fault.filename}: {fault.strerror}") from None
 
 
 def write(path: Path, content: str | bytes) -> None:
