@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.storage import plain, read, write_whole
+from rnnc.runtime.storage import CHECKPOINT, PARAMETER, plain, read, write_whole
 from rnnc.runtime.wanted import path as as_path
 
 FORMAT = "1"
@@ -33,10 +33,10 @@ class Checkpoint:
 
     def write(self, folder: str | os.PathLike) -> Path:
         from safetensors.numpy import save as encode
-        groups = {"parameter": self.parameters, "optimiser": self.optimiser, "state": self.state or {}}
+        groups = {PARAMETER: self.parameters, "optimiser": self.optimiser, "state": self.state or {}}
         arrays = {f"{group}/{name}": plain(a) for group, found in groups.items()
                   for name, a in found.items()}
-        metadata = {"format": "rnnc checkpoint", "checkpoint": FORMAT, "record": json.dumps(self.record)}
+        metadata = {"format": CHECKPOINT, "checkpoint": FORMAT, "record": json.dumps(self.record)}
         path = Path(folder) / FILE
         try:
             write_whole(path, encode(arrays, metadata))
@@ -50,11 +50,11 @@ class Checkpoint:
         arrays, metadata = read(path)
         if metadata.get("checkpoint") != FORMAT:
             raise InputError(f"{path} is not a checkpoint of this version of rnnc")
-        groups: dict[str, dict[str, np.ndarray]] = {"parameter": {}, "optimiser": {}, "state": {}}
+        groups: dict[str, dict[str, np.ndarray]] = {PARAMETER: {}, "optimiser": {}, "state": {}}
         for key, array in arrays.items():
             group, _, name = key.partition("/")
             groups[group][name] = array
-        return Checkpoint(groups["parameter"], groups["optimiser"], groups["state"] or None,
+        return Checkpoint(groups[PARAMETER], groups["optimiser"], groups["state"] or None,
                           json.loads(metadata["record"]))
 
 

@@ -14,6 +14,8 @@ from rnnc.runtime.wanted import mapping
 from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed, unknown
 
+CHECKPOINT, PARAMETER = "rnnc checkpoint", "parameter"          # what a checkpoint calls itself, and its parameters
+
 
 def takes_files(folder: Path) -> None:
     """Fails where writing a file there would; a folder that is not there will be made when the time comes."""
@@ -108,7 +110,10 @@ def load(net, path, strict: bool, rename: dict | None) -> None:
     for target in rename.values():
         if target not in net.parameters:
             raise unknown("parameter", target, net.parameters)
-    found, arrays = {}, read(path)[0]
+    found, (arrays, about) = {}, read(path)
+    if about.get("format") == CHECKPOINT:      # what was learned in a training run, and all that it goes on with
+        arrays = {name.removeprefix(f"{PARAMETER}/"): a for name, a in arrays.items()
+                  if name.startswith(f"{PARAMETER}/")}
     for name, array in arrays.items():
         target = rename.get(name, name)
         if name.endswith(".pattern") and name[:-8] in arrays:
@@ -119,8 +124,8 @@ def load(net, path, strict: bool, rename: dict | None) -> None:
         if target in found:
             raise InputError(f"{path}: two arrays would be loaded as {target!r}")
         found[target] = array
-    for name, target in rename.items():
-        if target not in found:
+    for name in rename:
+        if name not in arrays:
             raise InputError(f"rename: {path} holds no {name!r}")
     strange = [n for n in found if n not in net.parameters]
     missing = [n for n in net.parameters if n not in found]

@@ -169,6 +169,16 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         rnnc.fit(net, recording(), rnnc.SGD(net), checkpoint=tmp_path)
 
 
+def test_the_weights_of_a_checkpoint_are_loaded_like_others(tmp_path):
+    net, other = tiny(), tiny(seed=5)
+    rnnc.fit(net, recording(), rnnc.SGD(net, 0.1), checkpoint=tmp_path)
+    other.load(tmp_path / FILE)
+    assert (other.theta == net.theta).all()
+    net.save(tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="rename: .*w.safetensors holds no 'a'"):      # though W is there
+        other.load(tmp_path / "w.safetensors", rename={"a": "W"})
+
+
 def test_a_place_without_room_for_a_checkpoint_is_told_before_any_work(tmp_path):
     net = tiny()
     before = net.theta.copy()
