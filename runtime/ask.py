@@ -19,7 +19,7 @@ def options(*, dtype, target, threads, gradient, weights, memory_limit, check_nu
     name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or dtype
     if not one_of(name, DTYPES):
         raise InputError(f"dtype: {said(dtype)}; it may be 'float32' or 'float64'")
-    if not isinstance(target, str) or not target or not all(c.isalnum() or c in "-_.+" for c in target):
+    if not isinstance(target, str) or not is_target(target):
         raise InputError(f"target: {said(target)}; it is 'native' or the name of a processor, as in 'x86-64-v3'")
     if threads is not None and (not is_whole(threads) or threads < 1):
         raise InputError(f"threads: {said(threads)}; a number of threads, or None for the planner's choice")
@@ -40,6 +40,11 @@ def options(*, dtype, target, threads, gradient, weights, memory_limit, check_nu
             "gradient": gradient, "weights": weights, "seed": int(seed),
             "memory_limit": None if memory_limit is None else int(memory_limit),
             "check_numbers": truth("check_numbers", check_numbers), "cache": truth("cache", cache)}
+
+
+def is_target(text: str) -> bool:
+    """Whether it may be the name of a processor."""
+    return bool(text) and all(c.isalnum() or c in "-_.+" for c in text)
 
 
 def source(given) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from commands import BAD, GOOD, SMALL, rnnc
 
+import rnnc as package
+
 # ------------------------------------------------------------------------------------------------ check
 
 def test_check_passes_a_good_program(tmp_path):
@@ -209,6 +211,19 @@ def test_a_processor_that_the_compiler_does_not_know_is_told(tmp_path):
     done = rnnc("build", "charlm", *SMALL, "-o", tmp_path, "--target", "z80")
     assert "no processor z80" in done.stderr and "-march=z80" in (tmp_path / "charlm.h").read_text()
     assert not rnnc("build", "charlm", *SMALL, "-o", tmp_path, "--target", "x86-64-v2").stderr
+
+
+def test_weights_for_another_processor(tmp_path):
+    """They were read and written by the code for it: by a compiler that does not know it, or in vain."""
+    package.compile(GOOD, gradient=None).save(tmp_path / "w.safetensors")
+    (tmp_path / "m.rnn").write_text(GOOD)
+    line = ("build", "m.rnn", "--weights", "w.safetensors", "-o")
+    rnnc(*line, "here", cwd=tmp_path)
+    rnnc(*line, "there", "--target", "z80", cwd=tmp_path)
+    assert (tmp_path / "here" / "m.weights").read_bytes() == (tmp_path / "there" / "m.weights").read_bytes()
+    said = rnnc(*line, "packed", "--target", "z80", "--embed-weights", cwd=tmp_path, code=1).stderr
+    assert said.startswith("rnnc: weights are packed by the code itself, and code for z80 does not run here")
+    assert "'native -x' is no processor" in rnnc(*line, "out", "--target", "native -x", cwd=tmp_path, code=2).stderr
 
 
 def test_build_with_a_prefix(tmp_path):

@@ -8,7 +8,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rnnc
@@ -17,7 +17,7 @@ from rnnc.cli.console import Usage, note, patience, takes_files, write
 from rnnc.cli.example import example
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job
-from rnnc.cli.sources import Program, add_program, find, load, there
+from rnnc.cli.sources import Program, add_program, find, load, processor, there
 from rnnc.errors import ToolchainError
 
 TARGETS = ("native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64")
@@ -42,7 +42,7 @@ def add(commands) -> None:
     command.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="where the files go")
     command.add_argument("--emit", metavar="KINDS", type=kinds, default=("c", "header"),
                          help=f"some of {','.join(KINDS)} (c,header)")
-    command.add_argument("--target", default="native", help=f"{', '.join(TARGETS)}, ... (native)")
+    command.add_argument("--target", type=processor, default="native", help=f"{', '.join(TARGETS)}, ... (native)")
     add_numbers(command)
     command.add_argument("--inference", action="store_true", help="without training")
     command.add_argument("--weights", metavar="FILE", type=Path, help="parameters (.safetensors) to deliver with it")
@@ -109,6 +109,8 @@ def asked(options) -> Order:
         raise Usage(f"{options.output} is a file, not a folder")
     takes_files(options.output)
     there(options.weights)
+    if options.embed_weights:
+        weights.packed_here(options.target)
     folder = Path(options.file)
     if (folder / JOB).is_file():
         if options.sizes or options.weights or options.model or options.dtype:
@@ -149,11 +151,12 @@ def contents(emitted, chosen, options, order: Order) -> dict[str, str | bytes]:
         files[f"{name}.c"] = emitted.c
     if "header" in options.emit:
         files[f"{name}.h"] = emitted.header
-    module = toolchain.build(emitted.c, emitted.cdef, emitted.header, manifest, chosen) \
-        if order.weights or "python" in options.emit else None
-    net = with_weights(rnnc.load(module), order.weights) if order.weights else None
-    if net is not None:
-        files |= weights.delivered(name, net, options.target, options.embed_weights)
+    module = lambda target: toolchain.build(emitted.c, emitted.cdef, emitted.header, manifest,
+                                            replace(chosen, target=target))
+    net = None
+    if order.weights:                          # only packed ones are the target's own; code for it may not run here
+        net = with_weights(rnnc.load(module(options.target if options.embed_weights else "native")), order.weights)
+        files |= weights.delivered(name, net, options.embed_weights)
     if order.vocabulary:
         files |= weights.vocabulary(name, order.vocabulary)
     if "example" in options.emit:
@@ -167,7 +170,7 @@ def contents(emitted, chosen, options, order: Order) -> dict[str, str | bytes]:
         flags = toolchain.flags(options.target, openmp, compiler)
         files |= libraries(emitted, options.emit, [*compiler.command, *flags], toolchain)
     if "python" in options.emit:
-        files |= python_side(emitted, options, module, net)
+        files |= python_side(emitted, options, module(options.target), net)
     return files
 
 

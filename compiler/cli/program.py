@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage, complain, note, patience, writable, write
 from rnnc.cli.numbers import add_numbers, numbers
-from rnnc.cli.sources import STDIN, add_program, find
+from rnnc.cli.sources import STDIN, add_program, find, processor
 from rnnc.errors import CompileError, Diagnostic, Source
 
 STAGES = ("tree", "graph", "gradient", "loops", "schedule", "memory", "c")
@@ -23,7 +23,7 @@ def add(commands) -> None:
     add_program(command)
     command.add_argument("--after", metavar="STAGE", choices=STAGES, default="graph", help=", ".join(STAGES))
     add_numbers(command)
-    command.add_argument("--target", default="native")
+    command.add_argument("--target", type=processor, default="native")
     command.add_argument("--inference", action="store_true", help="without gradients")
     command.set_defaults(run=show)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage
 from rnnc.errors import InputError, Source
+from rnnc.runtime.ask import is_target
 
 STDIN = "<stdin>"
 MOST = 1 << 26                                 # bytes of a program; a device never ends
@@ -150,6 +151,13 @@ def add_model(command: argparse.ArgumentParser) -> None:
 def add_progress(command: argparse.ArgumentParser) -> None:
     command.add_argument("--progress", action=argparse.BooleanOptionalAction, default=None,
                          help="show progress (default: on a terminal)")
+
+
+def processor(text: str) -> str:
+    """An argument type: what may follow -march=."""
+    if not is_target(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no processor; it is native, or one like x86-64-v3")
+    return text
 
 
 def positive(text: str, least: int = 1) -> int:

@@ -16,14 +16,18 @@ LEVELS = {"x86-64": set(), "x86-64-v2": {"sse4_2", "popcnt"}, "x86-64-v3": {"avx
 WORDS_PER_LINE = 6
 
 
-def delivered(name: str, net, target: str, embed: bool) -> dict[str, str | bytes]:
+def delivered(name: str, net, embed: bool) -> dict[str, str | bytes]:
     """Name -> content of the files that carry the parameters of a net."""
     if not embed:
         return {f"{name}.weights": blob(net)}
+    return constants(name, packed(net))
+
+
+def packed_here(target: str) -> None:
+    """Refuses to pack where the code that does it cannot run."""
     if not runs_here(target):
         raise Refusal(f"weights are packed by the code itself, and code for {target} does not run here; leave out "
                       "--embed-weights and let the program pack them when it starts")
-    return constants(name, packed(net))
 
 
 def runs_here(target: str) -> bool:
