@@ -158,7 +158,7 @@ class Engine:
         else:
             try:
                 refuse_lists(draft)
-                found = draft.rule(draft)
+                found = draft.rule(draft) or draft.attrs.get("sketch")
                 final = found is not None and all(ref.draft.final for ref in draft.binding)
             except NotYet as wait:
                 draft.attrs["waits"] = wait.draft

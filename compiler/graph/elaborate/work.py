@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnc.errors import Faults, Note, Span
 from rnnc.front import tree
-from rnnc.graph.elaborate import builtins, rules
+from rnnc.graph.elaborate import builtins, rules, sketches
 from rnnc.graph.elaborate.applications import MAKERS, settled
 from rnnc.graph.elaborate.builtins import LARGEST
 from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Engine, NotYet, Ref, Silent, Stop
@@ -108,14 +108,15 @@ class Work:
 
     def complete(self) -> None:
         """Go round until every size is known or nothing moves."""
+        engine = self.engine
+        settle = (engine.commit, engine.fit, lambda: sketches.settle(engine), engine.ranges, engine.guess,
+                  engine.assume, lambda: sketches.settle(engine, ones=True), engine.lone)
         while True:
-            self.engine.run()
+            engine.run()
             waiting, self.waiting = self.waiting, []
             moved = [self.attempt(work, *drafts, scope=scope) for work, drafts, _, scope in waiting]
             if any(moved) or self._ask_again():
                 continue
-            settle = (self.engine.commit, self.engine.fit, self.engine.ranges, self.engine.guess, self.engine.assume,
-                      self.engine.lone)
             if not any(attempt() for attempt in settle):
                 break
         for constant in self.constants:
@@ -124,7 +125,7 @@ class Work:
             self.attempt(lambda x=layer: settled(x))
         if not self.faults.found:
             self._report_unknown()
-        self.engine.verify()
+        engine.verify()
 
     def _ask_again(self) -> bool:
         """Declared sizes may wait for a size that has become known since."""
