@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from rnnc import grammar
 from rnnc.errors import CompileError, Source
 from rnnc.graph.elaborate import load
 from rnnc.graph.elaborate.codes import CODES
+from rnnc.graph.elaborate.hints import FUNCTIONS, VALUES
+from rnnc.graph.elaborate.names import BUILT_IN
 
 HERE = Path(__file__).parent / "programs" / "bad"
+CELLS = Path(grammar.__file__).parent / "cells"
 PROGRAMS = sorted(HERE.glob("*.rnn"))
 EXPECT = re.compile(r"# expect (E\d{4}) (\S+)$", re.MULTILINE)
 # Words of our own that no user should meet.
@@ -62,3 +66,26 @@ def test_every_code_is_in_the_table():
     used = {code for path in folder.glob("*.py") if path.name != "codes.py"
             for code in re.findall(r'"(E\d{4})"', path.read_text(encoding="utf-8"))}
     assert used == set(CODES)
+
+
+@pytest.mark.parametrize("line,hint", [
+    ("param c : [3] = uniform(0, 1)", "a random beginning belongs to a parameter: param W : [n] ~ uniform(0, 1)"),
+    ("param c : [3] = glorot", "a random beginning belongs to a parameter: param W : [n] ~ glorot"),
+    ("a = sigma(x)", "did you mean sigmoid?"),
+    ("a = cumsum(x)", "a running sum is an equation: s = s[t-1] + x"),
+    ("a = ReLU(x)", "did you mean relu?"),
+    ("a = LSTM(3)(x)", "did you mean lstm?"),
+    ("a = tahn(x)", "did you mean tanh?"),
+    ("a = pi * x", "write const pi = 3.141592653589793"),
+])
+def test_who_means_something_else_is_told_what_it_is_here(line, hint):
+    text = f"model m {{\n    input x : [3]\n    param W : [4, 3]\n    {line}\n    output x\n}}"
+    with pytest.raises(CompileError) as caught:
+        load(Source("hints", text))
+    assert [fault.hint for fault in caught.value.diagnostics] == [hint]
+
+
+def test_names_of_other_libraries_are_none_of_ours():
+    ours = {*BUILT_IN, *(path.stem for path in CELLS.glob("*.rnn"))}
+    assert not ours & {*FUNCTIONS, *VALUES}
+    assert all(re.match(r"did you mean (\w+)\?", hint)[1] in ours for hint in FUNCTIONS.values() if "?" in hint)

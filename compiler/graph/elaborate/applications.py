@@ -11,8 +11,9 @@ from rnnc.front import tree
 from rnnc.graph.elaborate import bodies, builtins, sequences, training  # noqa: F401  (they fill the table of builtins)
 from rnnc.graph.elaborate.drafts import NotYet, Stop
 from rnnc.graph.elaborate.expressions import KINDS, argument, count, evaluate, told
+from rnnc.graph.elaborate.hints import function_meant, near
 from rnnc.graph.elaborate.places import Place, Store
-from rnnc.graph.elaborate.scope import Application, At, Layer, Scope, Signal, Thunk, Value, near
+from rnnc.graph.elaborate.scope import Application, At, Layer, Scope, Signal, Thunk, Value
 
 DEEPEST = 60                                   # cells inside cells: far more than anybody writes
 
@@ -54,7 +55,7 @@ def called(expr: tree.Call, at: At, whole_side: bool = False) -> Value | Applica
         kind = "signal" if isinstance(entry, Signal) else "value"
         raise Stop("E0211", f"{name} is a {kind} here: it cannot be applied", function.span)
     raise Stop("E0203", f"there is no cell or function called {name}", function.span,
-               hint=near(name, scope.work.callables(scope)))
+               hint=function_meant(name, scope.work.callables(scope)))
 
 
 def bind(arguments, formals, what: str, at: At, expr: tree.Call, definition) -> dict[str, Thunk]:

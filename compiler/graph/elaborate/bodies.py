@@ -8,8 +8,9 @@ from rnnc.graph.elaborate import rules
 from rnnc.graph.elaborate.brackets import shift
 from rnnc.graph.elaborate.drafts import Draft, NotYet, Ref, Stop, describe
 from rnnc.graph.elaborate.expressions import evaluate, operand, signal, size, static
+from rnnc.graph.elaborate.hints import near
 from rnnc.graph.elaborate.operators import lift
-from rnnc.graph.elaborate.scope import Application, At, Constant, Parameter, Scope, Signal, near, wrong_name
+from rnnc.graph.elaborate.scope import Application, At, Constant, Parameter, Scope, Signal, wrong_name
 from rnnc.graph.nodes import FRAME, SEQUENCE
 
 

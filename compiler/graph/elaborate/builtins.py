@@ -9,8 +9,9 @@ from rnnc.graph.elaborate import constants, rules
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import NotYet, Ref, Silent, Stop
 from rnnc.graph.elaborate.expressions import count, operand, size, static, whole
+from rnnc.graph.elaborate.hints import near
 from rnnc.graph.elaborate.operators import combine, lift, make, number, together
-from rnnc.graph.elaborate.scope import At, Layer, Value, near
+from rnnc.graph.elaborate.scope import At, Layer, Value
 
 TABLE = {}
 LARGEST = 2 ** 28                              # numbers of an array that is written out when compiling

@@ -12,6 +12,7 @@ from rnnc.front import tree
 from rnnc.graph.elaborate import constants
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import NotYet, Ref, Size, Stop
+from rnnc.graph.elaborate.hints import near
 from rnnc.graph.elaborate.operators import combine, lift, make
 from rnnc.graph.elaborate.places import Store
 from rnnc.graph.elaborate.scope import (
@@ -23,7 +24,6 @@ from rnnc.graph.elaborate.scope import (
     Signal,
     Thunk,
     Value,
-    near,
     wrong_name,
 )
 

@@ -10,8 +10,8 @@ from rnnc.errors import Faults, Note, Span
 from rnnc.front import tree
 from rnnc.graph.elaborate.applications import MAKERS
 from rnnc.graph.elaborate.builtins import TABLE
+from rnnc.graph.elaborate.hints import function_meant, value_meant
 from rnnc.graph.elaborate.library import Definitions
-from rnnc.graph.elaborate.scope import near
 from rnnc.graph.elaborate.training import PLACES, WORDS
 
 BUILT_IN = {**TABLE, **MAKERS}
@@ -121,7 +121,7 @@ class Body:
             cell = isinstance(self.definitions.find(name)[0], tree.Cell)
             self.faults.add("E0211", f"{name} is a {'cell' if cell else 'function'}: it needs arguments", span)
             return
-        hint = near(name, [*self.names, *self.definitions.values])
+        hint = value_meant(name, [*self.names, *self.definitions.values])
         self.faults.add("E0201", f"nothing here is called {name}", span, hint=hint)
 
     def look(self, expr: tree.Expr) -> None:
@@ -157,7 +157,7 @@ class Body:
             else:
                 names = [*self.definitions.callables(), *BUILT_IN, *self.names]
                 self.faults.add("E0203", f"there is no cell or function called {function.id}", function.span,
-                                hint=near(function.id, names))
+                                hint=function_meant(function.id, names))
         called = function.id if isinstance(function, tree.Name) else None
         words, places = WORDS.get(called, {}), dict(enumerate(PLACES.get(called, ())))
         self.all(argument.value for place, argument in enumerate(expr.arguments)

@@ -12,9 +12,10 @@ from rnnc.front import tree
 from rnnc.front.parse import parse
 from rnnc.graph.elaborate import bodies, causality, names, outside
 from rnnc.graph.elaborate.emit import Emitter
+from rnnc.graph.elaborate.hints import near
 from rnnc.graph.elaborate.library import Library
 from rnnc.graph.elaborate.places import Place, Store
-from rnnc.graph.elaborate.scope import At, Scope, Thunk, near
+from rnnc.graph.elaborate.scope import At, Scope, Thunk
 from rnnc.graph.elaborate.work import Work
 from rnnc.graph.nodes import Graph
 

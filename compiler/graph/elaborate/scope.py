@@ -5,8 +5,6 @@ it: which equation is being elaborated, read how many frames ago. Arguments are 
 argument is a delay of the signals in it.
 """
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy as np
 from rnnc.errors import Span
 from rnnc.front import tree
 from rnnc.graph.elaborate.drafts import Draft, Ref, Stop
+from rnnc.graph.elaborate.hints import value_meant
 from rnnc.graph.elaborate.places import Place, Store
 
 
@@ -163,11 +162,5 @@ class Thunk:
     busy: bool = False                         # being looked at: to meet it again is a circle
 
 
-def near(name: str, names: Iterable[str]) -> str | None:
-    """A hint for a name that is nearly right."""
-    close = difflib.get_close_matches(name, list(dict.fromkeys(names)), n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else None
-
-
 def wrong_name(name: str, span: Span, scope: Scope) -> Stop:
-    return Stop("E0201", f"nothing here is called {name}", span, hint=near(name, scope.visible()))
+    return Stop("E0201", f"nothing here is called {name}", span, hint=value_meant(name, scope.visible()))

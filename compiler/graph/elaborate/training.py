@@ -7,9 +7,10 @@ from rnnc.graph.elaborate.builtins import builtin, lifted, split
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import Ref, Stop
 from rnnc.graph.elaborate.expressions import operand, static, told, whole
+from rnnc.graph.elaborate.hints import near
 from rnnc.graph.elaborate.operators import lift, make, number
 from rnnc.graph.elaborate.places import Place
-from rnnc.graph.elaborate.scope import At, Value, near
+from rnnc.graph.elaborate.scope import At, Value
 from rnnc.graph.ops.declared import SURROGATES
 
 # Arguments that are words of the language, not expressions: function -> argument -> the words.

@@ -1,0 +1,67 @@
+"""What somebody meant who wrote what is not there: names that are nearly right, and names of other libraries."""
+
+import difflib
+from collections.abc import Iterable
+
+RANDOM = "a random beginning belongs to a parameter: param W : [n] ~ "
+
+# Functions of other libraries, by what is written here; only where the spelling leads nowhere or astray.
+FUNCTIONS = {name: hint for names, hint in {
+    "sigma sigm logistic expit": "did you mean sigmoid?",
+    "swish": "did you mean silu?",
+    "elu": "write where(x > 0, x, exp(x) - 1)",
+    "leaky_relu": "write where(x > 0, x, 0.01 * x)",
+    "softsign": "write x / (1 + abs(x))",
+    "hardtanh": "write clip(x, -1, 1)",
+    "heaviside": "write x > 0",
+    "round": "write floor(x + 0.5)",
+    "ceil": "write -floor(-x)",
+    "pow power": "write a ^ b",
+    "square": "write x ^ 2",
+    "tan": "write sin(x) / cos(x)",
+    "log2": "write log(x) / log(2)",
+    "log10": "write log(x) / log(10)",
+    "matmul mm bmm einsum": "a matrix product is written W @ x",
+    "mul multiply hadamard": "write a * b",
+    "inner": "did you mean dot?",
+    "cumsum": "a running sum is an equation: s = s[t-1] + x",
+    "cumprod": "a running product is an equation: p = p[t-1] * x, with init p = 1",
+    "prod": "write product(i in 0..n : x[i])",
+    "argmin": "write argmax(-x)",
+    "var": "write mean((x - mean(x)) ^ 2)",
+    "std": "write sqrt(mean((x - mean(x)) ^ 2))",
+    "cat concatenate hstack": "did you mean concat?",
+    "flatten view squeeze": "did you mean reshape?",
+    "gather": "did you mean take?",
+    "len size shape": "did you mean dim?",
+    "delay lag prev shift roll": "one frame ago is written x[t-1]",
+    "linear fc": "did you mean dense?",
+    "bce": "did you mean binary_cross_entropy?",
+    "uniform rand random": RANDOM + "uniform(0, 1)",
+    "normal randn": RANDOM + "normal(0, 1)",
+}.items() for name in names.split()}
+
+# The same of values.
+VALUES = {
+    "pi": "write const pi = 3.141592653589793",
+    "true": "write 1", "True": "write 1", "false": "write 0", "False": "write 0",
+    **{name: RANDOM + name for name in ("glorot", "he", "lecun", "orthogonal")},
+}
+
+
+def near(name: str, names: Iterable[str]) -> str | None:
+    """A hint for a name that is nearly right, in its capitals too."""
+    known = list(dict.fromkeys(names))
+    for written in (name, name.lower()):
+        close = difflib.get_close_matches(written, known, n=1, cutoff=0.6)
+        if close:
+            return f"did you mean {close[0]}?"
+    return None
+
+
+def function_meant(name: str, names: Iterable[str]) -> str | None:
+    return FUNCTIONS.get(name) or near(name, names)
+
+
+def value_meant(name: str, names: Iterable[str]) -> str | None:
+    return VALUES.get(name) or near(name, names)
