@@ -71,6 +71,7 @@ def test_every_code_is_in_the_table():
 @pytest.mark.parametrize("line,hint", [
     ("param c : [3] = uniform(0, 1)", "a random beginning belongs to a parameter: param W : [n] ~ uniform(0, 1)"),
     ("param c : [3] = glorot", "a random beginning belongs to a parameter: param W : [n] ~ glorot"),
+    ("param c : [3] = 0 ~ normal(0, 1)", "write `= ...` for a number, or `~ ...` for random numbers"),
     ("a = sigma(x)", "did you mean sigmoid?"),
     ("a = cumsum(x)", "a running sum is an equation: s = s[t-1] + x"),
     ("a = ReLU(x)", "did you mean relu?"),

@@ -287,6 +287,20 @@ def _declaration(s: Scene) -> Refusal | None:
         return s.refuse("E0102", "a shape is written in brackets", hint=f"write `[{s.text()}]`")
 
 
+def _two_beginnings(s: Scene) -> Refusal | None:
+    """`param q : [n] = 0 ~ normal(0, 1)`"""
+    if s.type() not in ("TILDE", "EQUAL") or s.starts_line() or not s.in_body:
+        return None
+    start = next((at for at in range(s.at - 1, s.opened[-1], -1) if s.words.list[at].type in STATEMENTS), None)
+    if start is None or s.words.list[start].type not in ("PARAM", "FROZEN"):
+        return None
+    signs = [at for at in range(start, s.at - 1) if s.words.list[at].type in ("TILDE", "EQUAL")]
+    if len(signs) == 1 and not begins_equation(s.words, signs[0] - 1):
+        note = Note(s.words.span(signs[0]), "here it has one")
+        return s.refuse("E0102", "a parameter begins in one way", notes=[note],
+                        hint="write `= ...` for a number, or `~ ...` for random numbers")
+
+
 def _missing_value(s: Scene) -> Refusal | None:
     if not s.before_value:
         return None
@@ -318,6 +332,7 @@ def _anything(s: Scene) -> Refusal:
 
 
 MISTAKES = [
-    _no_word, _part_as_number, _chained_comparison, _equal_signs, _bracketed_target, _bracket, _reserved_word,
-    _misplaced, _slashes, _missing_operator, _unknown_statement, _unfinished, _declaration, _missing_value, _anything,
+    _no_word, _part_as_number, _chained_comparison, _two_beginnings, _equal_signs, _bracketed_target, _bracket,
+    _reserved_word, _misplaced, _slashes, _missing_operator, _unknown_statement, _unfinished, _declaration,
+    _missing_value, _anything,
 ]
