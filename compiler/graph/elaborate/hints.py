@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from rnnc.graph.elaborate.drafts import Draft
+
 RANDOM = "a random beginning belongs to a parameter: param W : [n] ~ "
 
 # Functions of other libraries, by what is written here; only where the spelling leads nowhere or astray.
@@ -65,3 +67,31 @@ def function_meant(name: str, names: Iterable[str]) -> str | None:
 
 def value_meant(name: str, names: Iterable[str]) -> str | None:
     return VALUES.get(name) or near(name, names)
+
+
+def matrix_and_vector(draft: Draft) -> str | None:
+    """What fits, where a matrix and a vector are put together unit by unit: their product, or the vector as a row or as
+    a column."""
+    args = [ref.draft for ref in draft.args if ref.draft.type is not None]
+    matrix = next((arg for arg in args if arg.type.rank == 2), None)
+    vector = next((arg for arg in args if arg.type.rank == 1), None)
+    if matrix is None or vector is None:
+        return None
+    rows, columns, length = (size.value for size in matrix.type.shape + vector.type.shape)
+    name, ways = called(vector, draft, "v"), []
+    both = [arg for arg in args if arg is matrix or arg is vector]
+    fitting = [pair for pair in (both, both[::-1]) if pair[0].type.shape[-1] == pair[1].type.shape[0]]
+    if draft.op == "mul" and fitting:
+        left, right = (called(arg, draft, "W" if arg is matrix else "v") for arg in fitting[0])
+        ways.append(f"{left} @ {right} is the matrix product")
+    if length == columns:
+        ways.append(f"reshape({name}, [1, {length}]) goes with every row")
+    if length == rows:
+        ways.append(f"reshape({name}, [{length}, 1]) goes with every column")
+    return ", ".join(ways) or None
+
+
+def called(arg: Draft, made: Draft, otherwise: str) -> str:
+    """The name of an argument where it is used; `otherwise` stands for an expression."""
+    named = arg.signal or arg.attrs.get("parameter")
+    return named.name if named is not None and made.scope.find(named.name) is named else otherwise

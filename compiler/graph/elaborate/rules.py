@@ -8,6 +8,7 @@ from math import prod
 
 from rnnc.errors import Note, Span
 from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Size, Stop, Type, describe
+from rnnc.graph.elaborate.hints import matrix_and_vector
 
 ONE = Size(1)
 
@@ -37,8 +38,9 @@ def refuse_label(type_: Type, span: Span) -> None:
                    hint="one_hot(x) is its vector; W @ x takes a label as it is")
 
 
-def join(parts: list[Type], span: Span, what: str = "the two sides") -> Type:
-    """The type of an elementwise operation: equal shapes, scalars fit anything, a size of 1 stretches."""
+def join(parts: list[Type], span: Span, what: str = "the two sides", made: Draft | None = None) -> Type:
+    """The type of an elementwise operation: equal shapes, scalars fit anything, a size of 1 stretches. `made`: what is
+    made of the parts, for hints."""
     best: Type | None = None
     for part in parts:
         refuse_label(part, span)
@@ -46,7 +48,8 @@ def join(parts: list[Type], span: Span, what: str = "the two sides") -> Type:
             best = part
         elif part.shape:
             if part.rank != best.rank:
-                raise Stop("E0302", f"{what} differ in rank: {describe(best)} and {describe(part)}", span)
+                raise Stop("E0302", f"{what} differ in rank: {describe(best)} and {describe(part)}", span,
+                           hint=matrix_and_vector(made) if made is not None else None)
             sizes = []
             for a, b in zip(best.shape, part.shape):
                 if a.value != b.value and 1 not in (a.value, b.value):
@@ -60,7 +63,7 @@ def join(parts: list[Type], span: Span, what: str = "the two sides") -> Type:
 def elementwise(draft: Draft) -> Type | None:
     """Arguments without a type yet are passed over: they may only make the result larger."""
     seen = [ref.draft.type for ref in draft.args if ref.draft.type is not None]
-    return join(seen, draft.span) if seen else None
+    return join(seen, draft.span, made=draft) if seen else None
 
 
 @joins
@@ -307,15 +310,6 @@ def take(draft: Draft) -> Type | None:
     if index.shape:
         raise Stop("E0304", f"take picks by one integer, not by {describe(index)}", draft.span)
     return Type(values.shape[1:])
-
-
-def paired(draft: Draft) -> Type | None:
-    """Losses on a prediction and what it should have been: equal shapes."""
-    found = types(draft)
-    if found is None:
-        return None
-    join(found, draft.span)
-    return SCALAR
 
 
 def labelled(draft: Draft) -> Type | None:
