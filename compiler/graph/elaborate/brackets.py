@@ -3,6 +3,7 @@
 import numpy as np
 
 from rnnc.front import tree
+from rnnc.front.show import show_expression
 from rnnc.graph.elaborate import constants, rules
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import Size, Stop
@@ -70,8 +71,7 @@ def _index(expr: tree.Index, at: At) -> Value:
         elif mentions_time(item):
             raise Stop("E0403", "a delay stands alone in its brackets", item.span, hint="write x[0:n][t-1]")
         else:
-            value = static(item, at)
-            items.append(value if isinstance(value, np.ndarray) else whole(item, at))
+            items.append(_one(item, expr, at))
     base = operand(expr.base, at)
     if is_static(base):
         return _pick_static(base, items, expr)
@@ -79,6 +79,18 @@ def _index(expr: tree.Index, at: At) -> Value:
         raise Stop("E0309", "an index is a whole number", expr.span)
     ref = lift(base, at, expr.base.span)
     return make(at, "pick", [ref], expr.span, rules.pick, items=tuple(items))
+
+
+def _one(item: tree.Expr, expr: tree.Index, at: At) -> int | np.ndarray:
+    """One index, or an array of them."""
+    try:
+        value = static(item, at)
+    except Stop as stop:
+        if stop.fault.code != "E0501" or len(expr.items) > 1:
+            raise
+        signal = f"take({show_expression(expr.base)}, {show_expression(item)})"
+        raise stop.advised(f"a signal picks by {signal}") from None
+    return value if isinstance(value, np.ndarray) else whole(item, at)
 
 
 def _pick_static(base, items: list, expr: tree.Index) -> Value:

@@ -8,7 +8,7 @@ fixes is a fault. A size that is not known never becomes 1 on the way.
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rnnc.errors import Diagnostic, Faults, Note, Span
 
@@ -63,6 +63,11 @@ class Stop(Exception):
     def inside(self, name: str, span: Span) -> "Stop":
         """The same fault, met in the body of what is applied at `span`."""
         self.trail += ((name, span),)
+        return self
+
+    def advised(self, hint: str) -> "Stop":
+        """The same fault, where more is known of what was meant."""
+        self.fault = replace(self.fault, hint=hint)
         return self
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnc.errors import Span
 from rnnc.front import tree
+from rnnc.front.show import show_expression
 from rnnc.graph.elaborate import constants
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import NotYet, Ref, Size, Stop
@@ -136,7 +137,13 @@ def _text(expr: tree.Text, at: At) -> Value:
 
 
 def _list(expr: tree.ListOf, at: At) -> Value:
-    return [static(item, at) for item in expr.items]
+    try:
+        return [static(item, at) for item in expr.items]
+    except Stop as stop:
+        if stop.fault.code != "E0501":
+            raise
+        parts = ", ".join(show_expression(item) for item in expr.items)
+        raise stop.advised(f"a list holds numbers; signals are put together by concat({parts})") from None
 
 
 def _range(expr: tree.Range, at: At) -> Value:
@@ -252,8 +259,16 @@ def part(owner, expr: tree.Attribute, at: At):
     return inner[wanted]
 
 
+METHODS = {"T": "transpose", "shape": "dim", "size": "dim"}      # parts of arrays elsewhere -> functions here
+
+
 def _attribute(expr: tree.Attribute, at: At) -> Value:
-    return value_of(part(holder(expr.base, at), expr, at), expr, at)
+    try:
+        return value_of(part(holder(expr.base, at), expr, at), expr, at)
+    except Stop as stop:
+        if stop.fault.code != "E0210" or expr.part not in METHODS:
+            raise
+        raise stop.advised(f"write {METHODS[expr.part]}({show_expression(expr.base)})") from None
 
 
 # -------------------------------------------------------------------------------------------------------- operators
