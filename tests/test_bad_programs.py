@@ -100,3 +100,21 @@ def test_names_of_other_libraries_are_none_of_ours():
     ours = {*BUILT_IN, *(path.stem for path in CELLS.glob("*.rnn"))}
     assert not ours & {*FUNCTIONS, *VALUES}
     assert all(re.match(r"did you mean (\w+)\?", hint)[1] in ours for hint in FUNCTIONS.values() if "?" in hint)
+
+
+def test_a_fraction_where_a_whole_number_is_meant_is_followed_to_its_name():
+    text = """const dt = 8 / 3
+const half = 0.5
+cell late(by)(x) { return x[t-by] }
+model m(f = 1.25, k = 3) {
+    input x : [3]
+    output a = x[t-dt]
+    output b = zeros(k * f + half)
+    output c = late(f)(x)
+}"""
+    with pytest.raises(CompileError) as caught:
+        load(Source("fractions", text))
+    told = {fault.span.line: [(note.span.line, note.message) for note in fault.notes]
+            for fault in caught.value.diagnostics}
+    assert told == {6: [(1, "dt is 2.6666666666666665")], 7: [(4, "f is 1.25"), (2, "half is 0.5")],
+                    3: [(4, "f is 1.25"), (8, "late is applied here")]}

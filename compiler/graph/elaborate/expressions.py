@@ -7,7 +7,7 @@ signals; parameters and constants ignore them.
 
 import numpy as np
 
-from rnnc.errors import Span
+from rnnc.errors import Note, Span
 from rnnc.front import tree
 from rnnc.front.show import show_expression
 from rnnc.graph.elaborate import constants
@@ -64,7 +64,25 @@ def whole(expr: tree.Expr, at: At, what: str = "a whole number") -> int:
         refuse_remainder(expr, at)
         if value.is_integer() and not isinstance(expr, tree.Number):
             return int(value)
-    raise Stop("E0309", f"{what} is needed here, not {told(value)}", expr.span)
+    raise Stop("E0309", f"{what} is needed here, not {told(value)}", expr.span, tuple(fractions(expr, at)))
+
+
+def fractions(expr: tree.Expr, at: At) -> list[Note]:
+    """Where the names in an expression that stand for fractions have got them."""
+    match expr:
+        case tree.Unary():
+            return fractions(expr.operand, at)
+        case tree.Binary():
+            return fractions(expr.left, at) + fractions(expr.right, at)
+        case tree.Name():
+            entry, value = at.scope.find(expr.id), static(expr, at)
+            if not isinstance(value, float) or value.is_integer():
+                return []
+            if isinstance(entry, Constant):
+                return [Note(entry.statement.name.span, f"{expr.id} is {value}")]
+            if isinstance(entry, Thunk):
+                return fractions(entry.expr, entry.at) or [Note(entry.expr.span, f"{expr.id} is {value}")]
+    return []
 
 
 MOST = 100_000                                 # turns, copies and frames that may be written out one by one
