@@ -101,11 +101,29 @@ RN_INLINE rn_v rn_sign(rn_v x) {
     return rn_select(RN_MASK(x > 0), rn_all(1), rn_select(RN_MASK(x < 0), rn_all(-1), x));
 }
 
+/* One instruction where there is one, and elsewhere the sum with a number so large that nothing fits behind its point. */
+#if RN_BYTES == 64 && RN_HAS(__builtin_ia32_rndscaleps_mask) && RN_HAS(__builtin_ia32_rndscalepd_mask)
+#if RN_DOUBLE
+#define RN_DOWN(x) __builtin_ia32_rndscalepd_mask(x, 9, x, -1, 4)
+#else
+#define RN_DOWN(x) __builtin_ia32_rndscaleps_mask(x, 9, x, -1, 4)
+#endif
+#elif RN_BYTES == 32 && RN_HAS(__builtin_ia32_roundps256) && RN_HAS(__builtin_ia32_roundpd256)
+#if RN_DOUBLE
+#define RN_DOWN(x) __builtin_ia32_roundpd256(x, 9)
+#else
+#define RN_DOWN(x) __builtin_ia32_roundps256(x, 9)
+#endif
+#endif
 RN_INLINE rn_v rn_floor(rn_v x) {
+#ifdef RN_DOWN
+    return (rn_v)RN_DOWN(x);
+#else
     rn_v whole = rn_all(1 / RN_EPSILON), size = rn_abs(x);        /* from here on every number is an integer */
     rn_v near = rn_copysign((size + whole) - whole, x);
     near -= (rn_v)(RN_MASK(near > x) & rn_bits_of(1));
     return rn_select(RN_MASK(size < whole), near, x);
+#endif
 }
 
 /* The multiple of `step` next to x, halves away from zero, of at most `most` steps either way; and how many steps. */

@@ -1084,8 +1084,9 @@ static void backprop_3_3(const rn_call *c, long first, long rows, rn_part part)
         const rn_v value_part_12 = rn_eq(at_weights_of_frames, rn_all((real)0));
         *(c->value_part_12 + r) = value_part_12[0];
         RN_ALIGNED real value_part_24[RN_PAD(2) + RN_VL];
+        const real *const value_part_25_row = c->value_part_25 + (r - near_0) * RN_PAD(2);
         for (long u = 0; u < RN_PAD(2); u += RN_VL) {
-            const rn_v v_value_part_24 = rn_load(c->value_part_25 + (r - near_0) * RN_PAD(2) + u) * rn_load(c->value_part_25 + (r - near_0) * RN_PAD(2) + u);
+            const rn_v v_value_part_24 = rn_load(value_part_25_row + u) * rn_load(value_part_25_row + u);
             rn_store(value_part_24 + u, v_value_part_24);
         }
         const rn_v value_part_23 = rn_all(rn_row_sum(value_part_24, 2));
@@ -1153,8 +1154,10 @@ static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
         const rn_v d_z_part_6 = rn_where(at_value_part_12, rn_all((real)0), d_z_part_7);
         const rn_v d_z_part_5 = d_z_part_6 * rn_all((real)0.5);
         real *const d_z = c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2);
+        const real *const z_row = c->z + r * RN_PAD(2);
+        const real *const y_row = c->y + r * RN_PAD(2);
         for (long u = 0; u < RN_PAD(2); u += RN_VL) {
-            const rn_v v_d_z_part_4 = rn_load(c->z + r * RN_PAD(2) + u) - rn_load(c->y + r * RN_PAD(2) + u);
+            const rn_v v_d_z_part_4 = rn_load(z_row + u) - rn_load(y_row + u);
             const rn_v v_d_z_part_3 = d_z_part_5 * v_d_z_part_4;
             const rn_v v_d_z_part = rn_where(at_value_part_12, rn_all((real)0), v_d_z_part_3);
             const rn_v v_d_z = v_d_z_part + v_d_z_part;
