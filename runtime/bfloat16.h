@@ -77,6 +77,6 @@ RN_TILES(rn_tile16_, RN_TILE16, RN_TILE16_CASE)
 RN_SOMES(rn_tile16_, RN_WORDS(K))
 
 /* As rn_tile and rn_some. */
-#define rn_tile16(mv, ...) RN_JOIN(rn_tile16_, mv)(RN_BESIDE(mv), __VA_ARGS__)
-#define rn_some16(gates, ...) RN_JOIN(rn_tile16_of_, gates)(__VA_ARGS__)
+#define rn_tile16(mv, ...) RN_JOIN(rn_tile16_, mv)(RN_BESIDE(mv, 0), __VA_ARGS__)
+#define rn_some16(gates, wide, ...) RN_JOIN(rn_tile16_of_, gates)(wide, 0, 0, __VA_ARGS__)
 #endif

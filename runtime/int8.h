@@ -99,6 +99,6 @@ RN_TILES(rn_tile8_, RN_TILE8, RN_TILE8_CASE)
 RN_SOMES(rn_tile8_, RN_OCTETS(K))
 
 /* As rn_tile and rn_some. */
-#define rn_tile8(mv, ...) RN_JOIN(rn_tile8_, mv)(RN_BESIDE(mv), __VA_ARGS__)
-#define rn_some8(gates, ...) RN_JOIN(rn_tile8_of_, gates)(__VA_ARGS__)
+#define rn_tile8(mv, ...) RN_JOIN(rn_tile8_, mv)(RN_BESIDE(mv, 0), __VA_ARGS__)
+#define rn_some8(gates, wide, ...) RN_JOIN(rn_tile8_of_, gates)(wide, 0, 0, __VA_ARGS__)
 #endif

@@ -18,11 +18,13 @@
 #define RN_ROWS_2 12
 #define RN_ROWS_3 8
 #define RN_ROWS_4 8
+#define RN_ONE_PASS 6
 #else
 #define RN_ROWS_1 12
 #define RN_ROWS_2 6
 #define RN_ROWS_3 4
 #define RN_ROWS_4 6
+#define RN_ONE_PASS 2
 #endif
 #define RN_PICKED 96                          /* of so many rows those are picked in which a condition holds */
 #define RN_JOIN_(a, b) a##b
@@ -82,9 +84,9 @@ RN_INLINE void rn_cut(long R, long cuts, long i, long *first, long *last) {
 
 /* Where the vectors of panels lie. `step`: numbers from one inner index to the next; `near`: from the first vector to
  * the second, and from the third to the fourth; `far`: from the first to the third; `across`: from one row of sums to
- * the next. */
+ * the next. `ahead`: from the panel to a part of another one that comes into the second cache meanwhile, or 0. */
 typedef struct {
-    long step, near, far, across;
+    long step, near, far, across, ahead;
 } rn_form;
 #define RN_NTH(v) ((v) % 2 * near + (v) / 2 * far)
 
@@ -100,7 +102,7 @@ typedef struct {
                                         const real *const *rows, real *restrict acc, int accumulate) {                \
         const long step = form->step, near = form->near, far = form->far, across = form->across;                      \
         rn_v sum[F][N][M], column[M], zero = {0};                                                                     \
-        const real *row[N];                                                                                           \
+        const real *row[N], *const ahead = panel + form->ahead;                                                       \
         long k = 0;                                                                                                   \
         RN_PIN(zero);                                                                                                 \
         RN_UNROLL for (int j = 0; j < N; j++) row[j] = rows[j];                                                       \
@@ -115,19 +117,19 @@ typedef struct {
                 if (accumulate) total += rn_load(acc + j * across + v * RN_VL);                                       \
                 rn_store(acc + j * across + v * RN_VL, total);                                                        \
             }                                                                                                         \
-        (void)near, (void)far;                                                                                        \
+        (void)near, (void)far, (void)ahead;                                                                           \
     }                                                                                                                 \
     RN_FUNCTION void tile##M##_##N(const rn_form *form, const real *restrict panel, long K,                           \
                                    const real *const *rows, real *restrict acc, int accumulate) {                     \
         tile##sums_##M##_##N(form, panel, K, rows, acc, accumulate);                                                  \
     }
 
-/* Panels that come from the third cache are asked for so many inner indices ahead. Behind the sums that costs nothing: of
- * 2 MiB, with a second cache as large, 4 x 4 rises from 63 to 75 GFLOP/s, 4 x 6 from 108 to 132, 3 x 8 from 124 to 158
- * (Xeon, peak 175); from the second cache it is 170 before and after. Few rows are bound by the cache itself, which the
- * questions would keep busy: 4 x 1 loses 5 %. */
-#define RN_AHEAD 16
-#define RN_AHEAD_ROWS 3
+/* Panels that come from the third cache are asked for so many inner indices ahead. Behind the sums that costs nothing:
+ * of 2 MiB, with a second cache as large, 4 x 4 rises from 63 to 75 GFLOP/s, 4 x 6 from 108 to 132, 3 x 8 from 124 to
+ * 158 (Xeon, peak 175); from the second cache it is 170 before and after. Few rows are bound by the cache itself, which
+ * the questions would keep busy: 4 x 1 loses 5 %. */
+#define RN_SOON 16
+#define RN_SOON_ROWS 3
 #define RN_TILE_LOOP(M, N, F)                                                                                         \
     for (; k + F <= K; k += F) {                                                                                      \
         RN_UNROLL for (int f = 0; f < F; f++) {                                                                       \
@@ -139,8 +141,10 @@ typedef struct {
                 rn_v value = rn_all(row[j][k + f]);                                                                   \
                 RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                              \
             }                                                                                                         \
-            if (N >= RN_AHEAD_ROWS)                                                                                   \
-                RN_UNROLL for (int v = 0; v < M; v++) __builtin_prefetch(panel + RN_AHEAD * step + RN_NTH(v));        \
+            if (N >= RN_SOON_ROWS) {                                                                                  \
+                RN_UNROLL for (int v = 0; v < M; v++) __builtin_prefetch(panel + RN_SOON * step + RN_NTH(v));         \
+                __builtin_prefetch(ahead + (k + f) * RN_VL, 0, 2);                                                    \
+            }                                                                                                         \
             panel += step;                                                                                            \
         }                                                                                                             \
     }                                                                                                                 \
@@ -162,12 +166,18 @@ typedef struct {
         switch (nrows) { SHAPES }                                                                                     \
     }
 
-/* Four vectors in two halves: the same sums, since chains depend on the rows alone. */
+/* Four vectors in two passes: the same sums, since chains depend on the rows alone. */
 #define RN_TWO_WIDE(tile, N)                                                                                          \
     case N:                                                                                                           \
         tile##2_##N(form, panel, K, rows, acc, accumulate);                                                           \
-        tile##2_##N(form, panel + form->far, K, rows, acc + 2 * RN_VL, accumulate);                                   \
+        tile##2_##N(rn_second_pass(&(rn_form){0}, form, K), panel + form->far, K, rows, acc + 2 * RN_VL,              \
+                    accumulate);                                                                                      \
         break;
+RN_INLINE const rn_form *rn_second_pass(rn_form *other, const rn_form *form, long K) {
+    *other = *form;
+    if (form->ahead) other->ahead += K * RN_VL - form->far;
+    return other;
+}
 
 /* All shapes of a tile and the choices among them; TILE(M, N, F) defines one, CASE(M, N, F) calls it. */
 #define RN_TILES(tile, TILE, CASE)                                                                                    \
@@ -181,8 +191,18 @@ typedef struct {
 RN_TILES(rn_tile_, RN_TILE, RN_TILE_CASE)
 
 /* rn_tile(mv, panel, K, rows, nrows, acc, accumulate): 1 <= nrows <= RN_ROWS(mv), mv as for RN_ROWS. */
-#define RN_BESIDE(mv) (&(const rn_form){(mv) * RN_VL, RN_VL, 2 * RN_VL, (mv) * RN_VL})
-#define rn_tile(mv, ...) RN_JOIN(rn_tile_, mv)(RN_BESIDE(mv), __VA_ARGS__)
+#define RN_BESIDE(mv, ahead) (&(const rn_form){(mv) * RN_VL, RN_VL, 2 * RN_VL, (mv) * RN_VL, ahead})
+#define rn_tile(mv, ...) RN_JOIN(rn_tile_, mv)(RN_BESIDE(mv, 0), __VA_ARGS__)
+
+/* The same, and meanwhile the panel `next` panels further comes into the second cache: each pass of a tile asks for one
+ * vector's worth of it, in the order in which it lies, until row blocks have asked for all. */
+#define rn_tile_next(mv, next, block, panel, K, rows, nrows, ...)                                                     \
+    RN_JOIN(rn_tile_, mv)(RN_BESIDE(mv, rn_ahead(mv, next, block, nrows, (K) * RN_VL)), panel, K, rows, nrows,        \
+                          __VA_ARGS__)
+RN_INLINE long rn_ahead(int mv, long next, long block, int nrows, long vector) {
+    const long part = mv == 4 && nrows > RN_ONE_PASS ? 2 * block : block;
+    return next != 0 && part < mv ? (next * mv + part) * vector : 0;
+}
 
 /* Several panels of one or two gates that lie behind one another, at most RN_AT_ONCE vectors: as many as there are, so
  * that threads may be dealt any. (Filled up to whole groups of four, 392 units were 416; and of 150 units, 10 panels,
@@ -192,28 +212,29 @@ RN_TILES(rn_tile_, RN_TILE, RN_TILE_CASE)
 #else
 #define RN_AT_ONCE 2
 #endif
-#define RN_BEHIND(apart) (&(const rn_form){RN_VL, apart, 2 * (apart), RN_AT_ONCE * RN_VL})
-#define RN_BEHIND_2(apart) (&(const rn_form){2 * RN_VL, RN_VL, apart, RN_AT_ONCE * RN_VL})
 #define RN_SOMES(tile, ROOM)                                                                                          \
-    RN_INLINE void tile##of_1(int wide, const real *restrict panel, long K, const real *const *rows, int nrows,       \
-                              real *restrict acc, int accumulate) {                                                   \
-        const rn_form *const form = RN_BEHIND((ROOM) * RN_VL);                                                        \
+    RN_INLINE void tile##of_1(int wide, long next, long block, const real *restrict panel, long K,                    \
+                              const real *const *rows, int nrows, real *restrict acc, int accumulate) {               \
+        const long apart = (ROOM) * RN_VL, ahead = rn_ahead(RN_AT_ONCE, next, block, nrows, apart);                   \
+        const rn_form *const form = &(const rn_form){RN_VL, apart, 2 * apart, RN_AT_ONCE * RN_VL, ahead};             \
         if (wide == 4) {                                                                                              \
             RN_JOIN(tile, RN_AT_ONCE)(form, panel, K, rows, nrows, acc, accumulate);                                  \
             return;                                                                                                   \
         }                                                                                                             \
         if (wide >= 2) tile##some_2(form, panel, K, rows, nrows, acc, accumulate);                                    \
-        if (wide == 3) panel += 2 * form->near, acc += 2 * RN_VL;                                                     \
+        if (wide == 3) panel += 2 * apart, acc += 2 * RN_VL;                                                          \
         if (wide != 2) tile##some_1(form, panel, K, rows, nrows, acc, accumulate);                                    \
     }                                                                                                                 \
-    RN_INLINE void tile##of_2(int wide, const real *restrict panel, long K, const real *const *rows, int nrows,       \
-                              real *restrict acc, int accumulate) {                                                   \
-        const rn_form *const form = RN_BEHIND_2(2 * (ROOM) * RN_VL);                                                  \
+    RN_INLINE void tile##of_2(int wide, long next, long block, const real *restrict panel, long K,                    \
+                              const real *const *rows, int nrows, real *restrict acc, int accumulate) {               \
+        const long apart = 2 * (ROOM) * RN_VL, ahead = rn_ahead(RN_AT_ONCE, next, block, nrows, apart / 2);           \
+        const rn_form *const form = &(const rn_form){2 * RN_VL, RN_VL, apart, RN_AT_ONCE * RN_VL, ahead};             \
         if (wide == 2) RN_JOIN(tile, RN_AT_ONCE)(form, panel, K, rows, nrows, acc, accumulate);                       \
         else tile##some_2(form, panel, K, rows, nrows, acc, accumulate);                                              \
     }
 RN_SOMES(rn_tile_, K)
 
 /* rn_some(gates, wide, panel, K, rows, nrows, acc, accumulate): `wide` panels, 1 .. RN_AT_ONCE / gates; nrows at most
- * RN_ROWS(RN_AT_ONCE). acc has RN_AT_ONCE vectors for each row. */
-#define rn_some(gates, ...) RN_JOIN(rn_tile_of_, gates)(__VA_ARGS__)
+ * RN_ROWS(RN_AT_ONCE). acc has RN_AT_ONCE vectors for each row. Of rn_some_next the `next` are as many at once. */
+#define rn_some(gates, wide, ...) RN_JOIN(rn_tile_of_, gates)(wide, 0, 0, __VA_ARGS__)
+#define rn_some_next(gates, ...) RN_JOIN(rn_tile_of_, gates)(__VA_ARGS__)

@@ -20,6 +20,7 @@ from rnnc.target.view import AloneView, PanelView, ProductView, RowPointer, Unit
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
 NEAR = 32 * 1024                               # bytes of panels behind which the first-level cache holds nothing else
+FAR = 1 << 20                                  # bytes of all panels that a thread may have to fetch from the third level
 
 
 def vectors_of(kernel: UnitKernel, gates: int) -> str:
@@ -56,6 +57,8 @@ class UnitWriter:
         self.pasts: dict[Read, str] = {}                        # what was made here some frames before: its vector
         access.begin("first", way)
         self.wide = "wide" if kernel.spread > 1 else "1"        # blocks of units that a product takes at once, as C
+        self.vectors = sum(p.inner * len(p.gates) for p in kernel.panels if self.plain(p))     # of a block of units
+        self.far = not kernel.guards and self.vectors * self.width * 4 >= FAR
 
     def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
         """`cuts`: its number of row blocks as C, if not as many as its own tiles ask for."""
@@ -66,7 +69,7 @@ class UnitWriter:
         stores += [n for n in kernel.body if n in kernel.stores]
         values = [line for guards, nodes in self.blocks() for line in self.block(guards, nodes)]
         statements = [*sums_of, *self.loads.values(), *values, *map(self.store, stores)]
-        at_once = "RN_AT_ONCE" if kernel.widest == 1 else f"RN_AT_ONCE / {kernel.widest}"
+        at_once = "" if kernel.spread == 1 else "RN_AT_ONCE" + (f" / {kernel.widest}" if kernel.widest > 1 else "")
         vectors = vectors_of(kernel, kernel.widest)
         bytes_ = max(sum(p.size for p in panels), 1)
         fetched = self.fetched if bytes_ >= NEAR else []
@@ -76,11 +79,12 @@ class UnitWriter:
         left = tuple(self.access.at(n, "r") for n in stores) if kernel.guards else ()
         through = self.alone(statements) if self.way else None
         constants = (*self.access.end(), *self.constants.values())
-        return UnitView(name, title, lines, self.width, vectors, at_once if kernel.spread > 1 else "", cuts,
+        return UnitView(name, title, lines, self.width, vectors, at_once, cuts,
                         max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
                         tuple(self.pointers.values()), tuple(self.targets.values()), by_number, sums,
                         constants, tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels),
-                        guards, holds, left, tuple(fetched), numbered(fetched), self.asked(panels), through)
+                        guards, holds, left, tuple(fetched), numbered(fetched), self.asked(panels),
+                        self.next(at_once), through)
 
     def asked(self, panels) -> tuple[str, ...]:
         """Statements that ask for the rows of products where other threads may have made parts of them."""
@@ -99,6 +103,14 @@ class UnitWriter:
         return alone(self.access, self.way, self.width, pasts, row if plain else [])
 
     # -------------------------------------------------------------------------------------------- products
+
+    def plain(self, panel) -> bool:
+        return panel.pattern is None and not stored_as(self.graph, panel)
+
+    def next(self, at_once: str) -> str:
+        """Which panel comes into the second-level cache meanwhile, as C; empty where all are near."""
+        size = f"{self.vectors} * RN_BYTES" + (f" * {at_once}" if at_once else "")
+        return f"rn_next(part, {'n' if at_once else 'n + q'}, together, products, {size})" if self.far else ""
 
     def panels(self):
         """Panels with the same gates add into the same buffer of sums."""
@@ -127,6 +139,8 @@ class UnitWriter:
         form = FORMS[stored_as(self.graph, panel)]
         gates = len(panel.gates)
         call = f"{form.some}({gates}, wide" if self.kernel.spread > 1 else f"{form.tile}({gates}"
+        if self.far and self.plain(panel):
+            call = call.replace("(", "_next(") + ", next, block - part.b0"
         size = form.words(panel.inner) if gates == 1 else f"{form.words(panel.inner)} * {gates}"
         return f"{call}, c->packed + {at} + p * ({size} * RN_VL), {panel.inner}"
 

@@ -84,6 +84,7 @@ class UnitView:
     fetched: tuple[str, ...] = ()              # statements that ask beforehand for what the equations of a row touch
     fetched_by_number: bool = False
     asked: tuple[str, ...] = ()                # statements that ask for the rows of products, made by other threads
+    next: str = ""                             # the panel that is asked for while one is at work, as C; empty: none
     alone: AloneView | None = None
 
 
