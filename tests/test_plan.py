@@ -16,7 +16,11 @@ from rnnc.graph.gradient import gradient
 from rnnc.graph.simplify import simplify
 from rnnc.plan.advance import advance
 from rnnc.plan.check import check
+from rnnc.plan.cost import cost
+from rnnc.plan.crews import works
 from rnnc.plan.guards import masked
+from rnnc.plan.machine import TYPICAL
+from rnnc.plan.needs import needs
 from rnnc.plan.regroup import compact, regroup
 from rnnc.plan.schedule import Map, Phase, RowKernel, Schedule, Step, Sweep, UnitKernel
 
@@ -235,3 +239,23 @@ def test_products_of_a_single_gate_and_of_two_take_several_blocks_of_units():
     assert at_once(206, cell.format("rnn")) == {(1, 4)} and at_once(64, cell.format("rnn")) == {(1, 1)}
     assert at_once(206, cell.format("lstm")) == {(4, 1), (1, 4)}
     assert (2, 2) in at_once(206, cell.format("gru"))
+
+
+def test_a_matrix_is_asked_in_the_step_that_makes_it():
+    """Then two frames of it are kept, not all; what it is asked comes before the loop, though no loop waits for it."""
+    text = "model m { input x : [4]\n target y : [6]\n k = dense(6)(x)\n v = dense(6)(x)\n" \
+           " S = 0.9 * S[t-1] + outer(tanh(S[t-1] @ k) + v, k)\n h = S @ dense(6)(tanh(dense(6)(x)))\n" \
+           " output h\n loss mse(h, y) }"
+    made = plan(text, "run")
+    matrix = next(n for n in range(len(made.graph)) if made.graph[n].name == "S")
+    assert made.buffers[matrix].ring == 2
+
+
+def test_two_factors_of_a_matrix_product_count_once_each():
+    """[m, k] times [k, n] are m k n steps, and a vector's n is 1."""
+    made = plan("model m(n = 8) { input x : [n]\n S = 0.9 * S[t-1] + outer(tanh(S[t-1] @ x) + x, x)\n"
+                " h = sum(tanh(S @ S), axis = 1)\n output h }", "run")
+    vector, matrix = 2 * 8 * 8, 2 * 8 * 8 * 8
+    told = sum(w.flops for w in works(made, needs(made), 4))
+    assert told == 2 * vector + matrix         # S[t-1] @ x, the outer product, S @ S
+    assert cost(made, 4, 3, 1, TYPICAL).total("products") == told * 4 * 3

@@ -315,8 +315,7 @@ class Costs:
         total = 1.0
         for read in node.args:
             total *= self.graph[read.node].size
-        return max(1, round(total / node.size) if len(self.graph[node.args[1].node].shape) == 1
-                   else round((total / node.size) ** 0.5))
+        return max(1, round((total / node.size) ** 0.5))        # (m k) (k n) / (m n), a vector's n is 1
 
     def span(self, n: int, rows: int) -> Work:
         """All frames of each sequence are read once: threads own sequences, and units of these. CTC takes streams one

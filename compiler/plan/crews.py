@@ -4,6 +4,7 @@ In: a placed schedule. Out: one `Work` per stage. The C of runtime/plan.h deals 
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from rnnc.graph.chunkwise import CHUNK
 from rnnc.graph.nodes import FRAME
@@ -73,7 +74,7 @@ def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, in
         elif node.op in CHUNKED:
             flops += in_chunks(graph, n, CHUNK + 1)
         elif node.op in ("matmul", "outer") and not made.role.gates.get(n):
-            flops += 2.0 * max(sizes) * node.size ** 0.5
+            flops += 2.0 * (prod(sizes) * node.size) ** 0.5    # (m k) (k n) (m n)
         elif node.op not in FREE and node.domain == FRAME:
             numbers += max([node.size, *sizes]) * (FUNCTION if node.op in FUNCTIONS else 1)
         elif isinstance(stage, Fold):

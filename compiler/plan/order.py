@@ -3,7 +3,8 @@
 In: a graph and its loops. Out: the components in an order that can be computed, where each loop stands right behind
 what only it waits for, and right before the sums that only wait for it. So the products that feed a loop and the
 weight gradients that it feeds run beside it, chunk by chunk; and two loops that do not wait for one another, such as
-the two directions of a layer, share nothing but what is outside.
+the two directions of a layer, share nothing but what is outside. What a loop's matrix is asked stands before the loop
+as well: then the answer can be made in the step that makes the matrix, of which no more frames need be kept.
 """
 
 from rnnc.graph.loops import Loop, Loops
@@ -31,14 +32,19 @@ def visits(graph: Graph, found: Loops, sunk: dict[int, Loop], last, rank) -> lis
         seen.update(needed)
 
     waiting = [n for n in head if n not in found.loop and last(n)]
+    held = {place[n] for n in waiting}
     latest = _latest_loops(graph, found, sunk)
+    asked = _asked(graph, found)
     for number, loop in enumerate(found.loops):
+        for n in asked.get(loop.nodes[0], ()):
+            if latest[n] < number and place[n] not in seen and place[n] not in held:
+                reach(place[n])
         reach(place[loop.nodes[0]])
         ready = [n for n in waiting if latest[n] == number and rank(n) is not None]
         for n in sorted(ready, key=rank):
             if place[n] not in seen:
                 reach(place[n])
-    held = {place[n] for n in waiting} - seen
+    held -= seen
     for component in range(len(found.components)):
         if component not in seen and component not in held:
             reach(component)
@@ -48,6 +54,19 @@ def visits(graph: Graph, found: Loops, sunk: dict[int, Loop], last, rank) -> lis
 def _waits_for(graph: Graph, number: int) -> list[int]:
     """What a node reads, and what its reads may see before a start."""
     return [m for read in graph[number].args for m in (read.node, *graph.before(read))]
+
+
+def _asked(graph: Graph, found: Loops) -> dict[int, list[int]]:
+    """By the first node of a loop: vectors outside that one of its matrices multiplies in its own frame."""
+    asked: dict[int, list[int]] = {}
+    for number, node in enumerate(graph.nodes):
+        if node.op != "matmul" or number in found.loop or len(node.shape) != 1:
+            continue
+        matrix, vector = node.args
+        loop = found.loop.get(matrix.node)
+        if loop is not None and not matrix.delay and len(graph[matrix.node].shape) == 2:
+            asked.setdefault(loop.nodes[0], []).append(vector.node)
+    return asked
 
 
 def _latest_loops(graph: Graph, found: Loops, sunk: dict[int, Loop]) -> list[int]:

@@ -6,7 +6,6 @@ in a small array, those that others read in their own rows.
 """
 
 import re
-from math import prod
 
 from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, INT, Read
@@ -18,7 +17,9 @@ from rnnc.target.access import Access, Guarded
 from rnnc.target.alone import Past, alone, kept, numbers
 from rnnc.target.expressions import COMPARE, alike, bare, random, vector
 from rnnc.target.lanes import Lanes, fit
+from rnnc.target.mixing import mixing
 from rnnc.target.names import remark, suffix
+from rnnc.target.spread import Spread
 from rnnc.target.view import AloneView, ProductView, RowView
 
 
@@ -28,12 +29,14 @@ class RowWriter:
         self.kind = kind
         self.access, self.kernel, self.graph, self.names = access, kernel, access.graph, access.names
         self.target = lambda n: access.constant(n) if self.graph[n].domain == CONSTANT else access.at(n, "r")
-        self.local = set(kernel.body)
         self.stores = set(kernel.stores)
         self.constants: dict[str, str] = {}
         self.scalars: dict[Read, str] = {}
         self.rows: dict[Read, str] = {}                         # where rows begin that loops over units read
         self.guards = Guarded(access, kernel.body)
+        self.spread = Spread(self.graph, kernel, lambda n: bool(self.held(n)))
+        self.of_row: dict[str, str] = {}                        # numbers of a matrix's row that its loop wants
+        self.local = {n for n in kernel.body if n not in self.spread.found}
         self.way = way
         self.pasts: dict[Read, str] = {}                        # of scalars made here some frames before: their loads
         access.begin("first", way)
@@ -95,7 +98,7 @@ class RowWriter:
 
     def groups(self) -> list[list[int]]:
         """The body in an order that can be computed, elementwise vectors of one size as long as possible together."""
-        waiting = {n: {s for s in self.inside(n)} for n in self.kernel.body}
+        waiting = {n: self.inside(n) for n in self.kernel.body if n in self.local}
         made: set[int] = set()
         out: list[list[int]] = []
         guards = self.looped()
@@ -159,7 +162,7 @@ class RowWriter:
                 continue
             if m in self.local:
                 found.add(m)
-            elif self.access.role[m] in ("view", "index"):
+            elif m in self.spread.found or self.access.role[m] in ("view", "index"):
                 stack += [(read.node, read.delay) for read in self.graph[m].args]
         return found
 
@@ -180,6 +183,7 @@ class RowWriter:
         for n in kept:
             self.declare(n)
         body = []
+        self.of_row = {}
         for n in group:
             value = self.vector(n, "u", inside)
             body.append(f"    const rn_v v_{self.names[n]} = {bare(value)};{remark(self.graph[n], self.names[n])}")
@@ -188,7 +192,10 @@ class RowWriter:
         size = self.graph[group[0]].size
         on = next((self.on(n) for n in group if self.held(n)), "")
         blank = [f"rn_zero({self.names[n]}, RN_PAD({size}));" for n in kept]
-        self.lines += self.guarded(on, [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{", *body, "}"], blank)
+        mixes = any(read.node in self.spread.found for n in group for read in self.graph[n].args)
+        loop = self.spread.loop(size, [*self.of_row.values()], body) if mixes else \
+            [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{", *body, "}"]
+        self.lines += self.guarded(on, loop, blank)
 
     def guarded(self, on: str, lines: list[str], blank: list[str]) -> list[str]:
         """Statements that run where something counts; elsewhere what they make is zero."""
@@ -230,7 +237,9 @@ class RowWriter:
             self.lines.append(f"const real {name}_at[1] = {{{name}[0]}};")
             return
         self.declare(n)
-        self.lines += self.guarded(on, [f"{self.call(n)}{said}"], [f"rn_zero({name}, {node.size});"])
+        at = [self.pointer(r) if self.graph[r.node].kind != INT else "" for r in node.args]
+        call = mixing(self.graph, n, name, at, self.integer, self.access.pool.columns)
+        self.lines += self.guarded(on, [f"{call}{said}"], [f"rn_zero({name}, {node.size});"])
 
     def integer_value(self, n: int) -> str:
         return self.access.counted(n, "r", self.integer, self.truth)
@@ -255,6 +264,8 @@ class RowWriter:
         n, node = read.node, self.graph[read.node]
         if n in inside and read.delay == 0:
             return f"v_{self.names[n]}"
+        if n in self.spread.found and read.delay == 0:
+            return self.spread_value(n)
         if node.op == "number":
             return alike(node)
         if not node.shape or self.access.alone(n):
@@ -271,6 +282,15 @@ class RowWriter:
                         self.pasts[read] = text
             return self.scalars[read]
         return f"rn_load({self.begins(read)} + u)"
+
+    def spread_value(self, n: int) -> str:
+        """A vector of a matrix that stands nowhere."""
+        down, across = self.spread.parts(n)
+        name = f"{self.names[n]}_i"
+        if down is not None:
+            self.of_row[name] = f"const rn_v {name} = rn_all({self.begins(down)}[row]);"
+        along = "" if across is None else f"rn_load({self.begins(across)} + column)"
+        return f"({name} * {along})" if down is not None and along else along or name
 
     def begins(self, read: Read) -> str:
         """Where a row begins that a loop over units reads: found once, before it. Compilers must take it that what the
@@ -318,78 +338,3 @@ class RowWriter:
             start = int(node.attr("low", 0)) if node.op == "slice" else 0
             return f"rn_all(({first})[{start}])"
         raise Broken(f"no C for a scalar {node.op}")
-
-    def call(self, n: int) -> str:
-        """The statement that fills the array of a vector or matrix made by a mixing operator."""
-        node, to = self.graph[n], self.names[n]
-        reads, args = node.args, [self.graph[r.node] for r in node.args]
-        at = [self.pointer(r) if self.graph[r.node].kind != INT else "" for r in reads]
-        shape = args[0].shape if args else ()
-
-        def around(axis: int, dims) -> tuple[int, int, int]:
-            return prod(dims[:axis]), dims[axis], prod(dims[axis + 1:])
-
-        match node.op:
-            case "matmul":
-                rows, inner = shape if not node.attr("ta") else shape[::-1]
-                other = args[1].shape
-                columns = 1 if len(other) == 1 else other[0] if node.attr("tb") else other[1]
-                return (f"rn_small_product({to}, {at[0]}, {at[1]}, {rows}, {inner}, {columns}, "
-                        f"{int(bool(node.attr('ta')))}, {int(bool(node.attr('tb')))});")
-            case "column":
-                return f"rn_column({to}, {at[0]}, {shape[0]}, {shape[1]}, {self.integer(reads[1])});"
-            case "sum" | "max" | "min" | "logsumexp" | "argmax":
-                outer, count, inner = around(node.attr("axis"), shape)
-                return f"rn_axis_{node.op}({to}, {at[0]}, {outer}, {count}, {inner});"
-            case "softmax" | "logsoftmax":
-                axis = node.attr("axis")
-                outer, count, inner = (1, args[0].size, 1) if axis is None else around(axis, shape)
-                return f"rn_axis_{node.op}({to}, {at[0]}, {outer}, {count}, {inner});"
-            case "outer":
-                return f"rn_outer({to}, {at[0]}, {at[1]}, {args[0].size}, {args[1].size});"
-            case "transpose":
-                return f"rn_turn({to}, {at[0]}, {shape[0]}, {shape[1]});"
-            case "reshape" | "identity":
-                return f"rn_copy({to}, {at[0]}, {node.size});"
-            case "concat":
-                axis = int(node.attr("axis", 0))
-                whole = prod(node.shape[axis:])
-                lines, start = [], 0
-                for pointer, arg in zip(at, args):
-                    part = prod(arg.shape[axis:]) if arg.shape else 1
-                    lines.append(f"rn_copy_rows({to} + {start}, {whole}, {pointer}, {part}, "
-                                 f"{prod(node.shape[:axis])}, {part});")
-                    start += part
-                return " ".join(lines)
-            case "slice":
-                axis, low = int(node.attr("axis", 0)), int(node.attr("low", 0))
-                step, part = prod(shape[axis:]), prod(node.shape[axis:])
-                start = low * prod(shape[axis + 1:])
-                return f"rn_copy_rows({to}, {part}, {at[0]} + {start}, {step}, {prod(shape[:axis])}, {part});"
-            case "pad":
-                axis, low = int(node.attr("axis", 0)), int(node.attr("low", 0))
-                step, part = prod(node.shape[axis:]), prod(shape[axis:])
-                start = low * prod(node.shape[axis + 1:])
-                return (f"rn_zero({to}, {node.size}); rn_copy_rows({to} + {start}, {step}, {at[0]}, {part}, "
-                        f"{prod(node.shape[:axis])}, {part});")
-            case "broadcast":
-                if max(len(shape), len(node.shape)) > 3:
-                    raise Broken("no C for broadcasting beyond three axes")
-                dims = (1,) * (3 - len(shape)) + tuple(shape)
-                full = (1,) * (3 - len(node.shape)) + tuple(node.shape)
-                steps = [0 if d == 1 else prod(dims[i + 1:]) for i, d in enumerate(dims)]
-                return f"rn_broadcast({to}, {at[0]}, {', '.join(map(str, (*full, *steps)))});"
-            case "scatter" | "gather":
-                pattern = node.attr("pattern")
-                function = "rn_scatter" if node.op == "scatter" else "rn_stored"
-                return (f"{function}({to}, {at[0]}, {self.access.pool.columns(pattern)}, {pattern.rows}, "
-                        f"{pattern.columns}, {pattern.kept});")
-            case "one_hot":
-                return f"rn_one_hot({to}, {node.size}, {self.integer(reads[0])});"
-            case "take":
-                part = prod(shape[1:])
-                return f"rn_take_rows({to}, {at[0]}, {shape[0]}, {part}, {self.integer(reads[1])});"
-            case "place":
-                part = prod(node.shape[1:])
-                return f"rn_place({to}, {at[0]}, {node.shape[0]}, {part}, {self.integer(reads[1])});"
-        raise Broken(f"no C for the operator {node.op}")

@@ -20,7 +20,7 @@ from rnnc.target.view import AloneView, PanelView, ProductView, RowPointer, Unit
 
 CACHE = 384 * 1024                             # bytes of panels that share the second-level cache (kernels.md, 1)
 NEAR = 32 * 1024                               # bytes of panels behind which the first-level cache holds nothing else
-FAR = 1 << 20                                  # bytes of all panels that a thread may have to fetch from the third level
+FAR = 1 << 20                                  # bytes of all panels that may come from the third-level cache
 
 
 def vectors_of(kernel: UnitKernel, gates: int) -> str:
