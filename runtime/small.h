@@ -67,6 +67,40 @@ RN_FUNCTION void rn_outer(real *restrict to, const real *a, const real *b, long 
     }
 }
 
+/* to [m][n] = from [m][K] times a packed matrix, for a stream whose state or signal is a matrix: its rows go together as
+ * those of streams do. 4 x 64 times 64 x 64: 0.25 us instead of 1.7 (Xeon). */
+RN_FUNCTION void rn_rows_times(real *restrict to, const real *from, long m, const real *panels, long K, long n) {
+    enum { ROWS = RN_ROWS(RN_AT_ONCE) };
+    RN_ALIGNED real sums[ROWS * RN_AT_ONCE * RN_VL];
+    const real *rows[ROWS];
+    const long blocks = (n + RN_VL - 1) / RN_VL, cuts = rn_cuts(m, ROWS);
+    for (long cut = 0; cut < cuts; cut++) {
+        long first, last;
+        rn_cut(m, cuts, cut, &first, &last);
+        for (long i = first; i < last; i++) rows[i - first] = from + i * K;
+        for (long p = 0; p < blocks; p += RN_AT_ONCE) {
+            const long wide = RN_MIN(RN_AT_ONCE, blocks - p);
+            rn_some(1, (int)wide, panels + p * (K * RN_VL), K, rows, (int)(last - first), sums, 0);
+            for (long i = first; i < last; i++)
+                for (long q = 0; q < wide; q++)
+                    rn_store_part(to + i * n + (p + q) * RN_VL,
+                                  rn_load(sums + ((i - first) * RN_AT_ONCE + q) * RN_VL),
+                                  RN_MIN(RN_VL, n - (p + q) * RN_VL));
+        }
+    }
+}
+
+/* to [m][n] = a packed matrix times from [K][n], its columns as rows: both are turned over, in `room` for n (K + m)
+ * numbers. */
+RN_FUNCTION void rn_times_columns(real *restrict to, const real *from, long n, const real *panels, long K, long m,
+                                  real *restrict room) {
+    for (long k = 0; k < K; k++)
+        for (long j = 0; j < n; j++) room[j * K + k] = from[k * n + j];
+    rn_rows_times(room + n * K, room, n, panels, K, m);
+    for (long j = 0; j < n; j++)
+        for (long i = 0; i < m; i++) to[i * n + j] = room[n * K + j * m + i];
+}
+
 /* to [rows, columns] = A [rows, inner] B [inner, columns], either stored transposed. */
 RN_FUNCTION void rn_small_product(real *restrict to, const real *a, const real *b, long rows, long inner, long columns,
                                   int a_transposed, int b_transposed) {

@@ -70,7 +70,7 @@ def _power(node, values, bounds, result, eps):
 
 def _product(node, values, bounds, result, eps):
     a, b = (np.abs(real_part(v)) for v in values)
-    length = {"matmul": a.shape[1 if node.attr("ta") else 2] if a.ndim == 3 else 1, "fold_outer": len(a),
+    length = {"matmul": a.shape[1 if node.attr("ta") else 2] if a.ndim == 3 else 1, "fold_outer": a.size // a.shape[-1],
               "fold_sparse": len(a)}
     terms = eps * (1 + np.sqrt(length[node.op])) if node.op in length else eps
     return (evaluate(node, [a, bounds[1]]) + evaluate(node, [bounds[0], b]) + terms * evaluate(node, [a, b]))

@@ -18,6 +18,8 @@ from rnnc.graph.ops import OPS, SPAN, Expr, make, pull
 from rnnc.graph.scores import Weighing
 from rnnc.graph.values import only_values, zeros
 
+MOST_ROWS = 128                                # of a frame's matrix in a product over time
+
 
 def gradient(graph: Graph) -> Graph:
     """Before: a forward graph. After: `scores` holds the loss and `gradients` its derivative by every trainable
@@ -266,10 +268,19 @@ class _Names:
         return name
 
 
+def _rows_of_time(node: Node) -> bool:
+    """A matrix of each frame, few enough of whose rows or columns go into a sum over frames."""
+    return node.domain != CONSTANT and len(node.shape) == 2 and max(node.shape) <= MOST_ROWS
+
+
 def fold(builder: Builder, number: int) -> int:
-    """The sum over frames and streams (or sequences) of a node; of an outer product of vectors as one product over
-    time, of an outer product with a label's column as a sum by columns."""
+    """The sum over frames and streams (or sequences) of a node; of an outer product of vectors, or of a product of
+    matrices, as one product over time, of an outer product with a label's column as a sum by columns."""
     node = builder.look(number)
+    if node.op == "matmul" and len(node.shape) == 2 and all(_rows_of_time(builder.look(r.node)) for r in node.args):
+        a, b = node.args
+        return make(builder, "fold_outer", a if node.attr("ta") else make(builder, "transpose", a, span=node.span),
+                    make(builder, "transpose", b, span=node.span) if node.attr("tb") else b, span=node.span)
     if node.op == "outer":
         a, b = node.args
         column = builder.look(b.node)

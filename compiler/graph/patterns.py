@@ -26,7 +26,7 @@ def gather_early(graph: Graph) -> Graph:
         inner = patch.at(read)
         if inner.op == "scatter" and inner.attr("pattern") == pattern:
             patch.replace_by(n, patch.read(inner.args[0]))
-        elif inner.op == "fold_outer":
+        elif inner.op == "fold_outer" and len(patch.at(patch.read(inner.args[0])).shape) == 1:
             patch.become(n, "fold_sparse", *map(patch.read, inner.args), pattern=pattern)
         elif read.node < len(graph) and is_elementwise(inner) and inner.op not in RANDOM \
                 and _only_gathered(patch, read.node, pattern):

@@ -366,10 +366,11 @@ class Costs:
             done.arithmetic = done.products * part / self.machine.tile(1, 8) * self.slow
             done.elementwise = (sizes[0] + sizes[1]) * part * rows * self.number / near
         elif node.op == "fold_outer":
-            pieces = ceil(sizes[0] / (self.lanes * 4))
+            width = node.shape[0]
+            pieces = ceil(width / (self.lanes * 4))
             part = ceil(pieces / self.threads) / pieces
-            done.products = 2.0 * sizes[0] * sizes[1] * rows
-            speed = self.machine.tile(4, self.machine.most_rows(4)) * min(1.0, sizes[0] / (pieces * self.lanes * 4))
+            done.products = 2.0 * node.size * (sizes[0] / width) * rows
+            speed = self.machine.tile(4, self.machine.most_rows(4)) * min(1.0, width / (pieces * self.lanes * 4))
             done.arithmetic = done.products * part / speed * self.slow
             kept = float(node.size * self.number)
             done.reading = 2 * kept * part * chunks / self.machine.rate(kept * part, self.used())

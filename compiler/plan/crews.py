@@ -70,7 +70,7 @@ def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, in
         node = graph[n]
         sizes = [graph[read.node].size for read in node.args]
         if node.op == "fold_outer":
-            flops += 2.0 * sizes[0] * sizes[1]
+            flops += 2.0 * node.size * (sizes[0] / node.shape[0])
         elif node.op in CHUNKED:
             flops += in_chunks(graph, n, CHUNK + 1)
         elif node.op in ("matmul", "outer") and not made.role.gates.get(n):

@@ -24,11 +24,12 @@ def fold(access: Access, n: int, name: str, to: str, stride: str, first: str, la
     access.begin("begin")
     if node.op == "fold_outer":
         rows, columns = node.shape
+        each = graph[reads[0].node].size // rows                # rows of a frame: of vectors one, of matrices theirs
         body = [f"const rn_share2 mine = rn_fold_share({rows}, {columns}, thread, team->threads);",
                 f"real *const to = {to};",
                 "const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];",
                 *blocks(access, n, {"a_rows": reads[0], "x_rows": reads[1]}, first,
-                        f"rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, more);"),
+                        f"rn_fold_rows(to, {stride}, a_rows, x_rows, rows, mine, more);", each=each),
                 "RN_COUNT_PRODUCT({stage}, mine.m1 - mine.m0, mine.k1 - mine.k0, taken);"]
     elif node.op == "fold_sparse":
         pattern = node.attr("pattern")
@@ -84,23 +85,34 @@ def numbers(access: Access, n: int, first: str) -> list[str]:
             "    more = 1;", "}"]
 
 
-def blocks(access: Access, n: int, pointers: dict[str, Read], first: str, call: str, kept: str = "{}") -> list[str]:
+def blocks(access: Access, n: int, pointers: dict[str, Read], first: str, call: str, kept: str = "{}",
+           each: int = 1) -> list[str]:
     """Statements that find the rows of each block, by name, and add them up: `call`, given `rows` of them (`kept`: what
-    is kept of an address), and `more` if there was a block before. Rows in which a clock makes zero what would be added
-    are passed over. The counting build is told in `taken` how many of a product there are."""
+    is kept of an address; `each`: how many a frame has), and `more` if there was a block before. Rows in which a clock
+    makes zero what would be added are passed over. The counting build is told in `taken` how many of a product there
+    are."""
     guards, product = access.role.guards.of(n, product=True), len(pointers) > 1
     lines = [f"int more = !({first});", *["RN_COUNTING(long taken = 0;)"] * product,
              "for (long r = begin; r < end;) {",
              "    long rows = 0;",
-             "    for (; r < end && rows < RN_FOLD_MOST; r++) {",
-             *(f"        if (!({access.holds(each)})) continue;" for each in [guards] if each),
-             *(f"        {name}[rows] = {kept.format(access.row(read))};" for name, read in pointers.items()),
-             "        rows++;",
+             f"    for (; r < end && rows {'< RN_FOLD_MOST' if each == 1 else f'<= RN_FOLD_MOST - {each}'}; r++) {{",
+             *(f"        if (!({access.holds(guards)})) continue;" for _ in range(bool(guards))),
+             *(f"        {line}" for line in _rows(access, pointers, kept, each)),
              "    }",
              *["    if (rows == 0 && more) break;"] * bool(guards),
              f"    {call}",
              "    more = 1;", *["    RN_COUNTING(taken += rows;)"] * product]
     return [*lines, "}"]
+
+
+def _rows(access: Access, pointers: dict[str, Read], kept: str, each: int) -> list[str]:
+    """Statements that note the row, or the rows, of a frame."""
+    if each == 1:
+        return [*(f"{name}[rows] = {kept.format(access.row(read))};" for name, read in pointers.items()), "rows++;"]
+    width = {name: access.graph[read.node].shape[1] for name, read in pointers.items()}
+    return [*(f"const real *const {name}_from = {access.row(read)};" for name, read in pointers.items()),
+            f"for (long i = 0; i < {each}; i++, rows++) {{",
+            *(f"    {name}[rows] = {name}_from + i * {width[name]};" for name in pointers), "}"]
 
 
 def describe(access: Access, n: int) -> str:

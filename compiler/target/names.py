@@ -14,7 +14,7 @@ thread frame stream lane inside handed by last keeps row column"""
 RESERVED = frozenset(f"{C_WORDS} {OURS}".split())
 SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums|near|ring)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
                     ".*_(before|after)_[0-9]+|(frame|sequence)_keys?(_.*)?")
-MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|from|of|i|u|lanes|rest|"
+MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|from|of|i|u|lanes|rest|turned|"
                   "by_.+|(past|next|kept)[0-9]+)")
 
 

@@ -19,6 +19,7 @@ from rnnc.target.expressions import COMPARE, alike, bare, random, vector
 from rnnc.target.lanes import Lanes, fit
 from rnnc.target.mixing import mixing
 from rnnc.target.names import remark, suffix
+from rnnc.target.packed import packed
 from rnnc.target.spread import Spread
 from rnnc.target.view import AloneView, ProductView, RowView
 
@@ -237,9 +238,11 @@ class RowWriter:
             self.lines.append(f"const real {name}_at[1] = {{{name}[0]}};")
             return
         self.declare(n)
-        at = [self.pointer(r) if self.graph[r.node].kind != INT else "" for r in node.args]
-        call = mixing(self.graph, n, name, at, self.integer, self.access.pool.columns)
-        self.lines += self.guarded(on, [f"{call}{said}"], [f"rn_zero({name}, {node.size});"])
+        calls = packed(self.access, n, name, self.pointer)
+        if not calls:
+            at = [self.pointer(r) if self.graph[r.node].kind != INT else "" for r in node.args]
+            calls = [mixing(self.graph, n, name, at, self.integer, self.access.pool.columns)]
+        self.lines += self.guarded(on, [*calls[:-1], f"{calls[-1]}{said}"], [f"rn_zero({name}, {node.size});"])
 
     def integer_value(self, n: int) -> str:
         return self.access.counted(n, "r", self.integer, self.truth)

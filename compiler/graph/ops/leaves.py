@@ -55,8 +55,21 @@ def _fold_sum(args, attrs, shape):
 
 def _fold_outer(args, attrs, shape):
     need_kinds("fold_outer", args, REAL, REAL)
-    need(len(args[0].shape) == len(args[1].shape) == 1, "fold_outer of other than vectors")
-    return args[0].shape + args[1].shape, REAL
+    a, b = (arg.shape for arg in args)
+    need(len(a) == len(b) <= 2 and a[:-1] == b[:-1], "fold_outer of other than vectors, or of matrices of one height")
+    return a[-1:] + b[-1:], REAL
+
+
+def _sum_of_outer(node, a, b):
+    return np.einsum("ti,tj->ij" if a.ndim == 2 else "tki,tkj->ij", a, b)[None]
+
+
+def _fold_outer_a(c, up):
+    return up("matmul", c.b) if len(c.b.shape) == 1 else c.b("matmul", up, tb=True)
+
+
+def _fold_outer_b(c, up):
+    return c.a("matmul", up, ta=True) if len(c.a.shape) == 1 else c.a("matmul", up)
 
 
 def _fold_column(args, attrs, shape):
@@ -74,6 +87,5 @@ def _columns(node, g, i):
 
 
 row(Op("fold_sum", FOLD, 1, _fold_sum, lambda node, v: v.sum(axis=0, keepdims=True), (lambda c, up: up,)))
-row(Op("fold_outer", FOLD, 2, _fold_outer, lambda node, a, b: np.einsum("ti,tj->ij", a, b)[None],
-       (lambda c, up: up("matmul", c.b), lambda c, up: up("matmul", c.a, ta=True))))
+row(Op("fold_outer", FOLD, 2, _fold_outer, _sum_of_outer, (_fold_outer_a, _fold_outer_b)))
 row(Op("fold_column", FOLD, 2, _fold_column, _columns, (lambda c, up: up("column", c.b), None)))
