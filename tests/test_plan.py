@@ -251,6 +251,17 @@ def test_a_matrix_is_asked_in_the_step_that_makes_it():
     assert made.buffers[matrix].ring == 2
 
 
+def test_what_a_loop_s_matrix_gains_is_made_in_the_loop():
+    """Not as a matrix of every frame outside."""
+    text = "model m { input x : [4]\n target y : [6]\n k = dense(16)(x)\n v = 0.5 * dense(6)(x)\n q = sigmoid(k)\n" \
+           " S = S[t-1] * reshape(q, [1, 16]) + outer(tanh(S[t-1] @ k), q) + outer(2 * v, k)\n" \
+           " h = S @ q\n output h\n loss mse(h, y) }"
+    for program, outside in (("run", set()), ("backprop", {"broadcast"})):    # which the loop of the adjoint reads, too
+        made = plan(text, program)
+        kept = {made.graph[n].op for n in made.buffers if made.graph[n].shape == (6, 16) and n not in made.views}
+        assert kept & {"outer", "broadcast"} == outside
+
+
 def test_two_factors_of_a_matrix_product_count_once_each():
     """[m, k] times [k, n] are m k n steps, and a vector's n is 1."""
     made = plan("model m(n = 8) { input x : [n]\n S = 0.9 * S[t-1] + outer(tanh(S[t-1] @ x) + x, x)\n"

@@ -99,8 +99,12 @@ class Clusters:
         graph, found, role = self.graph, self.found, self.role
         place = {loop.nodes: i for i, loop in enumerate(found.loops)}
         for n in reversed(graph.order):
-            if role[n] != "unit" or n in found.loop or n in self.roots or n in graph.initials or not graph.uses[n] \
+            if n in found.loop or n in self.roots or n in graph.initials or not graph.uses[n] \
                     or graph[n].domain != FRAME:
+                continue
+            if loop := self._spread_in(n):
+                sunk[n] = loop
+            if role[n] != "unit":
                 continue
             direct, others = {}, []
             for reader, position in graph.uses[n]:
@@ -116,6 +120,18 @@ class Clusters:
             if direct and all(role[r] == "fold" and not self.feeds[r] or self.follows[r] for r in others):
                 sunk[n] = direct[min(direct)]
         return sunk
+
+    def _spread_in(self, n: int) -> Loop | None:
+        """The loop that alone reads a matrix made of two vectors or of one, if its threads own streams: there it needs
+        no memory, and outside one matrix for every frame."""
+        graph = self.graph
+        if graph[n].op not in ("outer", "broadcast") or len(graph[n].shape) != 2:
+            return None
+        loops = {self.found.loop.get(reader) for reader, _ in graph.uses[n]}
+        loop = next(iter(loops)) if len(loops) == 1 else None
+        alike = all(self.role[reader] == "unit" and graph[reader].shape == graph[n].shape
+                    and not graph[reader].args[position].delay for reader, position in graph.uses[n])
+        return loop if loop is not None and alike and self.by_rows(loop) else None
 
     def _followers(self) -> list[bool]:
         """Values outside loops that nothing but the last sums over frames waits for."""
@@ -263,6 +279,9 @@ class Clusters:
         return number not in self.stage and (number in self.sunk or number in self.lazy)
 
     def place_loop(self, loop: Loop) -> None:
+        spread = [n for n in self.graph.order if self.sunk.get(n) is loop and self.role[n] == "row"]
+        for read in (read for n in spread for read in self.reads(n) if self.waits(read.node)):
+            self.place(read.node, eager=True)
         stage = self.loop = self.new(Draft("sweep", loop=loop, by_rows=self.by_rows(loop)))
         mine = [n for n in self.graph.order if n in loop.members or self.sunk.get(n) is loop and n not in self.stage]
         for n in mine:
