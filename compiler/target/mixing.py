@@ -8,12 +8,13 @@ from math import prod
 
 from rnnc.errors import Broken
 from rnnc.graph.nodes import Graph, Read
+from rnnc.graph.ops.sparse import Pattern
 
 
 def mixing(graph: Graph, n: int, to: str, at: list[str], integer: Callable[[Read], str],
-           columns: Callable[[object], str]) -> str:
-    """`at`: where each argument begins, empty for whole numbers, which `integer` gives; `columns` names the table that
-    says where a sparse matrix has its numbers."""
+           table: Callable[[Pattern], str]) -> str:
+    """`at`: where each argument begins, empty for whole numbers, which `integer` gives; `table` names the one that says
+    where a sparse matrix has its numbers."""
     node = graph[n]
     reads, args = node.args, [graph[r.node] for r in node.args]
     shape = args[0].shape if args else ()
@@ -74,7 +75,7 @@ def mixing(graph: Graph, n: int, to: str, at: list[str], integer: Callable[[Read
         case "scatter" | "gather":
             pattern = node.attr("pattern")
             function = "rn_scatter" if node.op == "scatter" else "rn_stored"
-            return (f"{function}({to}, {at[0]}, {columns(pattern)}, {pattern.rows}, "
+            return (f"{function}({to}, {at[0]}, {table(pattern)}, {pattern.rows}, "
                     f"{pattern.columns}, {pattern.kept});")
         case "one_hot":
             return f"rn_one_hot({to}, {node.size}, {integer(reads[0])});"

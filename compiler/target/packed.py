@@ -27,4 +27,3 @@ def packed(access: Access, n: int, to: str, pointer) -> list[str]:
         return [f"RN_ALIGNED real {room}[{columns * (inner + rows)} + RN_VL];",
                 f"rn_times_columns({to}, {pointer(b)}, {columns}, {panel(a, rows, ta)}, {inner}, {rows}, {room});"]
     return []
-

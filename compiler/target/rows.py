@@ -297,7 +297,7 @@ class RowWriter:
 
     def begins(self, read: Read) -> str:
         """Where a row begins that a loop over units reads: found once, before it. Compilers must take it that what the
-        loop writes moves the rows (`a[t] + a[t-1] + a[t-2]` of 256 units: 190 ns a frame, 100 so)."""
+        loop writes moves the rows (256 units, `a + a[t-1] + a[t-2]`: 3 % faster so, `a * a[t-1]` 6 %)."""
         pointer = self.pointer(read)
         if self.graph[read.node].domain == CONSTANT or pointer == self.names[read.node]:
             return pointer
