@@ -66,7 +66,8 @@ CASES = {                                      # operator -> arguments, attribut
     "slice": [((V,), {"axis": 0, "low": 1, "high": 3}), ((M,), {"axis": 1, "low": 0, "high": 2})],
     "pad": [((V,), {"axis": 0, "low": 1, "size": 6}), ((M,), {"axis": 1, "low": 2, "size": 5})],
     "fold_sum": [((V,), {}), ((S,), {}), ((Per(V),), {})],
-    "fold_outer": [((V, (2,)), {}), ((Per(V), (2,)), {}), ((Per(V), Per(S + (2,))), {})],
+    "fold_outer": [((V, (2,)), {}), ((Per(V), (2,)), {}), ((Per(V), Per(S + (2,))), {}),
+                   ((M, (2, 2)), {}), ((Per(M), Per((2, 2))), {})],
     "fold_column": [((V, LABEL), {"shape": (3, 4)})],
     **{name: [((S,), {}), ((M,), {}), ((Per(V),), {})] for name in
        ["span_sum", "span_max", "span_last", "span_first", "span_logsumexp"]},

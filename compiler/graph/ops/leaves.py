@@ -69,7 +69,7 @@ def _fold_outer_a(c, up):
 
 
 def _fold_outer_b(c, up):
-    return c.a("matmul", up, ta=True) if len(c.a.shape) == 1 else c.a("matmul", up)
+    return up("matmul", c.a, ta=True) if len(c.a.shape) == 1 else c.a("matmul", up)
 
 
 def _fold_column(args, attrs, shape):
