@@ -166,18 +166,16 @@ typedef struct {
         switch (nrows) { SHAPES }                                                                                     \
     }
 
-/* Four vectors in two passes: the same sums, since chains depend on the rows alone. */
+/* Four vectors in two passes: the same sums, since chains depend on the rows alone. The second has its own share of what
+ * comes into the second cache. */
 #define RN_TWO_WIDE(tile, N)                                                                                          \
-    case N:                                                                                                           \
+    case N: {                                                                                                         \
+        const long ahead = form->ahead ? form->ahead + K * RN_VL - form->far : 0;                                     \
+        const rn_form second = {form->step, form->near, form->far, form->across, ahead};                              \
         tile##2_##N(form, panel, K, rows, acc, accumulate);                                                           \
-        tile##2_##N(rn_second_pass(&(rn_form){0}, form, K), panel + form->far, K, rows, acc + 2 * RN_VL,              \
-                    accumulate);                                                                                      \
-        break;
-RN_INLINE const rn_form *rn_second_pass(rn_form *other, const rn_form *form, long K) {
-    *other = *form;
-    if (form->ahead) other->ahead += K * RN_VL - form->far;
-    return other;
-}
+        tile##2_##N(&second, panel + form->far, K, rows, acc + 2 * RN_VL, accumulate);                                \
+        break;                                                                                                        \
+    }
 
 /* All shapes of a tile and the choices among them; TILE(M, N, F) defines one, CASE(M, N, F) calls it. */
 #define RN_TILES(tile, TILE, CASE)                                                                                    \

@@ -190,10 +190,6 @@ RN_INLINE void rn_zero(real *to, long n) {
 RN_INLINE void rn_copy_rows(real *to, long to_stride, const real *from, long from_stride, long rows, long n) {
     for (long i = 0; i < rows; i++) rn_copy(to + i * to_stride, from + i * from_stride, n);
 }
-RN_INLINE void rn_turn(real *to, const real *from, long rows, long columns) {
-    for (long i = 0; i < rows; i++)
-        for (long j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
-}
 /* The sums of a product that counts in no row of a block: zero. The compiler does not see them, or it might fuse other
  * additions behind. */
 RN_FUNCTION void rn_leave_out(real *sums, long n) { rn_zero(sums, n); }

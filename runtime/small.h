@@ -67,13 +67,19 @@ RN_FUNCTION void rn_outer(real *restrict to, const real *a, const real *b, long 
     }
 }
 
+/* to [columns][rows] is from [rows][columns], turned over. */
+RN_INLINE void rn_turn(real *to, const real *from, long rows, long columns) {
+    for (long i = 0; i < rows; i++)
+        for (long j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
+}
+
 /* to [m][n] = from [m][K] times a packed matrix, for a stream whose state or signal is a matrix: its rows go together as
- * those of streams do. 4 x 64 times 64 x 64: 0.25 us instead of 1.7 (Xeon). */
+ * those of streams do. 4 x 64 times 64 x 64: 0.27 us, by rn_small_product 0.38 (Xeon). */
 RN_FUNCTION void rn_rows_times(real *restrict to, const real *from, long m, const real *panels, long K, long n) {
     enum { ROWS = RN_ROWS(RN_AT_ONCE) };
     RN_ALIGNED real sums[ROWS * RN_AT_ONCE * RN_VL];
     const real *rows[ROWS];
-    const long blocks = (n + RN_VL - 1) / RN_VL, cuts = rn_cuts(m, ROWS);
+    const long blocks = rn_cuts(n, RN_VL), cuts = rn_cuts(m, ROWS);
     for (long cut = 0; cut < cuts; cut++) {
         long first, last;
         rn_cut(m, cuts, cut, &first, &last);
@@ -94,11 +100,9 @@ RN_FUNCTION void rn_rows_times(real *restrict to, const real *from, long m, cons
  * numbers. */
 RN_FUNCTION void rn_times_columns(real *restrict to, const real *from, long n, const real *panels, long K, long m,
                                   real *restrict room) {
-    for (long k = 0; k < K; k++)
-        for (long j = 0; j < n; j++) room[j * K + k] = from[k * n + j];
+    rn_turn(room, from, K, n);
     rn_rows_times(room + n * K, room, n, panels, K, m);
-    for (long j = 0; j < n; j++)
-        for (long i = 0; i < m; i++) to[i * n + j] = room[n * K + j * m + i];
+    rn_turn(to, room + n * K, n, m);
 }
 
 /* to [rows, columns] = A [rows, inner] B [inner, columns], either stored transposed. */

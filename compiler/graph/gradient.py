@@ -18,7 +18,7 @@ from rnnc.graph.ops import OPS, SPAN, Expr, make, pull
 from rnnc.graph.scores import Weighing
 from rnnc.graph.values import only_values, zeros
 
-MOST_ROWS = 128                                # of a frame's matrix in a product over time
+MOST_ROWS = 128                                # of a frame's matrix in a product over time: RN_FOLD_MOST of folds.h
 
 
 def gradient(graph: Graph) -> Graph:

@@ -6,7 +6,7 @@ its panel, whichever is longer; equations add their own time; whoever is done wa
 """
 
 from dataclasses import dataclass, replace
-from math import ceil, inf, log2
+from math import ceil, inf, log2, prod
 
 from rnnc.graph.kinds import in_lanes
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
@@ -29,6 +29,12 @@ MAKING = 1.3                                   # rows that a tile could do while
 # equation, a load or a store of numbers of a vector of rows, and one step of finding what frames hand on (scan.h).
 BESIDE, COPIED, REDUCED, TOGETHER, SCANNED = 1, 1, 5, 1.1, 0.25
 ENDLESS = 1 << 20                              # as many threads as could be of any use
+
+
+def terms(graph: Graph, n: int) -> int:
+    """Of the sum that each number of a product is: the root of (m k) (k n) / (m n), where a vector's n is 1."""
+    node = graph[n]
+    return max(1, round((prod(graph[read.node].size for read in node.args) / node.size) ** 0.5))
 
 
 @dataclass(frozen=True)
@@ -284,7 +290,7 @@ class Costs:
                 continue
             size = node.size
             if node.op in ("matmul", "outer"):
-                inner = self.inner(n)
+                inner = terms(self.graph, n)
                 done.products += 2.0 * inner * size * rows
                 seconds += 2.0 * inner * size / (self.machine.tile(1, 4) * LOOSE) * self.slow
                 continue
@@ -307,15 +313,6 @@ class Costs:
             reduced = sum(not graph[n].shape and any(graph[r.node].shape for r in graph[n].args) for n in body)
             done.waiting += mine * self.machine.touch * (len(loaded) + len(stores) + REDUCED * reduced)
         return done
-
-    def inner(self, n: int) -> int:
-        node = self.graph[n]
-        if node.op == "outer":
-            return 1
-        total = 1.0
-        for read in node.args:
-            total *= self.graph[read.node].size
-        return max(1, round((total / node.size) ** 0.5))        # (m k) (k n) / (m n), a vector's n is 1
 
     def span(self, n: int, rows: int) -> Work:
         """All frames of each sequence are read once: threads own sequences, and units of these. CTC takes streams one
@@ -369,7 +366,7 @@ class Costs:
             width = node.shape[0]
             pieces = ceil(width / (self.lanes * 4))
             part = ceil(pieces / self.threads) / pieces
-            done.products = 2.0 * node.size * (sizes[0] / width) * rows
+            done.products = 2.0 * terms(self.graph, n) * node.size * rows
             speed = self.machine.tile(4, self.machine.most_rows(4)) * min(1.0, width / (pieces * self.lanes * 4))
             done.arithmetic = done.products * part / speed * self.slow
             kept = float(node.size * self.number)

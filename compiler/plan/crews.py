@@ -4,11 +4,10 @@ In: a placed schedule. Out: one `Work` per stage. The C of runtime/plan.h deals 
 """
 
 from dataclasses import dataclass
-from math import prod
 
 from rnnc.graph.chunkwise import CHUNK
 from rnnc.graph.nodes import FRAME
-from rnnc.plan.cost import CHUNKED, FREE, in_chunks
+from rnnc.plan.cost import CHUNKED, FREE, in_chunks, terms
 from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.needs import Need
 from rnnc.plan.place import stage_nodes
@@ -69,12 +68,10 @@ def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, in
     for n in stage_nodes(stage):
         node = graph[n]
         sizes = [graph[read.node].size for read in node.args]
-        if node.op == "fold_outer":
-            flops += 2.0 * node.size * (sizes[0] / node.shape[0])
-        elif node.op in CHUNKED:
+        if node.op in CHUNKED:
             flops += in_chunks(graph, n, CHUNK + 1)
-        elif node.op in ("matmul", "outer") and not made.role.gates.get(n):
-            flops += 2.0 * (prod(sizes) * node.size) ** 0.5    # (m k) (k n) (m n)
+        elif node.op in ("fold_outer", "matmul", "outer") and not made.role.gates.get(n):
+            flops += 2.0 * terms(graph, n) * node.size
         elif node.op not in FREE and node.domain == FRAME:
             numbers += max([node.size, *sizes]) * (FUNCTION if node.op in FUNCTIONS else 1)
         elif isinstance(stage, Fold):

@@ -54,6 +54,14 @@ def needs_own_memory(graph: Graph, number: int, roots: frozenset[int], before: f
                    for read in graph[reader].args if read.node == number))
 
 
+def spreads(graph: Graph, number: int) -> bool:
+    """A matrix made of two vectors or of one, which only elementwise equations of its shape and frame read."""
+    node = graph[number]
+    return node.op in ("outer", "broadcast") and len(node.shape) == 2 and all(
+        is_elementwise(graph[reader]) and graph[reader].shape == node.shape and not graph[reader].args[position].delay
+        for reader, position in graph.uses[number])
+
+
 def gate_terms(graph: Graph, number: int, same_loop, roots: frozenset[int]) -> tuple[list[Term], list[int]] | None:
     """The products that `number` is a sum of, and the nodes inside; None if it is anything else as well."""
     terms: list[Term] = []

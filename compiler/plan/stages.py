@@ -21,7 +21,7 @@ from rnnc.graph.nodes import CONSTANT, FRAME, SEQUENCE, Graph, Read
 from rnnc.plan.order import visits
 from rnnc.plan.phases import sources
 from rnnc.plan.recompute import costs
-from rnnc.plan.roles import Roles
+from rnnc.plan.roles import Roles, spreads
 from rnnc.plan.schedule import Guard
 
 
@@ -124,14 +124,9 @@ class Clusters:
     def _spread_in(self, n: int) -> Loop | None:
         """The loop that alone reads a matrix made of two vectors or of one, if its threads own streams: there it needs
         no memory, and outside one matrix for every frame."""
-        graph = self.graph
-        if graph[n].op not in ("outer", "broadcast") or len(graph[n].shape) != 2:
-            return None
-        loops = {self.found.loop.get(reader) for reader, _ in graph.uses[n]}
-        loop = next(iter(loops)) if len(loops) == 1 else None
-        alike = all(self.role[reader] == "unit" and graph[reader].shape == graph[n].shape
-                    and not graph[reader].args[position].delay for reader, position in graph.uses[n])
-        return loop if loop is not None and alike and self.by_rows(loop) else None
+        loops = {self.found.loop.get(reader) for reader, _ in self.graph.uses[n]}
+        loop = loops.pop() if len(loops) == 1 and spreads(self.graph, n) else None
+        return loop if loop is not None and self.by_rows(loop) else None
 
     def _followers(self) -> list[bool]:
         """Values outside loops that nothing but the last sums over frames waits for."""

@@ -96,7 +96,7 @@ def blocks(access: Access, n: int, pointers: dict[str, Read], first: str, call: 
              "for (long r = begin; r < end;) {",
              "    long rows = 0;",
              f"    for (; r < end && rows {'< RN_FOLD_MOST' if each == 1 else f'<= RN_FOLD_MOST - {each}'}; r++) {{",
-             *(f"        if (!({access.holds(guards)})) continue;" for _ in range(bool(guards))),
+             *[f"        if (!({access.holds(guards)})) continue;"] * bool(guards),
              *(f"        {line}" for line in _rows(access, pointers, kept, each)),
              "    }",
              *["    if (rows == 0 && more) break;"] * bool(guards),

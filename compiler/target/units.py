@@ -138,11 +138,10 @@ class UnitWriter:
         at = self.access.pool.panel(self.graph, self.width, panel.inner, panel.matrices)
         form = FORMS[stored_as(self.graph, panel)]
         gates = len(panel.gates)
-        call = f"{form.some}({gates}, wide" if self.kernel.spread > 1 else f"{form.tile}({gates}"
-        if self.far and self.plain(panel):
-            call = call.replace("(", "_next(") + ", next, block - part.b0"
+        function, wide = (form.some, ", wide") if self.kernel.spread > 1 else (form.tile, "")
+        asks, further = ("_next", ", next, block - part.b0") if self.far and self.plain(panel) else ("", "")
         size = form.words(panel.inner) if gates == 1 else f"{form.words(panel.inner)} * {gates}"
-        return f"{call}, c->packed + {at} + p * ({size} * RN_VL), {panel.inner}"
+        return f"{function}{asks}({gates}{wide}{further}, c->packed + {at} + p * ({size} * RN_VL), {panel.inner}"
 
     def sparse(self, panel) -> str:
         """The call of a sparse product for the units of panel p, up to its rows."""
