@@ -28,8 +28,8 @@ def compile(source, model=None, *, dtype="float32", target="native", threads=Non
     """The net of a program: a path, or program text (contains a newline).
 
     dtype     "float32" | "float64"
-    threads   None: chosen per call, at most the cores this process may use: the first calls of a shape try one thread
-              and several, in every way the planner finds; the bits are the same
+    threads   the most that a call may take, of the cores this process may use (None: all): the first calls of a shape
+              try one thread and several, in every way the planner finds; the bits are the same
     gradient  None (inference only) | "parameters" | "all" (also inputs and initial state)
     weights   "float32" | "bfloat16": how the matrices that products inside loops read are packed | "int8": how those
               are that `quantize` gives 8 bits or fewer, to the same results; parameters, sums, gradients and optimisers

@@ -10,6 +10,7 @@ state has one of its thread; a run does not even touch it.
 
 from math import prod
 from threading import get_ident
+from time import perf_counter
 
 from numpy import empty, ndarray
 
@@ -20,6 +21,7 @@ from rnnc.runtime.trial import chosen, trial_of
 forked: list[bool] = []                        # in a forked child OpenMP's threads are gone: one thread there
 
 READABLE, WRITABLE = 0x101, 0x501              # of ndarray.flags.num: contiguous and aligned; and writable
+WATCHED = 2e-5                                 # seconds of a call on several threads that is timed still
 SMALL = 1 << 14                                # numbers in all arrays of a call that may be kept until the next one
 OWNER = 0x004                                  # the memory is the array's own: another owner has other memory
 
@@ -29,7 +31,8 @@ class Likeness:
     touched only by who holds it."""
 
     __slots__ = ("net", "function", "counts", "asked", "inputs", "outputs", "into", "out", "from_buffer", "wanted",
-                 "threads", "plain", "arrays", "results", "held", "thread", "work", "trial", "random")
+                 "threads", "plain", "arrays", "results", "held", "thread", "work", "trial", "random",
+                 "watched")
 
     def __init__(self, net, what: str, call, way, fresh: bool):
         border = net._border
@@ -52,6 +55,9 @@ class Likeness:
             self.into.tuning = tuning
         self.random = bool(net.manifest.get("random"))
         self.trial = trial_of(net, what, call.frames, call.streams) if what != "step" else None
+        # Frames, if the clock is to see calls come late: of several threads, and not too short for two looks at it.
+        late = self.trial is not None and self.threads != 1 and self.trial.usual * call.frames > WATCHED
+        self.watched = call.frames if late else 0
 
     def point(self, inputs: dict, out: dict | None, held: list, used) -> dict | None:
         """The outputs by name, once both structs point at this call's arrays; None if it is another kind of call.
@@ -173,8 +179,11 @@ def again(net, what: str, state, inputs: dict, out: dict | None) -> dict | None:
                 return None
         packed = ready(net, like)
         given = () if state is None else (used._pointer,)
+        begin = perf_counter() if like.watched else 0
         code = like.function(packed, *given, like.into, like.out, *like.counts, like.work,
                              1 if forked else like.threads)
+        if begin:
+            like.trial.watch((perf_counter() - begin) / like.watched)
         if code:
             net.module.check(code, what)
         return made
@@ -194,8 +203,11 @@ def trained_again(net, state, inputs: dict) -> float | None:
         if state is None:
             used.reset()
         with net._weights.lock:
+            begin = perf_counter() if like.watched else 0
             code = like.function(packed, used._pointer, like.into, net.module.ffi.NULL, *like.counts, like.work,
                                  1 if forked else like.threads, net._vector(net.gradient), loss)
+            if begin:
+                like.trial.watch((perf_counter() - begin) / like.watched)
         if code:
             net.module.check(code, "backprop")
         net.draws += 1

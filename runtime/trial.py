@@ -4,7 +4,8 @@ Every way leaves the same bits: one thread or several, units dealt out, loops by
 planner in C orders them by a rough model; only a clock can tell whether two threads meet in 80 nanoseconds or in 400 (a
 virtual machine moves between processors that share a cache and ones that do not) and what else runs. So each way is
 timed, the best is taken, and from time to time all are timed again, soon at first and after every change of mind: what
-was a bad moment shows. A cell of 128 units and one stream: 360 thousand frames a second on one thread, 240 on two that
+was a bad moment shows. Calls that suddenly come late have all timed again at once: threads that share a processor with
+another program wait a slice of time for one another, again and again. A cell of 128 units and one stream: 360 thousand frames a second on one thread, 240 on two that
 meet slowly, 500 on two that meet fast.
 """
 
@@ -19,9 +20,11 @@ from traceback import walk_stack
 
 PLANS = ("free", "together", "streams", "crews")               # RN_PLAN_* in plan.h; "free": the planner chooses
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")              # as P_plan and P_workspace_size_of number them
+FORCED = "RNNC_TEST_THREADS"                   # set: as many threads as asked, whatever the machine has
 TIMINGS = 3                                    # of each way, whose median counts; one more before them warms it up
 AGAIN, AT_MOST = 25, 800                       # calls after which all are timed again; each time twice as many
 CLEARLY = 0.9                                  # times what the best so far takes now: then it is a change of mind
+LATE, LATES = 3.0, 2                           # times what the best took; so many calls in a row, and all are timed again
 SLOW, HOPELESS = 1.5, 2.0                      # times the best so far; twice slow, or once hopeless: not tried further
 
 
@@ -33,6 +36,7 @@ class Trial:
         self.taken = [deque(maxlen=TIMINGS) for _ in ways]
         self.warm = set(range(len(ways)))      # not run yet: the first run of a way is no measure
         self.waiting = deque([*range(len(ways))] * (TIMINGS + 1))
+        self.usual, self.late = 1e9, 0         # what the best took; how many calls in a row have just come late
         self.lock = Lock()                     # two threads may use two states of one net
 
     @property
@@ -62,15 +66,23 @@ class Trial:
         if trying and not self.waiting:
             took = [median(taken) if taken else 1e9 for taken in self.taken]
             before, self.best = self.best, took.index(min(took))
+            self.usual, self.late = took[self.best], 0
             if took[self.best] < CLEARLY * took[before]:
                 self.again = AGAIN
         elif not trying:
             self.calls += 1
+            self.watch(seconds)
             if self.calls >= self.again:
                 self.calls, self.again = 0, min(2 * self.again, AT_MOST)
                 for taken in self.taken:       # what was then says nothing of now
                     taken.clear()
                 self.waiting.extend([*range(len(self.ways))] * TIMINGS)
+
+    def watch(self, seconds: float) -> None:
+        """What a call took that went the best way: of late ones the next round follows."""
+        self.late = self.late + 1 if seconds > LATE * self.usual else 0
+        if self.late >= LATES:
+            self.late, self.calls, self.again = 0, AGAIN // 2, AGAIN // 2
 
     def hopeless(self, way: int) -> bool:
         """One call that is somewhat slow may be anybody's fault; two are its own."""
@@ -120,7 +132,8 @@ def trial_of(net, what: str, frames: int, streams: int) -> Trial | None:
 
 
 def ways_of(net, what: str, frames: int, streams: int) -> list[tuple[int, object]]:
-    """One way for each plan that differs, at the threads asked for; one thread as well where the choice is ours."""
+    """One way for each plan that differs, at the threads asked for, and one thread; a test that lifts the cap gets what
+    it asked for."""
     ffi, prefix = net.module.ffi, net._border.prefix
     threads, found = net._wanted or cores(), {}
     if net.module.function("plan") is None:    # a module of another maker, or from before there were plans
@@ -129,7 +142,7 @@ def ways_of(net, what: str, frames: int, streams: int) -> list[tuple[int, object
         tuning = ffi.new(f"{prefix}_tuning *", {"plan": PLANS.index(plan)})
         crews, by_streams, _ = planned(net, what, frames, streams, threads, tuning)
         found.setdefault((crews, by_streams), (net._wanted, tuning))
-    return [*found.values()] if net._wanted else [*found.values(), (1, ffi.NULL)]
+    return [*found.values()] if net._wanted and os.environ.get(FORCED) else [*found.values(), (1, ffi.NULL)]
 
 
 def planned(net, what: str, frames: int, streams: int, threads: int, tuning=None) -> tuple[tuple, tuple, tuple]:
@@ -145,7 +158,7 @@ def planned(net, what: str, frames: int, streams: int, threads: int, tuning=None
 def capped(threads: int, silent: bool) -> int:
     """Never more than this process may use, unless a test lifts the cap."""
     most = cores()
-    if threads <= most or os.environ.get("RNNC_TEST_THREADS"):
+    if threads <= most or os.environ.get(FORCED):
         return threads
     if not silent:
         warnings.warn(f"threads = {threads}: this process may use {most} of the machine's processors, and gets as many "

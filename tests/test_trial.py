@@ -7,7 +7,7 @@ import pytest
 
 import rnnc
 from rnnc.runtime import trial
-from rnnc.runtime.trial import AGAIN, AT_MOST, TIMINGS, Trial
+from rnnc.runtime.trial import AGAIN, AT_MOST, LATES, TIMINGS, Trial
 
 TEXT = """model m(n = 12) {
     input x : [3]
@@ -85,6 +85,23 @@ def test_ways_are_timed_again_less_and_less_often():
     assert gaps[0] < 3 * AGAIN and max(gaps) < AT_MOST + 5 * TIMINGS and gaps == sorted(gaps)
 
 
+def test_calls_that_come_late_are_looked_into_at_once():
+    ways = Trial([(0, None), (1, None)])
+    play(ways, [1.0, 1.4], 20 * AGAIN)
+    while not ways.settled:
+        play(ways, [1.0, 1.4], 1)
+    went = play(ways, [9.0, 1.4], LATES + 2 * TIMINGS + 2)     # another program has come
+    assert went[-1] == 1 and 1 in went[:LATES + 3]
+    assert play(ways, [9.0, 1.4], AGAIN // 2) == [1] * (AGAIN // 2)            # what is usual now is not late
+
+
+def test_one_late_call_is_anybodys_fault():
+    ways = Trial([(0, None), (1, None)])
+    play(ways, [1.0, 1.4], 2 * (TIMINGS + 1))
+    for _ in range(AGAIN // 2 - 1):
+        assert play(ways, [9.0, 1.4], 1) == play(ways, [1.0, 1.4], 1) == [0]
+
+
 @pytest.fixture
 def threads(monkeypatch):
     monkeypatch.setenv("RNNC_TEST_THREADS", "1")               # lifts the cap of one core
@@ -131,6 +148,32 @@ def test_the_choice_of_threads_is_among_the_ways(threads, monkeypatch):
     net = rnnc.compile(TEXT)
     ways = trial.ways_of(net, "backprop", 20, 4)
     assert [n for n, _ in ways][-1] == 1 and {n for n, _ in ways[:-1]} == {0}
+
+
+def test_threads_asked_for_are_the_most(monkeypatch):
+    monkeypatch.setattr(trial, "cores", lambda: 2)
+    monkeypatch.setattr(trial, "capped", lambda count, silent: count)
+    monkeypatch.setattr("rnnc.runtime.net.capped", lambda count, silent: count)
+    ways = trial.ways_of(rnnc.compile(TEXT, threads=2), "backprop", 20, 4)
+    assert [n for n, _ in ways][-1] == 1 and {n for n, _ in ways[:-1]} == {2}
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_late_calls_of_the_short_way_are_seen(threads, monkeypatch, training):
+    """Calls like the last one take a way of their own through Python."""
+    monkeypatch.setattr("rnnc.runtime.again.WATCHED", 0.0)
+    net, data = rnnc.compile(TEXT, threads=2), draw(20, 4)
+    call = (lambda: net.backprop(**data)) if training else (lambda: net.run(x=data["x"]))
+    for _ in range(40):
+        call()
+    tried = net._trials["backprop" if training else "run", (20).bit_length(), 4, 2]
+    while not tried.settled:
+        call()
+    call()
+    tried.usual = 1e-9                         # all come late now
+    for _ in range(LATES + 1):
+        call()
+    assert not tried.settled
 
 
 def test_lengths_that_differ_share_a_trial(threads):
