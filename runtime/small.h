@@ -67,10 +67,18 @@ RN_FUNCTION void rn_outer(real *restrict to, const real *a, const real *b, long 
     }
 }
 
-/* to [columns][rows] is from [rows][columns], turned over. */
-RN_INLINE void rn_turn(real *to, const real *from, long rows, long columns) {
+/* to [columns][rows] is from [rows][columns], turned over: square by square in registers, what is left number by number.
+ * 64 x 64: 0.9 us, number by number 3.4 (Xeon). */
+RN_FUNCTION void rn_turn(real *restrict to, const real *restrict from, long rows, long columns) {
+    const long high = rows - rows % RN_VL, wide = columns - columns % RN_VL;
+    for (long i = 0; i < high; i += RN_VL)
+        for (long j = 0; j < wide; j += RN_VL) {
+            rn_v square[RN_VL];
+            rn_square(square, from + i * columns + j, columns, 1);
+            RN_UNROLL for (int r = 0; r < RN_VL; r++) rn_store(to + (j + r) * rows + i, square[r]);
+        }
     for (long i = 0; i < rows; i++)
-        for (long j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
+        for (long j = i < high ? wide : 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
 }
 
 /* to [m][n] = from [m][K] times a packed matrix, for a stream whose state or signal is a matrix: its rows go together as
@@ -96,13 +104,97 @@ RN_FUNCTION void rn_rows_times(real *restrict to, const real *from, long m, cons
     }
 }
 
-/* to [m][n] = a packed matrix times from [K][n], its columns as rows: both are turned over, in `room` for n (K + m)
- * numbers. */
-RN_FUNCTION void rn_times_columns(real *restrict to, const real *from, long n, const real *panels, long K, long m,
-                                  real *restrict room) {
-    rn_turn(room, from, K, n);
-    rn_rows_times(room + n * K, room, n, panels, K, m);
-    rn_turn(to, room + n * K, n, m);
+/* ------------------------------------------------------------------------------------------------ A B of one stream */
+
+/* R rows and C vectors of columns: to[r][j] = sum over k of a[r * across + k * along] b[k][j], k in order. `n` columns are
+ * left from here on, `end` is b's. */
+RN_INLINE void rn_small_tile(const int R, const int C, real *restrict to, const real *a, long across, long along,
+                             const real *b, const real *end, long inner, long columns, long n) {
+    rn_v sum[4][4], x[4];
+    RN_UNROLL for (int r = 0; r < R; r++)
+        RN_UNROLL for (int c = 0; c < C; c++) sum[r][c] = (rn_v){0};
+    for (long k = 0; k < inner; k++) {
+        RN_UNROLL for (int c = 0; c < C; c++) {
+            x[c] = rn_load_before(b + k * columns + c * RN_VL, n - c * RN_VL, end);
+            RN_PIN(x[c]);
+        }
+        RN_UNROLL for (int r = 0; r < R; r++)
+            RN_UNROLL for (int c = 0; c < C; c++) sum[r][c] += x[c] * a[r * across + k * along];
+    }
+    RN_UNROLL for (int r = 0; r < R; r++)
+        RN_UNROLL for (int c = 0; c < C; c++)
+            rn_store_part(to + r * columns + c * RN_VL, sum[r][c], n - c * RN_VL);
+}
+#if RN_REGISTERS >= 32
+#define RN_SMALL_WIDE 4
+#else
+#define RN_SMALL_WIDE 2
+#endif
+RN_INLINE void rn_small_rows(const int R, real *restrict to, const real *a, long across, long along, const real *b,
+                             const real *end, long inner, long columns) {
+    long j = 0;
+    for (; j + RN_SMALL_WIDE * RN_VL <= columns; j += RN_SMALL_WIDE * RN_VL)
+        rn_small_tile(R, RN_SMALL_WIDE, to + j, a, across, along, b + j, end, inner, columns, RN_SMALL_WIDE * RN_VL);
+    for (; j < columns; j += RN_VL)
+        rn_small_tile(R, 1, to + j, a, across, along, b + j, end, inner, columns, columns - j);
+}
+RN_FUNCTION void rn_small_plain(real *restrict to, const real *a, long across, long along, const real *b, long rows,
+                                long inner, long columns) {
+    const real *const end = b + inner * columns;
+    long i = 0;
+    for (; i + 4 <= rows; i += 4)
+        rn_small_rows(4, to + i * columns, a + i * across, across, along, b, end, inner, columns);
+    for (; i < rows; i++) rn_small_rows(1, to + i * columns, a + i * across, across, along, b, end, inner, columns);
+}
+
+/* A B' of rows that lie along the sums: a vector's worth of them, HIGH by WIDE, one register each; then the square
+ * turned over and its rows added, as in rn_matvec. 4 x 64 by 4 x 64: 0.03 us, row by row 0.13 (Xeon). */
+RN_FUNCTION void rn_small_along(real *restrict to, const real *a, const real *b, long rows, long inner, long columns) {
+    enum { HIGH = RN_VL >= 16 ? 4 : 2, WIDE = RN_VL / HIGH };
+    const real *const a_end = a + rows * inner, *const b_end = b + columns * inner;
+    for (long i = 0; i < rows; i += HIGH)
+        for (long j = 0; j < columns; j += WIDE) {
+            const real *left[HIGH], *right[WIDE];
+            rn_v sum[RN_VL], x[WIDE];
+            RN_UNROLL for (int r = 0; r < HIGH; r++) left[r] = a + RN_MIN(i + r, rows - 1) * inner;
+            RN_UNROLL for (int c = 0; c < WIDE; c++) right[c] = b + RN_MIN(j + c, columns - 1) * inner;
+            RN_UNROLL for (int s = 0; s < RN_VL; s++) sum[s] = (rn_v){0};
+            for (long k = 0; k < inner; k += RN_VL) {
+                RN_UNROLL for (int c = 0; c < WIDE; c++) x[c] = rn_load_before(right[c] + k, inner - k, b_end);
+                RN_UNROLL for (int r = 0; r < HIGH; r++) {
+                    const rn_v y = rn_load_before(left[r] + k, inner - k, a_end);
+                    RN_UNROLL for (int c = 0; c < WIDE; c++) sum[r * WIDE + c] += y * x[c];
+                }
+            }
+            rn_transpose_square(sum);
+            RN_UNROLL for (int half = RN_VL / 2; half > 0; half /= 2)
+                RN_UNROLL for (int s = 0; s < half; s++) sum[s] += sum[s + half];
+            RN_ALIGNED real lanes[RN_VL];
+            rn_store(lanes, sum[0]);
+            for (long r = 0; r < RN_MIN(HIGH, rows - i); r++)
+                for (long c = 0; c < RN_MIN(WIDE, columns - j); c++) to[(i + r) * columns + j + c] = lanes[r * WIDE + c];
+        }
+}
+
+/* A' B': vectors of A's columns down A, one for each of RN_VL rows of B; their square is turned over. */
+RN_FUNCTION void rn_small_across(real *restrict to, const real *a, const real *b, long rows, long inner, long columns) {
+    const real *const end = a + inner * rows;
+    for (long i = 0; i < rows; i += RN_VL)
+        for (long j = 0; j < columns; j += RN_VL) {
+            const real *right[RN_VL];
+            rn_v sum[RN_VL];
+            RN_UNROLL for (int c = 0; c < RN_VL; c++) {
+                right[c] = b + RN_MIN(j + c, columns - 1) * inner;
+                sum[c] = (rn_v){0};
+            }
+            for (long k = 0; k < inner; k++) {
+                const rn_v x = rn_load_before(a + k * rows + i, rows - i, end);
+                RN_UNROLL for (int c = 0; c < RN_VL; c++) sum[c] += x * right[c][k];
+            }
+            rn_transpose_square(sum);
+            RN_UNROLL for (int r = 0; r < RN_VL; r++)
+                if (i + r < rows) rn_store_part(to + (i + r) * columns + j, sum[r], RN_MIN(RN_VL, columns - j));
+        }
 }
 
 /* to [rows, columns] = A [rows, inner] B [inner, columns], either stored transposed. */
@@ -114,17 +206,10 @@ RN_FUNCTION void rn_small_product(real *restrict to, const real *a, const real *
     } else if (inner == 1) {
         rn_outer(to, a, b, rows, columns);
     } else if (!b_transposed) {
-        for (long i = 0; i < rows; i++)
-            rn_matvec_transposed(to + i * columns, b, columns, a_transposed ? a + i : a + i * inner,
-                                 a_transposed ? rows : 1, inner, columns, 0);
+        rn_small_plain(to, a, a_transposed ? 1 : inner, a_transposed ? rows : 1, b, rows, inner, columns);
     } else if (!a_transposed) {
-        for (long i = 0; i < rows; i++) rn_matvec(to + i * columns, b, inner, a + i * inner, columns, inner, 0);
+        rn_small_along(to, a, b, rows, inner, columns);
     } else {
-        for (long i = 0; i < rows; i++)
-            for (long j = 0; j < columns; j++) {
-                real sum = 0;
-                for (long k = 0; k < inner; k++) sum += a[k * rows + i] * b[j * inner + k];
-                to[i * columns + j] = sum;
-            }
+        rn_small_across(to, a, b, rows, inner, columns);
     }
 }

@@ -110,6 +110,7 @@ real reduce(int which, const real *x, const real *y, long n) {
 }
 void softmax(real *y, const real *x, long n) { rn_row_softmax(y, x, n); }
 void logsoftmax(real *y, const real *x, long n) { rn_row_logsoftmax(y, x, n); }
+void turn(real *to, const real *from, long rows, long columns) { rn_turn(to, from, rows, columns); }
 void small_product(real *to, const real *a, const real *b, long rows, long inner, long columns, int ta, int tb) {
     rn_small_product(to, a, b, rows, inner, columns, ta, tb);
 }

@@ -325,13 +325,22 @@ def test_a_streams_own_matrix(k):
 
 @pytest.mark.parametrize("turns", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_small_products(k, turns):
-    for rows, inner, columns in ((1, 1, 1), (7, 70, 1), (33, 16, 1), (5, 1, 40), (3, 20, 17), (18, 9, 35)):
+    for rows, inner, columns in ((1, 1, 1), (7, 70, 1), (33, 16, 1), (5, 1, 40), (3, 20, 17), (18, 9, 35),
+                                (4, 64, 4), (64, 4, 4), (4, 4, 64), (6, 33, 5), (21, 16, 66)):
         a, b = random.standard_normal((rows, inner)), random.standard_normal((inner, columns))
         given = [k.array(np.ascontiguousarray(m.T if turned else m)) for m, turned in zip((a, b), turns)]
         to = k.array(np.full(rows * columns + 1, 7))
         k.small_product(to, *given, rows, inner, columns, *turns)
         np.testing.assert_allclose(to[:-1].reshape(rows, columns), a @ b, atol=300 * np.finfo(k.type).eps)
         assert to[-1] == 7
+
+
+def test_matrices_are_turned_over(k):
+    for rows, columns in ((1, 1), (4, 64), (64, 4), (16, 32), (19, 37)):
+        given = random.standard_normal((rows, columns))
+        to = k.array(np.full(rows * columns + 1, 7))
+        k.turn(to, k.array(given), rows, columns)
+        assert (to[:-1].reshape(columns, rows) == k.array(given).reshape(rows, columns).T).all() and to[-1] == 7
 
 
 def test_along_an_axis(k):

@@ -20,10 +20,17 @@ def packed(access: Access, n: int, to: str, pointer) -> list[str]:
     inner = graph[a.node].shape[0 if ta else 1]
     plain = lambda read: access.role[read.node] == "early" and graph[read.node].op not in COPIES
     panel = lambda read, width, turned: "c->packed + " + access.pool.panel(graph, width, inner, ((read.node, turned),))
-    if plain(b) and not ta:
-        return [f"rn_rows_times({to}, {pointer(a)}, {rows}, {panel(b, columns, not tb)}, {inner}, {columns});"]
-    if plain(a) and not tb:
-        room = f"{to}_turned"
-        return [f"RN_ALIGNED real {room}[{columns * (inner + rows)} + RN_VL];",
-                f"rn_times_columns({to}, {pointer(b)}, {columns}, {panel(a, rows, ta)}, {inner}, {rows}, {room});"]
+    turned = lambda name, m, n: f"RN_ALIGNED real {name}[{m * n} + RN_VL];"
+    if plain(b):                               # the rows of A; of A', which is turned over first
+        first = [turned(f"{to}_rows", inner, rows),
+                 f"rn_turn({to}_rows, {pointer(a)}, {inner}, {rows});"] if ta else []
+        return [*first, f"rn_rows_times({to}, {f'{to}_rows' if ta else pointer(a)}, {rows}, "
+                        f"{panel(b, columns, not tb)}, {inner}, {columns});"]
+    if plain(a):                               # the columns of B as rows: those of B' are; the product is turned over
+        first = [turned(f"{to}_columns", inner, columns),
+                 f"rn_turn({to}_columns, {pointer(b)}, {inner}, {columns});"] if not tb else []
+        return [*first, turned(f"{to}_turned", rows, columns),
+                f"rn_rows_times({to}_turned, {pointer(b) if tb else f'{to}_columns'}, {columns}, "
+                f"{panel(a, rows, ta)}, {inner}, {rows});",
+                f"rn_turn({to}, {to}_turned, {columns}, {rows});"]
     return []
