@@ -5,7 +5,7 @@ through elementwise operators and products up to the parameters; in the gradient
 """
 
 from rnnc.graph.loops import components
-from rnnc.graph.nodes import FRAME, Graph, Node, Read
+from rnnc.graph.nodes import CONSTANT, FRAME, Graph, Node, Read
 from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.random import RANDOM
 from rnnc.graph.patch import Patch
@@ -14,15 +14,19 @@ SMALL = 16                                     # columns of a product that are n
 
 
 def turn_products(graph: Graph) -> Graph:
-    """A product reads a transposed operand as it lies; a product with a one-hot vector is a look-up."""
+    """A product reads a transposed operand as it lies; a product with a one-hot vector is a look-up. Between products,
+    P S of a constant matrix and one that is a signal is (S' P')': the signal's rows go through it as they lie."""
     patch = Patch(graph)
     for n in range(len(graph)):
         node = patch.nodes[n]
-        if node.op == "outer":
-            continue
         if node.op != "matmul":
             continue
         a, b, ta, tb = patch.arg(n, 0), patch.arg(n, 1), bool(node.attr("ta")), bool(node.attr("tb"))
+        if len(node.shape) == 2 and patch.nodes[a.node].domain == CONSTANT and patch.nodes[b.node].domain == FRAME \
+                and patch.private(n) and all(patch.nodes[u].op == "matmul" for u, _ in graph.uses[n]):
+            turned = patch.make("matmul", b, a, span=node.span, **_turns(not tb, not ta))
+            patch.become(n, "transpose", turned)
+            continue
         turned_a, turned_b = patch.at(a).op == "transpose", patch.at(b).op == "transpose"
         if turned_a or turned_b:
             a = patch.arg(a.node) if turned_a else a
