@@ -5,8 +5,8 @@ planner in C orders them by a rough model; only a clock can tell whether two thr
 virtual machine moves between processors that share a cache and ones that do not) and what else runs. So each way is
 timed, the best is taken, and from time to time all are timed again, soon at first and after every change of mind: what
 was a bad moment shows. Calls that suddenly come late have all timed again at once: threads that share a processor with
-another program wait a slice of time for one another, again and again. A cell of 128 units and one stream: 360 thousand frames a second on one thread, 240 on two that
-meet slowly, 500 on two that meet fast.
+another program wait a slice of time for one another, again and again. A cell of 128 units and one stream: 360 thousand
+frames a second on one thread, 240 on two that meet slowly, 500 on two that meet fast, 60 on two beside another program.
 """
 
 import os
@@ -24,7 +24,7 @@ FORCED = "RNNC_TEST_THREADS"                   # set: as many threads as asked, 
 TIMINGS = 3                                    # of each way, whose median counts; one more before them warms it up
 AGAIN, AT_MOST = 25, 800                       # calls after which all are timed again; each time twice as many
 CLEARLY = 0.9                                  # times what the best so far takes now: then it is a change of mind
-LATE, LATES = 3.0, 2                           # times what the best took; so many calls in a row, and all are timed again
+LATE, LATES = 3.0, 2                           # times what the best took; so many calls so late in a row are a reason
 SLOW, HOPELESS = 1.5, 2.0                      # times the best so far; twice slow, or once hopeless: not tried further
 
 

@@ -344,7 +344,8 @@ def test_matrices_are_turned_over(k):
 
 
 def test_along_an_axis(k):
-    for shape in ((1, 5, 1), (3, 4, 1), (2, 7, 5), (1, 3, 16), (2, 5, 37)):
+    for shape in ((1, 5, 1), (3, 4, 1), (5, 4, 1), (37, 20, 1), (4, 32, 1), (17, 33, 1), (2, 7, 5), (1, 3, 16),
+                  (2, 5, 37)):
         x = random.standard_normal(shape) * 3
         given, v = k.array(x), k.array(x).astype(np.float64)
         lse = np.log(np.exp(v).sum(1, keepdims=True))
