@@ -1,8 +1,8 @@
 """Row kernels as C: any operators at all, one row after another.
 
 In: a `RowKernel`. Out: its `RowView`. Elementwise equations of one size share a loop over units; every other operator
-is one call of the fixed C (runtime/rows.h, axes.h). Scalars are vectors with all lanes alike; vectors made and used here
-live in a small array, those that others read in their own rows.
+is one call of the fixed C (runtime/rows.h, axes.h). Scalars are vectors with all lanes alike; vectors made and used
+here live in a small array, those that others read in their own rows.
 """
 
 import re
