@@ -9,14 +9,14 @@ RN_INLINE rn_v rn_load_before(const real *p, long n, const real *end) {
     return p + RN_VL <= end ? (rn_v)((rn_i)rn_load(p) & rn_first(n)) : rn_load_part(p, n);
 }
 
-/* y[i] (+)= sum over j of S[i][j] q[j]. RN_VL rows go together: their sums stand in one register each, and a square
- * transposed in registers adds the lanes of all of them. 64 x 64: 0.14 us; row by row it takes 0.54 (Zen 4). */
+/* y[i] (+)= sum over j of S[i][j] q[j]. RN_VL rows go together: their sums stand in one register each, and the lanes of
+ * all of them are added at once. 64 x 64: 0.14 us; row by row it takes 0.54 (Zen 4). */
 RN_FUNCTION void rn_matvec(real *restrict y, const real *S, long stride, const real *q, long m, long n,
                            int accumulate) {
     const real *const end = S + (m - 1) * stride + n;
     for (long i = 0; i < m; i += RN_VL) {
         const long high = RN_MIN(m - i, RN_VL);
-        rn_v sum[RN_VL], total;
+        rn_v sum[RN_VL];
         RN_UNROLL for (int r = 0; r < RN_VL; r++) sum[r] = (rn_v){0};
         for (long j = 0; j < n; j += RN_VL) {
             const rn_v x = rn_load_part(q + j, n - j);
@@ -27,10 +27,7 @@ RN_FUNCTION void rn_matvec(real *restrict y, const real *S, long stride, const r
                     if (r < high) sum[r] += rn_load_before(S + (i + r) * stride + j, n - j, end) * x;
             }
         }
-        rn_transpose_square(sum);
-        RN_UNROLL for (int half = RN_VL / 2; half > 0; half /= 2)
-            RN_UNROLL for (int r = 0; r < half; r++) sum[r] += sum[r + half];
-        total = sum[0];
+        rn_v total = rn_sums_of_lanes(sum);
         if (accumulate) total += rn_load_part(y + i, high);
         rn_store_part(y + i, total, high);
     }
@@ -53,6 +50,14 @@ RN_FUNCTION void rn_matvec_transposed(real *restrict y, const real *S, long stri
         for (long i = 0; i < m; i++) sum += rn_load_before(S + i * stride + j, n - j, end) * q[i * step];
         rn_store_part(y + j, sum, n - j);
     }
+}
+
+/* Lane l is p[l / n], of `left` numbers; n a power of two. */
+RN_INLINE rn_v rn_each(const real *p, long n, long left) {
+    if (n >= RN_VL) return rn_all(*p);
+    rn_v x = rn_load_part(p, RN_MIN(RN_VL / n, left));
+    for (long of = 1; of < n; of *= 2) x = RN_SHUFFLE(x, x, RN_LOW);
+    return x;
 }
 
 /* to[i][j] = a[i] b[j], rows n apart. */
@@ -147,8 +152,8 @@ RN_FUNCTION void rn_small_plain(real *restrict to, const real *a, long across, l
     for (; i < rows; i++) rn_small_rows(1, to + i * columns, a + i * across, across, along, b, end, inner, columns);
 }
 
-/* A B' of rows that lie along the sums: a vector's worth of them, HIGH by WIDE, one register each; then the square
- * turned over and its rows added, as in rn_matvec. 4 x 64 by 4 x 64: 0.03 us, row by row 0.13 (Xeon). */
+/* A B' of rows that lie along the sums: a vector's worth of them, HIGH by WIDE, one register each, as in
+ * rn_matvec. 4 x 64 by 4 x 64: 0.03 us, row by row 0.13 (Xeon). */
 RN_FUNCTION void rn_small_along(real *restrict to, const real *a, const real *b, long rows, long inner, long columns) {
     enum { HIGH = RN_VL >= 16 ? 4 : 2, WIDE = RN_VL / HIGH };
     const real *const a_end = a + rows * inner, *const b_end = b + columns * inner;
@@ -166,11 +171,8 @@ RN_FUNCTION void rn_small_along(real *restrict to, const real *a, const real *b,
                     RN_UNROLL for (int c = 0; c < WIDE; c++) sum[r * WIDE + c] += y * x[c];
                 }
             }
-            rn_transpose_square(sum);
-            RN_UNROLL for (int half = RN_VL / 2; half > 0; half /= 2)
-                RN_UNROLL for (int s = 0; s < half; s++) sum[s] += sum[s + half];
             RN_ALIGNED real lanes[RN_VL];
-            rn_store(lanes, sum[0]);
+            rn_store(lanes, rn_sums_of_lanes(sum));
             for (long r = 0; r < RN_MIN(HIGH, rows - i); r++)
                 for (long c = 0; c < RN_MIN(WIDE, columns - j); c++) to[(i + r) * columns + j + c] = lanes[r * WIDE + c];
         }

@@ -55,7 +55,7 @@ RN_FUNCTION void rn_sparse_turned(const real *restrict values, const int32_t *re
                                   const int32_t *restrict blocks, long first, long width, long n,
                                   const real *const *rows, int nrows, real *restrict acc, int accumulate) {
     for (int j = 0; j < nrows; j++) {
-        rn_v square[RN_VL], total = {0};      /* a vector for each unit, of which the lanes are added in the end */
+        rn_v square[RN_VL];                  /* a vector for each unit, of which the lanes are added in the end */
         for (long lane = 0; lane < RN_VL; lane++) {
             const long unit = RN_MIN(first + lane, width);                   /* beyond the last one: no blocks */
             rn_v sum[2] = {{0}};
@@ -68,8 +68,7 @@ RN_FUNCTION void rn_sparse_turned(const real *restrict values, const int32_t *re
                 }
             square[lane] = sum[0] + sum[1];
         }
-        rn_transpose_square(square);
-        RN_UNROLL for (int i = 0; i < RN_VL; i++) total += square[i];
+        rn_v total = rn_sums_of_lanes(square);
         if (accumulate) total += rn_load(acc + j * RN_VL);
         rn_store(acc + j * RN_VL, total);
     }

@@ -8,8 +8,10 @@ node that is read with delay may only give way to one whose delayed reads mean t
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from rnnc.errors import Span
+from rnnc.graph.loops import components
 from rnnc.graph.nodes import FRAME, REAL, Builder, Graph, Node, Read, only, renumber
 from rnnc.graph.ops import make
 
@@ -50,6 +52,16 @@ class Patch(Builder):
                         found[read.node].add(read.delay)
             self._delays = [tuple(sorted(f)) for f in found]
         return self._delays[n] if n < len(self._delays) else ()
+
+    @cached_property
+    def home(self) -> list[tuple[int, ...]]:
+        """Of each node of the graph all that depend on themselves through it: it alone, or its loop."""
+        edges = [(read.node, reader) for reader, node in enumerate(self.graph.nodes) for read in node.args]
+        found: list[tuple[int, ...]] = [()] * len(self.graph)
+        for members in components(len(self.graph), edges):
+            for n in members:
+                found[n] = members
+        return found
 
     def private(self, n: int) -> bool:
         """Nobody but readers at the same frame sees this node."""

@@ -4,7 +4,6 @@ Products of concatenations come apart, so that the part that does not depend on 
 through elementwise operators and products up to the parameters; in the gradient, sums of pads become concatenations.
 """
 
-from rnnc.graph.loops import components
 from rnnc.graph.nodes import CONSTANT, FRAME, Graph, Node, Read
 from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.random import RANDOM
@@ -136,8 +135,13 @@ def _sparse(patch: Patch, n: int) -> bool:
 
 
 def _only_sliced(patch: Patch, n: int) -> bool:
-    uses = patch.graph.uses[n]
-    return bool(uses) and patch.private(n) and all(patch.graph[u].op == "slice" for u, _ in uses)
+    """Nobody wants the whole. A vector outside loops of which several single numbers are read stays one: each would
+    cost as much as a vector of them."""
+    readers = [patch.graph[u] for u, _ in patch.graph.uses[n]]
+    if not readers or not patch.private(n) or any(reader.op != "slice" for reader in readers):
+        return False
+    single = len(readers) > 1 and all(reader.size == 1 for reader in readers)
+    return not (single and len(patch.graph[n].shape) == 1 and len(patch.home[n]) == 1)
 
 
 def _cut(patch: Patch, read: Read, axis: int, low: int, high: int) -> Read:
@@ -250,12 +254,7 @@ def _groups(patch: Patch, n: int, concat) -> list[list[Read]]:
     of them is made in the product's own loop and the other is not."""
     reads = [patch.read(read) for read in concat.args]
     small = [patch.nodes[read.node].shape[0] < SMALL for read in reads]
-    home: dict[int, int] = {}
-    if any(small):
-        graph = patch.graph
-        edges = [(read.node, reader) for reader, node in enumerate(graph.nodes) for read in node.args]
-        home = {m: i for i, members in enumerate(components(len(graph), edges)) for m in members}
-    inside = [home.get(read.node) == home.get(n) for read in reads]
+    inside = [any(small) and read.node < len(patch.graph) and read.node in patch.home[n] for read in reads]
     groups: list[list[Read]] = []
     for i, read in enumerate(reads):
         if i and small[i] and small[i - 1] and inside[i] == inside[i - 1]:

@@ -57,11 +57,19 @@ class Clusters:
     # -------------------------------------------------------------------------------------------- questions
 
     def by_rows(self, loop: Loop) -> bool:
-        """Threads own streams, unless products or plain elementwise vectors make it better that they own units."""
+        """Threads own streams, unless products or plain elementwise vectors make it better that they own units; or
+        matrices that nothing is asked."""
         if any(self.role[n] in ("gate", "inner") for n in loop.nodes):
             return False
         sizes = {self.graph[n].size for n in loop.nodes}
-        return not (len(sizes) == 1 and all(self.role[n] == "unit" for n in loop.nodes))
+        plain = len(sizes) == 1 and all(self.role[n] == "unit" for n in loop.nodes)
+        return not plain or any(self._asked(n) for n in loop.nodes)
+
+    def _asked(self, n: int) -> bool:
+        """A matrix that a product reads in its frame: answered in the loop's step, it need not be stored."""
+        return len(self.graph[n].shape) == 2 and any(
+            self.graph[reader].op == "matmul" and not self.graph[reader].args[position].delay
+            for reader, position in self.graph.uses[n])
 
     def reads(self, number: int) -> list[Read]:
         """What has to be there before `number`, and what that is before a start."""

@@ -291,8 +291,11 @@ class RowWriter:
         down, across = self.spread.parts(n)
         name = f"{self.names[n]}_i"
         if down is not None:
-            self.of_row[name] = f"const rn_v {name} = rn_all({self.begins(down)}[row]);"
-        along = "" if across is None else f"rn_load({self.begins(across)} + column)"
+            self.of_row[name] = self.spread.down(n, name, self.begins(down))
+        along = ""
+        if across is not None:
+            before, along = self.spread.across(n, f"{self.names[n]}_j", self.begins(across))
+            self.lines += [line for line in before if line not in self.lines]
         return f"({name} * {along})" if down is not None and along else along or name
 
     def begins(self, read: Read) -> str:

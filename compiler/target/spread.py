@@ -11,7 +11,8 @@ from rnnc.graph.nodes import Graph, Read
 from rnnc.plan.roles import spreads
 from rnnc.plan.schedule import RowKernel
 
-WHOLE = 16                                     # columns: a multiple of the lanes of any vector
+WHOLE = 16                                     # columns: a multiple of the lanes of any vector,
+NARROW = (2, 4, 8)                             # or a part of those of some
 
 
 class Spread:
@@ -30,9 +31,11 @@ class Spread:
     def fits(self, n: int) -> bool:
         """Whether a vector of units is one number times a vector, one number, or a vector."""
         node = self.graph[n]
-        if not spreads(self.graph, n) or node.shape[0] < 2 or node.shape[1] % WHOLE:
+        if not spreads(self.graph, n) or node.shape[0] < 2:
             return False
         rows, columns = node.shape
+        if columns % WHOLE and columns not in NARROW:
+            return False
         return node.op == "outer" or self.graph[node.args[0].node].shape in ((columns,), (1, columns), (rows, 1))
 
     def parts(self, n: int) -> tuple[Read | None, Read | None]:
@@ -44,8 +47,29 @@ class Spread:
         return (read, None) if self.graph[read.node].shape == (node.shape[0], 1) else (None, read)
 
     def loop(self, size: int, of_row: list[str], body: list[str]) -> list[str]:
-        """A loop over all units, row by row, around the statements of a vector of them."""
+        """A loop over all units, row by row, around the statements of a vector of them; of narrow rows several lie in
+        one vector."""
         columns = self.columns[size]
+        if columns in NARROW:
+            return [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{",
+                    *(f"    {line}" for line in of_row), *body, "}"]
         return [f"for (long row = 0; row < {size // columns}; row++) {{", *(f"    {line}" for line in of_row),
                 f"    for (long column = 0; column < {columns}; column += RN_VL) {{",
                 f"        const long u = row * {columns} + column;", *(f"    {line}" for line in body), "    }", "}"]
+
+    def down(self, n: int, name: str, start: str) -> str:
+        """The statement for the numbers of rows, which begin at `start`."""
+        rows, columns = self.graph[n].shape
+        value = f"rn_each({start} + u / {columns}, {columns}, {rows} - u / {columns})" if columns in NARROW else \
+            f"rn_all({start}[row])"
+        return f"const rn_v {name} = {value};"
+
+    def across(self, n: int, name: str, start: str) -> tuple[list[str], str]:
+        """Statements before the loop, and the vector of a number for each column."""
+        columns = self.graph[n].shape[1]
+        if columns not in NARROW:
+            return [], f"rn_load({start} + column)"
+        room = f"RN_MAX({columns}, RN_VL)"
+        return [f"RN_ALIGNED real {name}[{room}];",
+                f"for (long i = 0; i < {room}; i++) {name}[i] = ({start})[i % {columns}];"
+                ], f"rn_load({name} + u % {room})"
