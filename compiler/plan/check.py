@@ -11,6 +11,7 @@ from rnnc.errors import Broken
 from rnnc.graph.nodes import CONSTANT, FRAME, SEQUENCE, Read
 from rnnc.graph.ops import OPS, SPAN
 from rnnc.plan.check_guards import guards_hold
+from rnnc.plan.place import in_place
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
 
 FRAMES = 9                                     # frames of the imagined call; more than any block and offset in tests
@@ -200,7 +201,8 @@ def found_in_memory(made: Schedule, seen: Seen, n: int, read: Read, moved: bool)
         raise Broken(f"{text} is kept for a few frames only, in another stage")
     for t in range(FRAMES):
         written = (t + offset) // stage.frames * stage.frames - offset2 + stage.frames - 1      # the latest frame
-        if written - (t - read.delay * stage.direction) >= ring:
+        ago = written - (t - read.delay * stage.direction)
+        if ago >= ring and not (ago == ring and kernel == kernel2 and in_place(made.graph, stage, made.role, m)):
             raise Broken(f"{text} is overwritten after {ring} frames")
 
 

@@ -99,7 +99,7 @@ class RowWriter:
 
     def groups(self) -> list[list[int]]:
         """The body in an order that can be computed, elementwise vectors of one size as long as possible together."""
-        waiting = {n: self.inside(n) for n in self.kernel.body if n in self.local}
+        waiting = {n: self.inside(n) | self.before(n) for n in self.kernel.body if n in self.local}
         made: set[int] = set()
         out: list[list[int]] = []
         guards = self.looped()
@@ -130,6 +130,13 @@ class RowWriter:
                 del waiting[n]
             out.append(group)
         return out
+
+    def before(self, n: int) -> set[int]:
+        """What reads the frame before in the place that n is written to."""
+        if n not in self.stores or self.graph[n].domain == CONSTANT or self.access.made.buffers[n].ring != 1:
+            return set()
+        late = {r for r, i in self.graph.uses[n] if self.graph[r].args[i].delay}
+        return late & self.local - {n}
 
     def looped(self) -> dict[int, tuple[Guard, ...]]:
         """Of each vector the guards of the loop over units that it stands in: none, if nothing there is worth it."""
