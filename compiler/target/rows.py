@@ -20,7 +20,7 @@ from rnnc.target.lanes import Lanes, fit
 from rnnc.target.mixing import mixing
 from rnnc.target.names import remark, suffix
 from rnnc.target.packed import packed
-from rnnc.target.spread import Spread
+from rnnc.target.spread import Spread, answer
 from rnnc.target.view import AloneView, ProductView, RowView
 
 
@@ -125,11 +125,22 @@ class RowWriter:
                             group.append(n)
                             inside.add(n)
                             again = True
+                group += [n for n in waiting if self.passing(n, inside, made)]
             for n in group:
                 made.add(n)
                 del waiting[n]
             out.append(group)
         return out
+
+    def passing(self, n: int, group: set[int], made: set[int]) -> bool:
+        """Whether a product is formed while the loop of a group makes its matrix: all else is there."""
+        node = self.graph[n]
+        if not self.spread.answers(n) or node.args[0].node not in group or self.on(n) \
+                or any(self.on(m) for m in group):
+            return False
+        vector = node.args[1]
+        needs = {vector.node} if vector.node in self.local and not vector.delay else self.through(vector)
+        return needs <= made
 
     def before(self, n: int) -> set[int]:
         """What reads the frame before in the place that n is written to."""
@@ -162,8 +173,12 @@ class RowWriter:
 
     def inside(self, n: int) -> set[int]:
         """What of this kernel must be there before n (its own frame only)."""
+        return self.through(*self.graph[n].args)
+
+    def through(self, *reads: Read) -> set[int]:
+        """What of this kernel these reads want of their own frame."""
         found: set[int] = set()
-        stack = [(read.node, read.delay) for read in self.graph[n].args]
+        stack = [(read.node, read.delay) for read in reads]
         while stack:
             m, delay = stack.pop()
             if delay:
@@ -186,9 +201,11 @@ class RowWriter:
 
     def loop(self, group: list[int]) -> None:
         """One pass over the units for elementwise equations of one size."""
+        asked = [n for n in group if self.graph[n].op == "matmul"]
         inside = set(group)
+        group = group[:len(group) - len(asked)]
         kept = [n for n in group if n in self.stores or self.read_later(n, inside)]
-        for n in kept:
+        for n in [*kept, *asked]:
             self.declare(n)
         body = []
         self.of_row = {}
@@ -201,7 +218,13 @@ class RowWriter:
         on = next((self.on(n) for n in group if self.held(n)), "")
         blank = [f"rn_zero({self.names[n]}, RN_PAD({size}));" for n in kept]
         mixes = any(read.node in self.spread.found for n in group for read in self.graph[n].args)
-        loop = self.spread.loop(size, [*self.of_row.values()], body) if mixes else \
+        if asked:
+            matrix, vector = self.graph[asked[0]].args
+            self.spread.columns.setdefault(size, self.graph[matrix.node].shape[1])
+        answers = [answer(self.names[n], f"v_{self.names[self.graph[n].args[0].node]}",
+                          self.begins(self.graph[n].args[1]), bool(self.graph[n].attr("ta"))) for n in asked]
+        self.lines += [f"rn_zero({a.name}, {self.graph[n].size});" for n, a in zip(asked, answers) if a.turned]
+        loop = self.spread.loop(size, [*self.of_row.values()], body, answers) if mixes or asked else \
             [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{", *body, "}"]
         self.lines += self.guarded(on, loop, blank)
 
