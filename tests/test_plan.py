@@ -242,13 +242,24 @@ def test_products_of_a_single_gate_and_of_two_take_several_blocks_of_units():
 
 
 def test_a_matrix_is_asked_in_the_step_that_makes_it():
-    """Then two frames of it are kept, not all; what it is asked comes before the loop, though no loop waits for it."""
+    """Then one frame of it is kept, not all; what it is asked comes before the loop, though no loop waits for it."""
     text = "model m { input x : [4]\n target y : [6]\n k = dense(6)(x)\n v = dense(6)(x)\n" \
            " S = 0.9 * S[t-1] + outer(tanh(S[t-1] @ k) + v, k)\n h = S @ dense(6)(tanh(dense(6)(x)))\n" \
            " output h\n loss mse(h, y) }"
     made = plan(text, "run")
     matrix = next(n for n in range(len(made.graph)) if made.graph[n].name == "S")
-    assert made.buffers[matrix].ring == 2
+    assert made.buffers[matrix].ring == 1
+
+
+@pytest.mark.parametrize("more, frames", [("D = S - S[t-1]", 2), ("D = S[t-1] @ k", 1), ("D = S @ (S[t-1] @ k)", 1),
+                                          ("D = S[t-1] @ (S @ k)", 2), ("D = S @ k + S[t-2] @ k", 4)])
+def test_a_matrix_stays_in_place_where_nothing_reads_it_before_and_after(more, frames):
+    text = "model m { input x : [4]\n target y : [6]\n k = tanh(dense(6)(x))\n" \
+           f" S = 0.9 * S[t-1] + outer(tanh(dense(6)(k) + S[t-1] @ k), k)\n {more}\n" \
+           " h = (S @ k) * norm(D)\n output h\n loss mse(h, y) }"
+    made = plan(text, "run")
+    matrix = next(n for n in range(len(made.graph)) if made.graph[n].name == "S")
+    assert made.buffers[matrix].ring == frames
 
 
 def test_what_a_loop_s_matrix_gains_is_made_in_the_loop():
