@@ -19,7 +19,7 @@ NARROW = (2, 4, 8)                             # or a part of those of some
 
 @dataclass(frozen=True)
 class Answer:
-    """A product formed in passing, as C: what a row wants before its numbers, and what is done with a vector of them."""
+    """A product formed in passing, as C: what a row wants before its numbers, what is done with a vector of them."""
 
     name: str
     turned: bool                               # a sum for each column
@@ -86,7 +86,7 @@ class Spread:
             of_row = [*of_row, *(line for a in asked for line in a.of_row)]
         columned = [f"for (long column = 0; column < {columns}; column += RN_VL) {{",
                     f"    const long u = row * {columns} + column;", *body, "}"]
-        if whole:                              # a sum for each row: of as many rows as lanes, all lanes are added at once
+        if whole:                              # a sum for each row: the lanes of as many rows are added at once
             return [f"for (long high = 0; high < {size // columns}; high += RN_VL) {{",
                     *inner([f"rn_v {a.name}_sums[RN_VL];" for a in whole], 1),
                     "    for (long lane = 0; lane < RN_VL; lane++) {", "        const long row = high + lane;",
