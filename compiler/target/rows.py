@@ -140,7 +140,11 @@ class RowWriter:
             return False
         vector = node.args[1]
         needs = {vector.node} if vector.node in self.local and not vector.delay else self.through(vector)
-        return needs <= made
+        if not needs <= made:
+            return False
+        matrix = self.graph[node.args[0].node]
+        self.spread.columns.setdefault(matrix.size, matrix.shape[1])
+        return True
 
     def before(self, n: int) -> set[int]:
         """What reads the frame before in the place that n is written to."""
@@ -218,9 +222,6 @@ class RowWriter:
         on = next((self.on(n) for n in group if self.held(n)), "")
         blank = [f"rn_zero({self.names[n]}, RN_PAD({size}));" for n in kept]
         mixes = any(read.node in self.spread.found for n in group for read in self.graph[n].args)
-        if asked:
-            matrix, vector = self.graph[asked[0]].args
-            self.spread.columns.setdefault(size, self.graph[matrix.node].shape[1])
         answers = [answer(self.names[n], f"v_{self.names[self.graph[n].args[0].node]}",
                           self.begins(self.graph[n].args[1]), bool(self.graph[n].attr("ta"))) for n in asked]
         self.lines += [f"rn_zero({a.name}, {self.graph[n].size});" for n, a in zip(asked, answers) if a.turned]
