@@ -19,15 +19,23 @@ RN_INLINE long rn_packed(long n, long K, int g, int q) {
 
 /* A square of RN_VL x RN_VL, transposed in registers by log2(RN_VL) perfect shuffles of its rows. */
 #if RN_VL == 16
+#define RN_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define RN_ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define RN_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define RN_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif RN_VL == 8
+#define RN_EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define RN_ODD 1, 3, 5, 7, 9, 11, 13, 15
 #define RN_LOW 0, 8, 1, 9, 2, 10, 3, 11
 #define RN_HIGH 4, 12, 5, 13, 6, 14, 7, 15
 #elif RN_VL == 4
+#define RN_EVEN 0, 2, 4, 6
+#define RN_ODD 1, 3, 5, 7
 #define RN_LOW 0, 4, 1, 5
 #define RN_HIGH 2, 6, 3, 7
 #else
+#define RN_EVEN 0, 2
+#define RN_ODD 1, 3
 #define RN_LOW 0, 2
 #define RN_HIGH 1, 3
 #endif

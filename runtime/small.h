@@ -9,11 +9,36 @@ RN_INLINE rn_v rn_load_before(const real *p, long n, const real *end) {
     return p + RN_VL <= end ? (rn_v)((rn_i)rn_load(p) & rn_first(n)) : rn_load_part(p, n);
 }
 
+/* y[i] (+)= sum over j of S[i][j] q[j], rows of N = 2, 4 or 8 numbers one behind the other: RN_VL rows are N vectors,
+ * whose neighbours are added until a number is left of each row. 64 x 8: 0.03 us, 0.12 as below (Xeon). */
+RN_INLINE void rn_matvec_narrow(const int N, real *restrict y, const real *S, const real *q, long m, int accumulate) {
+    RN_ALIGNED real again[RN_VL];
+    for (int i = 0; i < RN_VL; i++) again[i] = q[i % N];
+    const rn_v x = rn_load(again);
+    for (long i = 0; i < m; i += RN_VL) {
+        const long high = RN_MIN(RN_VL, m - i);
+        rn_v sum[8];
+        RN_UNROLL for (int k = 0; k < N; k++)
+            sum[k] = x * rn_load_part(S + i * N + k * RN_VL, RN_MIN(RN_VL, RN_MAX(0, high * N - k * RN_VL)));
+        RN_UNROLL for (int left = N / 2; left > 0; left /= 2)
+            RN_UNROLL for (int k = 0; k < left; k++)
+                sum[k] = RN_SHUFFLE(sum[2 * k], sum[2 * k + 1], RN_EVEN)
+                         + RN_SHUFFLE(sum[2 * k], sum[2 * k + 1], RN_ODD);
+        rn_store_part(y + i, accumulate ? sum[0] + rn_load_part(y + i, high) : sum[0], high);
+    }
+}
+
 /* y[i] (+)= sum over j of S[i][j] q[j]. RN_VL rows go together: their sums stand in one register each, and the lanes of
  * all of them are added at once. What fills no vector is apart, or the sums would not stay in registers. 64 x 64: 0.16 us,
  * 0.29 with one loop for all, 0.54 row by row (Xeon, Xeon, Zen 4). */
 RN_FUNCTION void rn_matvec(real *restrict y, const real *S, long stride, const real *q, long m, long n,
                            int accumulate) {
+    if (stride == n && n <= RN_VL && (n == 2 || n == 4 || n == 8)) {
+        if (n == 2) rn_matvec_narrow(2, y, S, q, m, accumulate);
+        else if (n == 4) rn_matvec_narrow(4, y, S, q, m, accumulate);
+        else rn_matvec_narrow(8, y, S, q, m, accumulate);
+        return;
+    }
     const real *const end = S + (m - 1) * stride + n;
     const long whole = n - n % RN_VL;
     long i = 0;

@@ -310,16 +310,16 @@ def test_reductions_ignore_what_lies_behind(k):
 
 
 def test_a_streams_own_matrix(k):
-    for m, n in ((1, 1), (7, 70), (16, 16), (33, 5)):
-        S = k.array(random.standard_normal((m, n + 3)))
+    for m, n, gap in ((1, 1, 3), (7, 70, 3), (16, 16, 3), (33, 5, 3), (5, 2, 0), (4, 4, 0), (37, 8, 0), (64, 8, 0)):
+        S = k.array(random.standard_normal((m, n + gap)))
         q, p = k.array(random.standard_normal(n)), k.array(random.standard_normal(m))
         square, tolerance = S[:, :n].astype(np.float64), 300 * np.finfo(k.type).eps
         for add in (0, 1):
             y = k.array(np.ones(m))
-            k.matvec(y, S, n + 3, q, m, n, 0, add)
+            k.matvec(y, S, n + gap, q, m, n, 0, add)
             np.testing.assert_allclose(y, square @ q + add, atol=tolerance)
             y = k.array(np.ones(n))
-            k.matvec(y, S, n + 3, p, m, n, 1, add)
+            k.matvec(y, S, n + gap, p, m, n, 1, add)
             np.testing.assert_allclose(y, square.T @ p + add, atol=tolerance)
 
 
