@@ -29,8 +29,8 @@ RN_INLINE void rn_matvec_narrow(const int N, real *restrict y, const real *S, co
 }
 
 /* y[i] (+)= sum over j of S[i][j] q[j]. RN_VL rows go together: their sums stand in one register each, and the lanes of
- * all of them are added at once. What fills no vector is apart, or the sums would not stay in registers. 64 x 64: 0.16 us,
- * 0.29 with one loop for all, 0.54 row by row (Xeon, Xeon, Zen 4). */
+ * all of them are added at once. What fills no vector is apart, or the sums would not stay in registers. 64 x 64:
+ * 0.16 us, 0.29 with one loop for all, 0.54 row by row (Xeon, Xeon, Zen 4). */
 RN_FUNCTION void rn_matvec(real *restrict y, const real *S, long stride, const real *q, long m, long n,
                            int accumulate) {
     if (stride == n && n <= RN_VL && (n == 2 || n == 4 || n == 8)) {
@@ -106,7 +106,7 @@ RN_FUNCTION void rn_outer(real *restrict to, const real *a, const real *b, long 
     }
 }
 
-/* to [columns][rows] is from [rows][columns], turned over: square by square in registers, what is left number by number.
+/* to [columns][rows] is from [rows][columns], turned over: square by square in registers, the rest number by number.
  * 64 x 64: 0.44 us, number by number 2.4 (Xeon). */
 RN_FUNCTION void rn_turn(real *restrict to, const real *restrict from, long rows, long columns) {
     const long high = rows - rows % RN_VL, wide = columns - columns % RN_VL;
@@ -120,8 +120,8 @@ RN_FUNCTION void rn_turn(real *restrict to, const real *restrict from, long rows
         for (long j = i < high ? wide : 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
 }
 
-/* to [m][n] = from [m][K] times a packed matrix, for a stream whose state or signal is a matrix: its rows go together as
- * those of streams do. 4 x 64 times 64 x 64: 0.27 us, by rn_small_product 0.38 (Xeon). */
+/* to [m][n] = from [m][K] times a packed matrix, for a stream whose state or signal is a matrix: its rows go together
+ * as those of streams do. 4 x 64 times 64 x 64: 0.27 us, by rn_small_product 0.38 (Xeon). */
 RN_FUNCTION void rn_rows_times(real *restrict to, const real *from, long m, const real *panels, long K, long n) {
     enum { ROWS = RN_ROWS(RN_AT_ONCE) };
     RN_ALIGNED real sums[ROWS * RN_AT_ONCE * RN_VL];
@@ -145,8 +145,8 @@ RN_FUNCTION void rn_rows_times(real *restrict to, const real *from, long m, cons
 
 /* ------------------------------------------------------------------------------------------------ A B of one stream */
 
-/* R rows and C vectors of columns: to[r][j] = sum over k of a[r * across + k * along] b[k][j], k in order. `n` columns are
- * left from here on, `end` is b's. */
+/* R rows and C vectors of columns: to[r][j] = sum over k of a[r * across + k * along] b[k][j], k in order. `n` columns
+ * are left from here on, `end` is b's. */
 RN_INLINE void rn_small_tile(const int R, const int C, real *restrict to, const real *a, long across, long along,
                              const real *b, const real *end, long inner, long columns, long n) {
     rn_v sum[4][4], x[4];

@@ -319,7 +319,7 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
                     const long u = rn_panel(part, n + q) * RN_VL;
                     const real *const sums = sums_of[q];
                     for (long j = 0; j < to - from; j++) {
-                            const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
                         const rn_v k_b = rn_load((c->packed + AT_b) + u);
                         const rn_v h_part_2 = h_part_4 + k_b;
                         rn_store(h_part_2_row[j] + u, h_part_2);
@@ -365,7 +365,7 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
                     const long u = rn_panel(part, n + q) * RN_VL;
                     const real *const sums = sums_of[q];
                     for (long j = 0; j < to - from; j++) {
-                            const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
                         const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
                         const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
                         rn_store(h_row[j] + u, h);
@@ -555,7 +555,7 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
                     const long u = rn_panel(part, n + q) * RN_VL;
                     const real *const sums = sums_of[q];
                     for (long j = 0; j < to - from; j++) {
-                            const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
                         const rn_v k_b = rn_load((c->packed + AT_b) + u);
                         const rn_v h_part_2 = h_part_4 + k_b;
                         rn_store(h_part_2_row[j] + u, h_part_2);
@@ -601,7 +601,7 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
                     const long u = rn_panel(part, n + q) * RN_VL;
                     const real *const sums = sums_of[q];
                     for (long j = 0; j < to - from; j++) {
-                            const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
                         const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
                         const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
                         rn_store(h_row[j] + u, h);
@@ -969,7 +969,7 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
                     const long u = rn_panel(part, n + q) * RN_VL;
                     const real *const sums = sums_of[q];
                     for (long j = 0; j < to - from; j++) {
-                            const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                        const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
                         const rn_v k_b = rn_load((c->packed + AT_b) + u);
                         const rn_v h_part_2 = h_part_4 + k_b;
                         rn_store(h_part_2_row[j] + u, h_part_2);
@@ -1257,7 +1257,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                         const long u = rn_panel(part, n + q) * RN_VL;
                         const real *const sums = sums_of[q];
                         for (long j = 0; j < to - from; j++) {
-                                const rn_v d_h_part_2 = rn_load(sums + (j * 1 + 0) * RN_VL);
+                            const rn_v d_h_part_2 = rn_load(sums + (j * 1 + 0) * RN_VL);
                             rn_store(d_h_part_2_row[j] + u, d_h_part_2);
                         }
                     }
