@@ -1,6 +1,6 @@
 /* maths.h: elementary functions of whole vectors, the same text for both number types.
  *
- * Polynomials on a reduced argument (Cody and Waite): errors below 1.5 units in the last place over the whole range (of
+ * Polynomials on a reduced argument (Cody and Waite): relative errors below 1.5 epsilons over the whole range (of
  * sin and cos: below one unit of 1), right at infinities, and NaN stays NaN. Everything is written so that plain
  * rounding suffices; -ffast-math would break it. Coefficients are minimax fits by tests/bench/minimax.py, highest power
  * first. Rare functions go lane by lane through libm: right, and slow. Each rn_name has a scalar rn_name1: one lane of
