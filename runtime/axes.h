@@ -9,7 +9,7 @@
 /* How many of so many lines are turned over next; 0: the rest go one by one. */
 RN_INLINE long rn_lines_turned(long lines, long count) {
     lines = RN_MIN(RN_VL, lines);
-    return lines >= 4 && count <= 2 * lines ? lines : 0;
+    return lines >= 2 && count <= 2 * lines ? lines : 0;
 }
 #define RN_LINES(...)                                                                                                \
     const real *const end = from + outer * count * inner;                                                            \
