@@ -124,7 +124,7 @@ def remember(net, what: str, state, call, starts) -> None:
     """`call` was accepted: the next one may be like it. `state`: that it ran on; None: one of its thread. Where no
     array tells how many frames there are, each call has to."""
     told = what == "step" or call.arrays
-    if told and starts is None and call.weight is None and call.frames and not (net.check_numbers or net._border.whole):
+    if told and starts is None and call.weight is None and call.frames and not (net.check_numbers or net._border.lists):
         way = chosen(net, what, call.frames, call.streams)
         if way is not None:
             used = net._local.state if state is None else state

@@ -75,6 +75,7 @@ class Border:
         self.per_frame = [p for p in self.ports.values() if p.signal.per == "frame"]
         self.per_sequence = [p for p in self.ports.values() if p.signal.per == "sequence"]
         self.whole = bool(self.per_sequence) or any(p.signal.per == "sequence" for p in self.outputs.values())
+        self.lists = any(p.signal.kind == "labels" for p in self.per_sequence)
 
     def _port(self, entry: dict) -> Port:
         kind = entry.get("kind", "real")

@@ -161,3 +161,38 @@ def test_memory_that_was_not_to_be_had_is_asked_for_again(net, monkeypatch):
     net._local.state._like.clear()
     net.draws = 0
     assert net.evaluate(**data) and net.backprop(**data) == want
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_values_per_sequence(monkeypatch, streams):
+    """Calls with them, and with outputs per sequence, are remembered too; lists of labels are not."""
+    text = """model m {
+    input x : [2]
+    input a : [2] per sequence
+    input k : class(3) per sequence
+    target y : [2]
+    init h = a
+    h = rnn(2)(x) + 0.5 * h[t-1] + embed(2)(k)
+    output h, total = sum_over(t, h)
+    loss mse(h, y)
+}
+"""
+    net, fresh = rnnc.compile(text, threads=1), rnnc.compile(text, threads=1)
+    random = np.random.default_rng(1)
+    for turn in range(5):
+        draw = lambda *shape: random.normal(size=shape).astype(np.float32)
+        data = {"x": draw(7, streams, 2), "a": draw(streams, 2), "k": random.integers(0, 3, streams).astype(np.int32)}
+        y = draw(7, streams, 2)
+        fresh._local.__dict__.clear()
+        want, loss = fresh.run(**data), fresh.backprop(**data, y=y)
+        if turn == 2:
+            monkeypatch.setattr(net, "_call", None)            # the long way
+        found = net.run(**data)
+        assert all(found[n].tobytes() == want[n].tobytes() and found[n].shape == want[n].shape for n in want)
+        assert net.backprop(**data, y=y) == loss and net.gradient.tobytes() == fresh.gradient.tobytes()
+    assert net.run(**data | {"k": data["k"] * 0})["h"].tobytes() != want["h"].tobytes()
+    monkeypatch.undo()
+    with pytest.raises(rnnc.InputError, match="k"):
+        net.run(**data | {"k": data["k"] + 3})
+    with pytest.raises(rnnc.InputError, match="a: got shape"):
+        net.run(**data | {"a": draw(streams + 1, 2)})
