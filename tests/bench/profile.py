@@ -96,8 +96,10 @@ def build(path: Path, sizes: dict, gradient: str | None, alone: bool):
 def random_inputs(net, frames: int, streams: int) -> dict:
     chance, found = np.random.default_rng(1), {}
     for name, signal in (net.inputs | net.targets).items():
-        shape = (frames, streams, *signal.shape)
-        if signal.classes:
+        shape = ((frames, streams) if signal.per == "frame" else (streams,)) + signal.shape
+        if signal.kind == "flag":
+            found[name] = chance.integers(0, 2, shape).astype(np.uint8)
+        elif signal.classes:
             found[name] = chance.integers(0, signal.classes, shape).astype(np.int32)
         else:
             found[name] = chance.standard_normal(shape).astype(np.float32)
