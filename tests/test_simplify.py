@@ -113,6 +113,15 @@ def part(s, x, low, size):
     return s.op("pad", s.op("slice", x, axis=0, low=low, high=low + size), axis=0, low=low, size=4)
 
 
+@pytest.mark.parametrize("op", ["sum", "max", "min"])
+def test_the_sum_of_one_number_is_it(op):
+    """So that a loss of numbers goes a row in every lane."""
+    s = Sketch()
+    x, v = s.input("x"), s.input("v", 1)
+    made = {"y": s.op(op, s.op("tanh", x)), "z": s.op(op, s.op("exp", s.op("reshape", x, shape=(1,)))), "w": s.op(op, v)}
+    assert not any(f"{op}(" in line for line in lines(s.graph(outputs=made)))
+
+
 def test_equal_equations_are_one():
     s = Sketch()
     x, b = s.input("x", 2), s.param("b", 2)

@@ -224,6 +224,12 @@ def _same_shape(patch, n, node):
         patch.become(n, "reshape", patch.read(patch.at(patch.arg(n)).args[0]))
 
 
+def _of_one(patch, n, node):
+    """The sum, or largest, of a single number."""
+    if patch.nodes[patch.arg(n).node].size == 1 and node.shape == ():
+        patch.become(n, "reshape", patch.arg(n))
+
+
 def _concat(patch, n, node):
     """Of one thing; of slices of one thing that lie side by side."""
     if len(node.args) == 1:
@@ -254,7 +260,7 @@ def _transpose(patch, n, node):
 _IDENTITIES = {
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "pow": _pow, "neg": _neg, "where": _where,
     "identity": _identity, "reshape": _same_shape, "broadcast": _same_shape, "slice": _same_shape,
-    "pad": _same_shape, "concat": _concat, "transpose": _transpose,
+    "pad": _same_shape, "sum": _of_one, "max": _of_one, "min": _of_one, "concat": _concat, "transpose": _transpose,
 }
 
 
