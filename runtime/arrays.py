@@ -118,8 +118,8 @@ def lists(value, name: str, classes: int) -> list[np.ndarray]:
     return made
 
 
-def flags(value, name: str) -> np.ndarray:
-    """0 or 1 per frame, brought as any type of number."""
+def flags(value, name: str, target: bool = False, weight: np.ndarray | None = None) -> np.ndarray:
+    """0 or 1 per frame, brought as any type of number. A target that nobody knows is NaN, where its frame has weight 0."""
     array = as_array(value, name)
     if array.dtype.kind == "b":
         return settled(array, KINDS["flag"])
@@ -127,8 +127,14 @@ def flags(value, name: str) -> np.ndarray:
         raise InputError(f"{name}: flags (0 or 1) are wanted, not {array.dtype}")
     bad = (array != 0) & (array != 1)
     if bad.any():
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise InputError(f"{name}: flags are 0 or 1; {array[where]} stands at {list(where)}")
+        if target and weight is not None and weight.size == array.size:
+            unknown = np.isnan(array) & (weight.reshape(array.shape) == 0)
+            array, bad = np.where(unknown, 0, array), bad & ~unknown
+        if bad.any():
+            where = tuple(int(i) for i in np.argwhere(bad)[0])
+            hints = ("; where weight= is 0 it may be", "; where an array `weight` in the data is 0 it may be") \
+                if target and np.isnan(array[where]) else ()
+            raise InputError(f"{name}: flags are 0 or 1; {array[where]} stands at {list(where)}", *hints)
     return settled(array, KINDS["flag"])
 
 

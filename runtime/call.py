@@ -92,15 +92,16 @@ class Border:
         self._names(values, targets, what)
         seen = Axes(step, streams)
         found: dict[str, np.ndarray] = {}
+        if weight is not None:
+            weight = arrays.weights(weight, self.dtype)
         for port in self.per_frame:
             if port.name in values:
-                array = found[port.name] = self._convert(port, values[port.name])
+                array = found[port.name] = self._convert(port, values[port.name], weight)
                 seen.see(port.name, array.shape, port.signal)
         if starts is not None:
             starts = arrays.flags(starts, "starts")
             seen.see("starts", starts.shape, FLAG)
         if weight is not None:
-            weight = arrays.weights(weight, self.dtype)
             seen.see("weight", weight.shape, NUMBER)
         T, B, bare = seen.settle(frames)
         begun = 0 if step or starts is None else int(np.count_nonzero(starts[1:]))
@@ -114,7 +115,7 @@ class Border:
                 if given is not None:
                     self._lists(port, given, call, starts)
             elif port.name in values:
-                found[port.name] = self._per_sequence(port, values[port.name], call, begun)
+                found[port.name] = self._per_sequence(port, values[port.name], call, starts)
         for port in self.ports.values() if fill else ():
             if port.name not in found and port.signal.kind != "labels":
                 shape = (T, B, *port.signal.shape) if port.signal.per == "frame" else (B + begun, *port.signal.shape)
@@ -170,22 +171,23 @@ class Border:
         if missing:
             raise InputError("missing: " + listed(f"{p.name} ({p.signal})" for p in missing))
 
-    def _convert(self, port: Port, value) -> np.ndarray:
+    def _convert(self, port: Port, value, weight: np.ndarray | None = None) -> np.ndarray:
         match port.signal.kind:
             case "class":
                 return arrays.labels(value, port.name, port.signal.classes)
             case "flag":
-                return arrays.flags(value, port.name)
+                return arrays.flags(value, port.name, port.target, weight)
         return arrays.real(value, port.name, self.dtype)
 
-    def _per_sequence(self, port: Port, value, call: Call, begun: int) -> np.ndarray:
-        array = self._convert(port, value)
+    def _per_sequence(self, port: Port, value, call: Call, starts) -> np.ndarray:
+        seen = port.target and port.signal.kind == "flag" and call.weight is not None
+        array = self._convert(port, value, heaviest(call, starts) if seen else None)
         count, shape = call.sequences, port.signal.shape
         if array.shape == shape and count == 1 and call.bare:
             return array
         if array.shape != (count, *shape):
             raise InputError(f"{port.name}: got shape {list(array.shape)}, wanted {[count, *shape]}: "
-                             f"{_why(call, begun)}")
+                             f"{_why(call, count - call.streams)}")
         return array
 
     def _lists(self, port: Port, value, call: Call, starts) -> None:
@@ -216,13 +218,29 @@ def kept(net, state) -> list[tuple[str, np.ndarray]]:
 
 def spans(call: Call, starts) -> tuple[np.ndarray, np.ndarray]:
     """Of each sequence of a call the number of frames, and whether its last frame has weight."""
-    T, B = call.frames, call.streams
-    begins = np.zeros((B, T), bool) if starts is None else np.asarray(starts).reshape(T, B).T != 0
-    begins[:, :1] = True
-    first = np.flatnonzero(begins)                             # stream after stream
-    ends = np.append(first[1:], B * T)
-    weight = np.ones(B * T) if call.weight is None else call.weight.reshape(T, B).T.ravel()
+    first = firsts(call, starts)
+    ends = np.append(first[1:], call.streams * call.frames)
+    weight = np.ones(call.streams * call.frames) if call.weight is None else by_stream(call, call.weight).ravel()
     return ends - first, weight[ends - 1] != 0
+
+
+def heaviest(call: Call, starts) -> np.ndarray:
+    """The largest weight in each sequence, without its sign: a target of the whole of it is seen by all of its frames."""
+    if not call.frames:
+        return np.zeros(call.sequences)
+    return np.maximum.reduceat(abs(by_stream(call, call.weight)).ravel(), firsts(call, starts))
+
+
+def firsts(call: Call, starts) -> np.ndarray:
+    """Where sequences begin, stream after stream."""
+    begins = np.zeros((call.streams, call.frames), bool) if starts is None else by_stream(call, starts) != 0
+    begins[:, :1] = True
+    return np.flatnonzero(begins)
+
+
+def by_stream(call: Call, array) -> np.ndarray:
+    """[T, B] to [B, T]."""
+    return np.asarray(array).reshape(call.frames, call.streams).T
 
 
 def _why(call: Call, begun: int) -> str:
