@@ -119,7 +119,7 @@ def lists(value, name: str, classes: int) -> list[np.ndarray]:
 
 
 def flags(value, name: str, target: bool = False, weight: np.ndarray | None = None) -> np.ndarray:
-    """0 or 1 per frame, brought as any type of number. A target that nobody knows is NaN, where its frame has weight 0."""
+    """0 or 1 per frame, brought as any type of number. A target may be NaN where its frame has weight 0."""
     array = as_array(value, name)
     if array.dtype.kind == "b":
         return settled(array, KINDS["flag"])

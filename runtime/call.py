@@ -198,10 +198,8 @@ class Border:
             raise InputError(f"{port.name}: got {len(made)} lists of labels, wanted {call.sequences}: "
                              f"{_why(call, call.sequences - call.streams)}")
         for i, (labels, frames, counts) in enumerate(zip(made, *spans(call, starts))):
-            needed = len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
-            if needed > frames and counts:
-                raise InputError(f"{port.name}[{i}]: {len(labels)} labels need at least {needed} frames, and the "
-                                 f"sequence has {frames}; weight 0 at its last frame leaves it out of the loss")
+            if counts:
+                too_long(f"{port.name}[{i}]", labels, frames)
         call.lists[port.name] = made
         flat = np.concatenate([np.zeros(0, np.int32), *made]).astype(np.int32)
         lengths = np.array([len(labels) for labels in made], np.int32)
@@ -216,6 +214,14 @@ def kept(net, state) -> list[tuple[str, np.ndarray]]:
         [] if state is None else [("state", state._memory)])
 
 
+def too_long(name: str, labels: np.ndarray, frames: int) -> None:
+    """Refuses a list that so many frames cannot spell: one for each label, and one between equal neighbours."""
+    needed = len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
+    if needed > frames:
+        raise InputError(f"{name}: {len(labels)} labels need at least {needed} frames, and the sequence has {frames}; "
+                         "weight 0 at its last frame leaves it out of the loss")
+
+
 def spans(call: Call, starts) -> tuple[np.ndarray, np.ndarray]:
     """Of each sequence of a call the number of frames, and whether its last frame has weight."""
     first = firsts(call, starts)
@@ -225,7 +231,7 @@ def spans(call: Call, starts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def heaviest(call: Call, starts) -> np.ndarray:
-    """The largest weight in each sequence, without its sign: a target of the whole of it is seen by all of its frames."""
+    """The largest weight in each sequence, without its sign: all of its frames see a target of the whole."""
     if not call.frames:
         return np.zeros(call.sequences)
     return np.maximum.reduceat(abs(by_stream(call, call.weight)).ravel(), firsts(call, starts))

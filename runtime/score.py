@@ -35,11 +35,12 @@ def _conform(value, signal):
     if signal.kind == "labels":
         return value
     if isinstance(value, list):
-        return [_axis(v, signal.shape, 1) for v in value]
-    return _axis(value, signal.shape, 2 if signal.per == "frame" else 1)
+        return [axis(v, signal.shape, 1) for v in value]
+    return axis(value, signal.shape, 2 if signal.per == "frame" else 1)
 
 
-def _axis(array: np.ndarray, shape: tuple[int, ...], lead: int) -> np.ndarray:
+def axis(array: np.ndarray, shape: tuple[int, ...], lead: int) -> np.ndarray:
+    """An array with that many axes before those of `shape`, where its one unit comes as a number, or the reverse."""
     if shape == (1,) and array.ndim == lead:
         return array[..., None]
     if shape == () and array.ndim == lead + 1 and array.shape[-1] == 1:

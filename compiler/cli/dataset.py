@@ -13,7 +13,6 @@ from rnnc.cli.console import Refusal, Usage
 from rnnc.cli.sources import not_a_file
 
 TEXT, ARRAYS, SETS = "text", "arrays", "sets"
-WEIGHT = "weight"                              # of frames in the loss: no signal, but data may have it
 STREAMS, WINDOWS = 16, 10                      # of recordings: so many, if each has so many windows
 TEXT_STREAMS, TEXT_WINDOWS = 32, 50            # the same for texts
 
@@ -74,30 +73,36 @@ def from_text(found: corpus.Corpus, graph, training: dict):
                           held_out=training["held_out"], input=reads, target=writes)
 
 
-def from_files(where: Place, graph, training: dict):
-    """Arrays, tables or sounds, checked against the model's signals by name."""
+def from_files(where: Place, graph, training: dict, dtype: str):
+    """Arrays, tables or sounds, checked against the model's signals."""
     for path in [where.path] if where.path else dict(where.paths).values():
         if not Path(path).is_file():
             raise Usage(not_a_file(path, "file"))
-    source = where.path or dict(where.paths)
-    form = {"frames": training["frames"], "held_out": training["held_out"]}
-    if where.kind == ARRAYS:
-        form |= {"batch": training["batch"], "seed": training["seed"]}
-    streams = training["streams"]
-    if streams is None:
-        whole = rnnc.data.load(source, streams=1, **form)
-        streams = max(1, min(STREAMS, whole.length // (WINDOWS * training["frames"]))) if whole.carries else 1
-        training["streams"] = streams
-    data = rnnc.data.load(source, streams=streams, **form)
-    wanted = {i.name for i in graph.inputs}
-    strange, missing = sorted(set(data.names) - wanted - {WEIGHT}), sorted(wanted - set(data.names))
+    form = {"batch": training["batch"], "seed": training["seed"]} if where.kind == ARRAYS else {}
+    from rnnc.runtime.arrays import Signal
+    takes = {i.name: Signal(i.shape, i.kind, i.classes, i.per) for i in graph.inputs}
+    whole = checked(where, takes, {i.name for i in graph.inputs if i.target}, dtype, frames=training["frames"], **form)
+    if training["streams"] is None:
+        learned = whole.length - int(whole.length * training["held_out"]) if whole.carries else 0
+        training["streams"] = max(1, min(STREAMS, learned // (WINDOWS * training["frames"])))
+    del whole
+    return rnnc.data.load(where.path or dict(where.paths), streams=training["streams"], frames=training["frames"],
+                          held_out=training["held_out"], **form)
+
+
+def checked(where: Place, takes: dict, targets, dtype: str, **form):
+    """The data in one stream, nothing held out: places in it are those in its files."""
+    from rnnc.runtime.data.check import WEIGHT, check
+    data = rnnc.data.load(where.path or dict(where.paths), streams=1, **form)
+    strange, missing = sorted(set(data.names) - set(takes) - {WEIGHT}), sorted(set(takes) - set(data.names))
     if strange or missing:
-        hint, vectors = "", [i.name for i in graph.inputs if i.name in missing and i.shape]
+        hint, vectors = "", [name for name in takes if name in missing and takes[name].shape]
         if vectors and str(where.path).lower().endswith(".csv"):
             hint = f"\n  hint: the columns of a vector are called {vectors[0]}[0], {vectors[0]}[1], ..."
         raise Refusal("; ".join(
             ([f"the data has {', '.join(strange)}, which the model does not take"] if strange else [])
             + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else [])) + hint)
+    check(data, takes, targets, dtype, lambda name: where.path or dict(where.paths)[name])
     return data
 
 

@@ -48,7 +48,7 @@ def chosen(options, job: Job, net):
         note(f"scoring what was held out of {job.source.get('name') or job.source.get('path') or 'the data'}")
         return held.kept(options.checkpoint, frames, job.training["batch"])
     if where.kind != dataset.TEXT:
-        return rnnc.data.load(where.path or dict(where.paths), streams=1, frames=frames)
+        return dataset.checked(where, {**net.inputs, **net.targets}, net.targets, net.dtype, frames=frames)
     if job.vocabulary is None:
         raise Refusal(f"{options.checkpoint} holds no text model")
     found = corpus.from_file(where.path)

@@ -137,11 +137,12 @@ def prepare(options, program, stored: Job | None):
     model = options.model or (stored.model if stored else None)
     read = pipeline.read(program.source, model, sizes)
     sources = own(read.sources)
+    chosen = numbers(options, **stored.numbers if stored else {})
     data = (dataset.from_text(corpus, read.graph, training) if corpus
-            else dataset.from_files(where, read.graph, training))
-    job = Job(program="", digest=digest(sources), model=model, sizes=sizes,
-              **numbers(options, **stored.numbers if stored else {}), source=dataset.facts(where, data, corpus),
-              vocabulary=data.vocabulary if corpus else None, training=training)
+            else dataset.from_files(where, read.graph, training, chosen["dtype"]))
+    job = Job(program="", digest=digest(sources), model=model, sizes=sizes, **chosen,
+              source=dataset.facts(where, data, corpus), vocabulary=data.vocabulary if corpus else None,
+              training=training)
     return job, data, corpus, sources
 
 
