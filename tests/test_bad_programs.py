@@ -13,7 +13,7 @@ from rnnc import grammar
 from rnnc.errors import CompileError, Source
 from rnnc.graph.elaborate import load
 from rnnc.graph.elaborate.codes import CODES
-from rnnc.graph.elaborate.hints import FUNCTIONS, VALUES
+from rnnc.graph.elaborate.hints import FUNCTIONS, VALUES, WHOLE
 from rnnc.graph.elaborate.names import BUILT_IN
 
 HERE = Path(__file__).parent / "programs" / "bad"
@@ -88,12 +88,28 @@ def test_every_code_is_in_the_table():
     ("a = LSTM(3)(x)", "did you mean lstm?"),
     ("a = tahn(x)", "did you mean tanh?"),
     ("a = pi * x", "write const pi = 3.141592653589793"),
+    ("i = i[t-1] + 1  a = take(x, i)",
+     f"{WHOLE}; any other number picks by sum(j in 0..3 : where(i == j, x[j], 0))"),
+    ("a = take(W, floor(t / 2))", f"{WHOLE}; any other number picks by sum(i in 0..4 : where(n == i, W[i], 0))"),
+    ("n = where(x[0] > 0, 0, 1)  a = one_hot(n, 5)", f"{WHOLE}; of any other number it is concat(i in 0..5 : n == i)"),
+    ("a = cross_entropy(x, x[0])", "labels from outside are declared with their number: target y : class(n)"),
+    ("a = t // 2", "floor(a / b) rounds a signal down, to a real number, which is no index of take"),
 ])
 def test_who_means_something_else_is_told_what_it_is_here(line, hint):
     text = f"model m {{\n    input x : [3]\n    param W : [4, 3]\n    {line}\n    output x\n}}"
     with pytest.raises(CompileError) as caught:
         load(Source("hints", text))
     assert [fault.hint for fault in caught.value.diagnostics] == [hint]
+
+
+def test_the_way_round_for_numbers_that_are_not_whole_is_one():
+    load(Source("round", """model m {
+    input x : [3]
+    param W : [4, 3]
+    i = i[t-1] + 1
+    output a = sum(j in 0..3 : where(i == j, x[j], 0)), b = sum(j in 0..4 : where(i == j, W[j], 0))
+    output c = concat(j in 0..5 : i == j)
+}"""))
 
 
 def test_names_of_other_libraries_are_none_of_ours():

@@ -241,13 +241,13 @@ def _one_hot(expr: tree.Call, at: At) -> Value:
     exprs, _ = split(expr, 1, 2)
     label = lift(operand(exprs[0], at), at, exprs[0].span)
     extra = {"sizes": sizes_of(exprs[1], at, "one_hot")} if len(exprs) > 1 else {}
-    return make(at, "one_hot", [label], expr.span, rules.one_hot, **extra)
+    return make(at, "one_hot", [label], expr.span, rules.one_hot, spot=exprs[0].span, **extra)
 
 
 @builtin("take")
 def _take(expr: tree.Call, at: At) -> Value:
     exprs, _ = split(expr, 2, 2)
-    return make(at, "take", lifted(exprs, at), expr.span, rules.take)
+    return make(at, "take", lifted(exprs, at), expr.span, rules.take, spot=exprs[1].span)
 
 
 @builtin("window")
@@ -288,4 +288,4 @@ def _paired(expr: tree.Call, at: At) -> Value:
 def _labelled(expr: tree.Call, at: At) -> Value:
     exprs, _ = split(expr, 2, 2)
     name = expr.function.id
-    return make(at, name, lifted(exprs, at), expr.span, rules.labelled, name=name)
+    return make(at, name, lifted(exprs, at), expr.span, rules.labelled, name=name, spot=exprs[1].span)

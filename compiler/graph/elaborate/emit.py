@@ -8,6 +8,7 @@ the names by which the outside knows them.
 from rnnc.errors import Faults, Note, Span
 from rnnc.graph.elaborate import lower, sequences
 from rnnc.graph.elaborate.drafts import Draft, Ref, Stop, describe
+from rnnc.graph.elaborate.hints import otherwise_picked
 from rnnc.graph.elaborate.places import Place
 from rnnc.graph.elaborate.scope import Parameter, Signal
 from rnnc.graph.elaborate.work import Work
@@ -182,12 +183,12 @@ class Emitter:
         return Read(self.numbers[key])
 
     def read(self, ref: Ref, kind: str | None = None) -> Read:
-        """An argument as a node wants it: whole numbers are converted where reals are meant."""
+        """An argument as a node wants it: whole numbers are converted where reals are meant, never the reverse."""
         draft = ref.draft
         if draft.op == "number":
             whole = kind == INT or kind is None and self.final_kind(draft) == INT
             if whole and not isinstance(draft.attrs["value"], int):
-                raise Stop("E0308", "a label or a whole number is needed here, and this is a fraction", self.now.span)
+                raise self.no_label("a fraction", ref)
             return self.constant(draft.attrs["value"], INT if whole else REAL, draft.span)
         delay = ref.delay if self.domain_of[draft] == FRAME else 0
         found = Read(self.number[draft], delay)
@@ -198,8 +199,12 @@ class Emitter:
                 self.converted[key] = self.add("real", (found,), self.shape(draft), REAL, draft.span)
             return self.converted[key]
         if kind == INT and have == REAL:
-            raise Stop("E0308", "a label or a whole number is needed here, and this is a real number", self.now.span)
+            raise self.no_label("a real number", ref)
         return found
+
+    def no_label(self, what: str, ref: Ref) -> Stop:
+        return Stop("E0308", f"a label or a whole number is needed here, and this is {what}",
+                    self.now.attrs.get("spot", self.now.span), hint=otherwise_picked(self.now, ref.draft))
 
     def stretch(self, found: Read, have, want, kind: str = REAL) -> Read:
         """Explicit broadcasting, where it is not of a scalar."""

@@ -91,6 +91,22 @@ def matrix_and_vector(draft: Draft) -> str | None:
     return ", ".join(ways) or None
 
 
+WHOLE = "whole are t and what + - *, mod, max, min and where make of it and of whole numbers"
+
+
+def otherwise_picked(made: Draft, index: Draft) -> str | None:
+    """The way round for a number that is not known to be whole, where `made` wants a label."""
+    if made.op not in ("take", "one_hot"):
+        return "labels from outside are declared with their number: target y : class(n)"
+    n = called(index, made, "n")
+    i = "i" if n != "i" else "j"
+    if made.op == "one_hot":
+        return f"{WHOLE}; of any other number it is concat({i} in 0..{made.type.shape[0].value} : {n} == {i})"
+    values, size = made.args[0].draft, made.args[0].draft.type.shape[0].value
+    v = called(values, made, "v")
+    return f"{WHOLE}; any other number picks by sum({i} in 0..{size} : where({n} == {i}, {v}[{i}], 0))"
+
+
 def called(arg: Draft, made: Draft, otherwise: str) -> str:
     """The name of an argument where it is used; `otherwise` stands for an expression."""
     named = arg.signal or arg.attrs.get("parameter")

@@ -46,7 +46,8 @@ def combine(op: str, a: Ref, b: Ref, at: At, span: Span) -> Ref:
         return make(at, "product", [a, b], span, rules.product)
     if op == "^":
         return power(a, b, at, span)
-    raise Stop("E0501", "// works on sizes only", span, hint="floor(a / b) rounds a signal down")
+    raise Stop("E0501", "// works on sizes only", span, hint="floor(a / b) rounds a signal down, to "
+               "a real number, which is no index of take")
 
 
 def power(a: Ref, b: Ref, at: At, span: Span) -> Ref:
