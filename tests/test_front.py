@@ -209,6 +209,24 @@ def test_a_missing_operator_is_seen_at_the_next_statement():
     assert fault.notes[0].span.line == 3
 
 
+@pytest.mark.parametrize("line, code, column, hint", [
+    ("y = x if x > 0 else 0", "E0105", 9, "where(condition, a, b)"),
+    ("y = (x if x > 0 else 0)", "E0104", 10, "where(condition, a, b)"),
+    ("y = x  for i in 0..3 { z = x }", "E0105", 10, "sum(i in 0..k : ...)"),
+    ("for i in 0..3 { z = x  param W : [3] }", "E0105", 3, "sum(i in 0..k : ...)"),
+    ("y = x while x > 0", "E0105", 9, "h[t-1]"),
+    ("input k  if x > 0 { y = 0 } else { y = x }", "E0105", 12, "where(condition, a, b)"),
+    ("y = x let z = x", "E0105", 9, "`h = ...`"),
+    ("y = x var + 1", "E0104", 9, "`x * var`"),
+    ("input k  y += x", "E0102", 14, "`y = y[t-1] + ...`"),
+    ("y *= x", "E0102", 5, "`y = y[t-1] * ...`"),
+])
+def test_statements_of_other_languages_are_answered_anywhere_in_a_line(line, code, column, hint):
+    """Behind a value they were taken for factors; a block in braces closed the model, and what follows was homeless."""
+    fault, = faults(f"model m {{\n  input x\n  {line}\n  output x\n}}")
+    assert (fault.code, fault.span.line, fault.span.column) == (code, 3, column) and hint in fault.hint
+
+
 def test_an_open_bracket_is_pointed_at():
     fault, = faults("model m {\n  input x\n  h = tanh((x + 1)\n  output h\n}")
     assert (fault.code, fault.span.line, fault.span.column) == ("E0103", 3, 11)

@@ -41,6 +41,7 @@ FOREIGN = {                                    # statements of other languages, 
     "var": "an equation needs no word before it: `h = ...`",
     "state": "any signal read at `t-1` is a state; its first value is given by `init h = ...`",
 }
+CHOICES = {"if", "else", "for", "while"}       # those of them that stand behind values, too
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,15 @@ def _bracketed_target(s: Scene) -> Refusal | None:
                         hint=f"write `{s.text(-1)} = ...`; a first value is given by `init {s.text(-1)} = ...`")
 
 
+def _changed(s: Scene) -> Refusal | None:
+    """`y += x`"""
+    if not _after_first_name(s) or s.type(1) != "EQUAL" or s.text() not in ("+", "-", "*", "/"):
+        return None
+    name, sign, both = s.text(-1), s.text(), s.span().to(s.span(1))
+    hint = f"an equation holds at every frame: write `{name} = {name}[t-1] {sign} ...`"
+    return Refusal(Diagnostic("E0102", f"`{sign}=` is no operator", both, hint=hint), begin=s.at - 1)
+
+
 def _after_first_name(s: Scene) -> bool:
     """After a name that began a statement: only `=` or `,` could follow."""
     return s.type(-1) == "NAME" and s.wanted <= {"EQUAL", "COMMA"} and "COMMA" in s.wanted
@@ -224,7 +234,7 @@ def _missing_operator(s: Scene) -> Refusal | None:
         inside = s.opened and s.words.list[s.opened[-1]].type != "LBRACE"
         what = "an operator or a comma" if inside else "an operator"
         return s.refuse("E0104", f"{what} is missing between `{s.text(-1)}` and `{s.text()}`",
-                        hint=_operator_hint(s, s.at - 1))
+                        hint=FOREIGN[s.text()] if s.text() in CHOICES else _operator_hint(s, s.at - 1))
     if not _after_first_name(s) or s.type(-2) == "COMMA" or s.type(-2) not in ENDS_A_VALUE:
         return None
     name, before = s.text(-1), s.text(-2)
@@ -235,6 +245,8 @@ def _missing_operator(s: Scene) -> Refusal | None:
         note = Note(s.span(-2), "the statement before ends here, unless an operator is missing")
         return s.refuse("E0104", f"`{name}` begins a statement, but no `=` follows", step=-1, notes=[note],
                         begin=s.at - 1)
+    if name in CHOICES or name in FOREIGN and s.type() == "NAME":      # `y = x if x > 0 else 0`, `a = 1 let b = 2`
+        return None
     return s.refuse("E0104", f"an operator is missing between `{before}` and `{name}`", step=-1,
                     hint=_operator_hint(s, s.at - 2))
 
@@ -332,7 +344,7 @@ def _anything(s: Scene) -> Refusal:
 
 
 MISTAKES = [
-    _no_word, _part_as_number, _chained_comparison, _two_beginnings, _equal_signs, _bracketed_target, _bracket,
+    _no_word, _part_as_number, _chained_comparison, _two_beginnings, _equal_signs, _bracketed_target, _changed, _bracket,
     _reserved_word, _misplaced, _slashes, _missing_operator, _unknown_statement, _unfinished, _declaration,
     _missing_value, _anything,
 ]

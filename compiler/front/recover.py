@@ -83,16 +83,19 @@ def _statement_at(words: Words, at: int) -> int:
 
 def _next_statement(words: Words, begin: int, at: int) -> int:
     """The first place that can begin a statement: by its word, as an equation, or as a line indented no further."""
-    depth = 0
+    depth = braces = 0
+    types = [word.type for word in words.list]
+    balanced = types.count("LBRACE") == types.count("RBRACE")      # then `for ... { y = x }` ends with its own brace
     for place in range(begin, len(words.list) - 1):
         word = words.list[place]
-        if place >= at and place > begin:
+        if place >= at and place > begin and not (balanced and braces):
             if word.type in STATEMENTS | DEFINITIONS | {"RBRACE"} or depth <= 0 and begins_equation(words, place):
                 return place
             if first_on_line(words, place) and word.column <= words.list[begin].column:
                 return place
         depth += word.type in ("LPAR", "LSQB", "LBRACE")
         depth -= word.type in ("RPAR", "RSQB", "RBRACE")
+        braces += (word.type == "LBRACE") - (word.type == "RBRACE")
     return len(words.list) - 1
 
 
