@@ -344,7 +344,7 @@ def _anything(s: Scene) -> Refusal:
 
 
 MISTAKES = [
-    _no_word, _part_as_number, _chained_comparison, _two_beginnings, _equal_signs, _bracketed_target, _changed, _bracket,
-    _reserved_word, _misplaced, _slashes, _missing_operator, _unknown_statement, _unfinished, _declaration,
+    _no_word, _part_as_number, _chained_comparison, _two_beginnings, _equal_signs, _bracketed_target, _changed,
+    _bracket, _reserved_word, _misplaced, _slashes, _missing_operator, _unknown_statement, _unfinished, _declaration,
     _missing_value, _anything,
 ]

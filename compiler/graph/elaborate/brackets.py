@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rnnc.errors import Span
 from rnnc.front import tree
 from rnnc.front.show import show_expression
 from rnnc.graph.elaborate import constants, rules
@@ -9,7 +10,7 @@ from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import Size, Stop
 from rnnc.graph.elaborate.expressions import KINDS, MOST, operand, static, whole
 from rnnc.graph.elaborate.operators import combine, lift, make, together
-from rnnc.graph.elaborate.scope import At, Value
+from rnnc.graph.elaborate.scope import At, Doubt, Value
 
 
 def frame_shift(expr: tree.Expr, at: At) -> tuple[int, int | None] | None:
@@ -56,12 +57,45 @@ def shift(expr: tree.Expr, at: At) -> int | None:
     return found[1]
 
 
+def doubt_delay(expr: tree.Index, frames: int, at: At) -> None:
+    """`h[t-d]` is no delay where d is 0, and looks ahead where it is negative."""
+    item = expr.items[0]
+    if isinstance(item, tree.Binary) and (frames >= 0 if item.op == "-" else frames <= 0):
+        for name in names_in(item.right):
+            doubt(at, name.span, said=f"{name.id} is {static(name, at)} here")
+
+
+def doubt_index(name: str, k: int, of, expr: tree.Index, at: At) -> None:
+    """`h[-1]` is no delay."""
+    said = f"{name}[-1] is the last unit, in the same frame; one frame" if k == 1 else \
+        f"{name}[-{k}] counts units from the end, in the same frame; {k} frames"
+    doubt(at, expr.span, hint=f"{said} ago is {name}[t-{k}]", of=of)
+
+
+def names_in(expr: tree.Expr) -> list[tree.Name]:
+    match expr:
+        case tree.Name():
+            return [expr]
+        case tree.Unary():
+            return names_in(expr.operand)
+        case tree.Binary():
+            return names_in(expr.left) + names_in(expr.right)
+    return []
+
+
+def doubt(at: At, span: Span, **words) -> None:
+    found = Doubt(at.place, span, **words)
+    if found not in at.scope.work.doubts:
+        at.scope.work.doubts.append(found)
+
+
 def _index(expr: tree.Index, at: At) -> Value:
     if len(expr.items) == 1 and not isinstance(expr.items[0], tree.Range):
         frames = shift(expr.items[0], at)
         if frames is not None:
             if at.static:
                 raise Stop("E0501", "a number known when compiling is needed here, not a signal", expr.span)
+            doubt_delay(expr, frames, at)
             return operand(expr.base, at.later(-frames * at.scope.direction))
     items = []
     for item in expr.items:
@@ -78,6 +112,8 @@ def _index(expr: tree.Index, at: At) -> Value:
     if any(isinstance(item, np.ndarray) for item in items):
         raise Stop("E0309", "an index is a whole number", expr.span)
     ref = lift(base, at, expr.base.span)
+    if ref.draft.signal is not None and len(items) == 1 and isinstance(items[0], int) and items[0] < 0:
+        doubt_index(show_expression(expr.base), -items[0], ref.draft.signal.place, expr, at)
     return make(at, "pick", [ref], expr.span, rules.pick, items=tuple(items))
 
 

@@ -9,12 +9,14 @@ from dataclasses import replace
 
 from rnnc.errors import Faults, Note, Span
 from rnnc.graph.elaborate.library import is_standard
+from rnnc.graph.elaborate.scope import Doubt
+from rnnc.graph.elaborate.work import within
 from rnnc.graph.loops import Cycle, Edge, Fault, components, direction
-from rnnc.graph.nodes import Graph, Read, renumber
+from rnnc.graph.nodes import Graph, Node, Read, renumber
 from rnnc.graph.ops import OPS, SPAN
 
 
-def check(graph: Graph, faults: Faults) -> None:
+def check(graph: Graph, faults: Faults, doubts: list[Doubt]) -> None:
     edges = [(r.node, v, r.delay) for v, node in enumerate(graph.nodes) for r in node.args]
     starts = [(m, v, 0) for v, node in enumerate(graph.nodes) for r in node.args if r.delay
               for m in (graph.initials[r.node].nodes() if r.node in graph.initials else ())]
@@ -33,7 +35,7 @@ def check(graph: Graph, faults: Faults) -> None:
             continue
         found = direction(group, own)
         if isinstance(found, Fault):
-            report(graph, found, faults)
+            report(graph, found, faults, doubts)
 
 
 def closed(edge: Edge, edges: list[Edge]) -> Cycle:
@@ -58,22 +60,35 @@ def report_whole(graph: Graph, cycle: Cycle, faults: Faults) -> None:
                "inside a loop only other frames can be read, as in h[t-1]")
 
 
-def report(graph: Graph, fault: Fault, faults: Faults) -> None:
+def report(graph: Graph, fault: Fault, faults: Faults, doubts: list[Doubt]) -> None:
     notes, words = [], []
     for cycle in fault.cycles:
         path, steps = walk(graph, cycle)
         words.append(path)
         notes += steps
     first = own_place(graph, words[0].split(" ")[0], notes[0].span)
+    nodes = [graph[v] for cycle in fault.cycles for _, v, _ in cycle]
+    doubts = [doubt for doubt in doubts if concerns(doubt, nodes)]
+    notes += [Note(doubt.span, doubt.said) for doubt in doubts if doubt.said]
     if fault.kind == "mixed":
         faults.add("E0402", f"this loop runs forwards and backwards in time at once: {words[0]}, and {words[-1]}",
                    first, notes)
     elif fault.kind == "instant":
         faults.add("E0401", f"{words[0].split(' ')[0]} depends on itself within one frame: {words[0]}", first, notes,
-                   "a delay somewhere on the way, as in h[t-1], makes it a recurrence")
+                   next((doubt.hint for doubt in doubts if doubt.hint),
+                        "a delay somewhere on the way, as in h[t-1], makes it a recurrence"))
     else:
         faults.add("E0401", f"{words[0].split(' ')[0]} depends on itself within one frame: the delays on the way "
                             f"add up to 0: {words[0]}", first, notes)
+
+
+def concerns(doubt: Doubt, nodes: list[Node]) -> bool:
+    """Whether brackets stand on a cycle: in the equation or the expression of a node; and what they read does, too."""
+    names = {node.name for node in nodes}
+    if doubt.of is not None and doubt.of.path() not in names:
+        return False
+    return doubt.place is not None and doubt.place.path() in names or any(
+        node.span is not None and within(doubt.span, node.span) for node in nodes)
 
 
 def own_place(graph: Graph, name: str, span: Span) -> Span:

@@ -120,7 +120,7 @@ def _elaborated(file: tree.File, sizes: dict, model: str | None, read_file: Read
     work.complete()
     faults.stop()
     graph = replace(Emitter(work, faults).emit(), name=chosen.name.id)
-    causality.check(graph, faults)
+    causality.check(graph, faults, work.doubts)
     outside.check_names(graph, {name: span for name, (_, span) in work.metrics.items()}, chosen.name.span, faults)
     outside.check_targets(graph, faults)
     outside.check_total(graph, chosen.name.span, faults)

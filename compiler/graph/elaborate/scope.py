@@ -78,6 +78,18 @@ class Constant:
     busy: bool = False
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """Brackets in the equation at `place` that may mean something else than was meant: told where a loop has no order.
+    Either says what a size in them is, or what they are where `of` is read (`hint`)."""
+
+    place: Place | None
+    span: Span
+    said: str = ""
+    hint: str = ""
+    of: Place | None = None
+
+
 @dataclass(eq=False)
 class Parameter:
     name: str

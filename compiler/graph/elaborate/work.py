@@ -19,7 +19,7 @@ from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Engine, NotYet, Re
 from rnnc.graph.elaborate.expressions import evaluate, size, static
 from rnnc.graph.elaborate.library import is_standard
 from rnnc.graph.elaborate.operators import lift
-from rnnc.graph.elaborate.scope import At, Constant, Layer, Parameter, Scope, Signal
+from rnnc.graph.elaborate.scope import At, Constant, Doubt, Layer, Parameter, Scope, Signal
 from rnnc.graph.loops import components
 
 TRAIL = 3                                      # applications told of a fault inside cells inside cells
@@ -42,6 +42,7 @@ class Work:
         self.outputs: dict[str, tuple[Ref, Span]] = {}
         self.losses: dict[str, tuple[Ref, Span]] = {}
         self.metrics: dict[str, tuple[Ref, Span]] = {}
+        self.doubts: list[Doubt] = []
         self.waiting: list[tuple[Callable, tuple[Draft, ...], NotYet, Scope | None]] = []
         self._time: Signal | None = None
         self._keys: dict[tuple[str, int], Draft] = {}
