@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from rnnc.errors import InputError
-from rnnc.runtime.storage import CHECKPOINT, PARAMETER, plain, read, write_whole
+from rnnc.runtime.storage import CHECKPOINT, FILE, PARAMETER, plain, read, write_whole
 from rnnc.runtime.wanted import path as as_path
 
 FORMAT = "1"
-FILE = "checkpoint.safetensors"
 
 
 @dataclass

@@ -15,6 +15,7 @@ from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed, unknown
 
 CHECKPOINT, PARAMETER = "rnnc checkpoint", "parameter"          # what a checkpoint calls itself, and its parameters
+FILE = "checkpoint.safetensors"                # what it is in the folder of a training run
 
 
 def takes_files(folder: Path) -> None:
@@ -105,11 +106,15 @@ def plain(array: np.ndarray) -> np.ndarray:
 
 
 def load(net, path, strict: bool, rename: dict | None) -> None:
-    """All parameters are checked before the first is changed."""
+    """All parameters are checked before the first is changed. The folder of a training run stands for its checkpoint,
+    as for every command."""
     rename = {} if rename is None else mapping("rename", rename, "name in the file to name here")
     for target in rename.values():
         if target not in net.parameters:
             raise unknown("parameter", target, net.parameters)
+    path = as_path("path", path)
+    if (path / FILE).is_file():
+        path /= FILE
     found, (arrays, about) = {}, read(path)
     if about.get("format") == CHECKPOINT:      # what was learned in a training run, and all that it goes on with
         arrays = {name.removeprefix(f"{PARAMETER}/"): a for name, a in arrays.items()
@@ -147,7 +152,7 @@ def read(path, advice: str = "; rnnc import reads those of PyTorch and ONNX") ->
     from safetensors import SafetensorError, safe_open
     path = as_path("path", path)
     if os.path.isdir(path):
-        raise InputError(f"{path} is a folder; a safetensors file is wanted")
+        raise InputError(f"{path} is a folder without {FILE}; a safetensors file is wanted")
     try:
         with open(path, "rb"):                 # safe_open says of what may not be read that it is not there
             pass

@@ -329,7 +329,7 @@ def test_faults_of_files_name_the_file(net, tmp_path, monkeypatch):
         with pytest.raises(OSError, match="No space left on device: .*m.safetensors"):
             net.save(tmp_path / "m.safetensors")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="is a folder without checkpoint.safetensors; a safetensors file"):
         net.load(tmp_path)
 
 

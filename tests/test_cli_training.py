@@ -71,6 +71,26 @@ def test_run_takes_the_sizes_of_a_program(trained, tmp_path):
     assert "with its own model and sizes" in rnnc("run", trained, "-D", "n=6", code=2).stderr
 
 
+def test_the_folder_of_a_training_run_stands_for_its_checkpoint(tmp_path):
+    """It was refused where weights are wanted, in Python and by --weights."""
+    (tmp_path / "m.rnn").write_text(GOOD)
+    np.savez(tmp_path / "d.npz", x=np.ones((60, 3)), y=np.ones((60, 4)))
+    rnnc("train", "m.rnn", "--data", "d.npz", "--epochs", 1, "--checkpoint", "ck", cwd=tmp_path)
+    net = package.compile(str(tmp_path / "m.rnn"), gradient=None)
+    net.load(tmp_path / "ck")
+    ask = {"cwd": tmp_path, "input": "1 2 3\n"}
+    of_checkpoint = rnnc("run", "ck", **ask).stdout
+    assert rnnc("run", "m.rnn", "--weights", "ck", **ask).stdout == of_checkpoint
+    assert np.allclose([float(v) for v in of_checkpoint.split()], net.run(x=np.array([[1, 2, 3]]))["h"][0], atol=1e-6)
+    rnnc("build", "m.rnn", "--weights", "ck", "-o", "out", "--inference", "--emit", "c,header", cwd=tmp_path)
+    more = ("train", "m.rnn", "--data", "d.npz", "--epochs", 1, "--weights")
+    rnnc(*more, "ck", cwd=tmp_path)
+    assert "-D" in rnnc("build", "m.rnn", "--weights", "ck", "-D", "n=5", "-o", "out", cwd=tmp_path, code=1).stderr
+    (tmp_path / "empty").mkdir()
+    assert "empty is a folder without checkpoint.safetensors; a file is wanted, or the folder of a training run" in \
+        rnnc(*more, "empty", cwd=tmp_path, code=2).stderr
+
+
 def test_run_does_not_wait_for_the_end_of_stdin(trained):
     command = [sys.executable, "-m", "rnnc", "run", str(trained), "--format", "label"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:

@@ -45,7 +45,8 @@ def add(commands) -> None:
     command.add_argument("--target", type=processor, default="native", help=f"{', '.join(TARGETS)}, ... (native)")
     add_numbers(command)
     command.add_argument("--inference", action="store_true", help="without training")
-    command.add_argument("--weights", metavar="FILE", type=Path, help="parameters (.safetensors) to deliver with it")
+    command.add_argument("--weights", metavar="FILE", type=Path,
+                         help="parameters to deliver with it: a .safetensors, or the folder of a training run")
     command.add_argument("--embed-weights", action="store_true", help="weights as C, packed, instead of a file")
     command.add_argument("--prefix", metavar="NAME", type=identifier,
                          help="of every name in the C (the model's name)")
@@ -134,11 +135,7 @@ def fingerprint(weights: Path | None) -> str | None:
 
 def with_weights(net, source: Path):
     """The net with the parameters of a checkpoint folder or of a .safetensors file."""
-    if source.is_dir():
-        from rnnc.runtime.checkpoint import load_parameters
-        load_parameters(net, source)
-    else:
-        load(net, source)
+    load(net, source)
     return net
 
 

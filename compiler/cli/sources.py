@@ -69,9 +69,15 @@ def bounded(file, name: str) -> bytes:
 
 
 def there(weights: Path | None) -> None:
-    """Refuses weights that are asked for and not there."""
-    if weights and not weights.is_file():
-        raise Usage(not_a_file(weights, "weights"))
+    """Refuses weights that are asked for and not there: a file, or the folder of a training run."""
+    if not weights or weights.is_file():
+        return
+    if weights.is_dir():
+        from rnnc.runtime.checkpoint import FILE, exists
+        if exists(weights):
+            return
+        raise Usage(f"{weights} is a folder without {FILE}; a file is wanted, or the folder of a training run")
+    raise Usage(not_a_file(weights, "weights"))
 
 
 def load(net, weights: Path) -> None:

@@ -23,7 +23,8 @@ FORMATS = ("numbers", "json", "raw", "label")
 def add(commands) -> None:
     command = commands.add_parser("run", help="stream stdin through a trained model to stdout, frame by frame")
     command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="or, with --weights, a program")
-    command.add_argument("--weights", metavar="FILE", type=Path, help="parameters (.safetensors) of a program")
+    command.add_argument("--weights", metavar="FILE", type=Path,
+                         help="parameters of a program: a .safetensors, or the folder of a training run")
     command.add_argument("--format", choices=FORMATS, default="numbers",
                          help="of frames and results; label: the likeliest class only (numbers)")
     command.add_argument("--output", action="append", metavar="NAME", help="only this output (may be repeated)")

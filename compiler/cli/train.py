@@ -50,7 +50,8 @@ def add(commands) -> None:
     how.add_argument("--schedule", choices=("constant", "cosine"), help=f"of the rate ({DEFAULTS['schedule']})")
     how.add_argument("--clip-norm", type=real, help=f"of the whole gradient ({DEFAULTS['clip_norm']})")
     how.add_argument("--seed", type=nonnegative, help="of the first weights (0)")
-    how.add_argument("--weights", metavar="FILE", type=Path, help="first weights (.safetensors), as rnnc import makes")
+    how.add_argument("--weights", metavar="FILE", type=Path,
+                     help="first weights: a .safetensors, as rnnc import makes, or the folder of a training run")
     add_numbers(how)
     how.add_argument("--threads", type=positive, help="(chosen by the planner)")
     out = command.add_argument_group("results")
