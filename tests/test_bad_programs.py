@@ -68,6 +68,9 @@ def test_every_code_is_in_the_table():
     assert used == set(CODES)
 
 
+INITIALISERS = "there are glorot, he, lecun, orthogonal, uniform, normal, identity, spectral"
+
+
 @pytest.mark.parametrize("line,hint", [
     ("param c : [3] = uniform(0, 1)", "a random beginning belongs to a parameter: param W : [n] ~ uniform(0, 1)"),
     ("param c : [3] = glorot", "a random beginning belongs to a parameter: param W : [n] ~ glorot"),
@@ -93,6 +96,19 @@ def test_every_code_is_in_the_table():
     ("a = take(W, floor(t / 2))", f"{WHOLE}; any other number picks by sum(i in 0..4 : where(n == i, W[i], 0))"),
     ("n = where(x[0] > 0, 0, 1)  a = one_hot(n, 5)", f"{WHOLE}; of any other number it is concat(i in 0..5 : n == i)"),
     ("a = cross_entropy(x, x[0])", "labels from outside are declared with their number: target y : class(n)"),
+    ("a = tanh(x + a(t-1))", "a delay stands in brackets: a[t-1]"),
+    ("a = lstm(x)(4)", "sizes stand in the first list, signals in the second: lstm(n)(x)"),
+    ("param d = 3  a = x[t-d]", "make d a size of the model, or a const"),
+    ("param d = 3  a = dense(d)(x)", "make d a size of the model, or a const"),
+    ("a, c = lstm(3)(x)", "write a = lstm(3)(x), then a.c"),
+    ("a, b = peephole_lstm(3)(x)", "write a = peephole_lstm(3)(x); its inner signals are then a.i, a.f, a.g, a.c, a.o, "
+                                   "a.h"),
+    ("a, b = dense(3)(x)", None),
+    ("a = mse(x - W[0])", "write mse(x, W[0])"),
+    ("a = cross_entropy(argmax(W[0]), x)", "the logits come first, then the label: cross_entropy(x, argmax(W[0]))"),
+    ("param a : [3, 3] ~ xavier", f"glorot is the same thing; {INITIALISERS}"),
+    ("param a : [3, 3] ~ fancy", INITIALISERS),
+    ("param a : [3, 3] ~ ortogonal", "did you mean orthogonal?"),
     ("a = t // 2", "floor(a / b) rounds a signal down, to a real number, which is no index of take"),
 ])
 def test_who_means_something_else_is_told_what_it_is_here(line, hint):
@@ -110,6 +126,16 @@ def test_the_way_round_for_numbers_that_are_not_whole_is_one():
     output a = sum(j in 0..3 : where(i == j, x[j], 0)), b = sum(j in 0..4 : where(i == j, W[j], 0))
     output c = concat(j in 0..5 : i == j)
 }"""))
+
+
+@pytest.mark.parametrize("kind", ["cell f()(x) {{ return {0} }}", "fn f(x) = {0}"])
+def test_cells_do_not_see_the_model(kind):
+    text = kind.format("x + u + k") + "\nmodel m(k = 2) {\n input x : [3]\n u = x\n output x\n}\nconst c = u\n"
+    with pytest.raises(CompileError) as caught:
+        load(Source("hints", text))
+    assert [fault.hint for fault in caught.value.diagnostics] == [
+        "u of m is not seen here: it has to be handed in as an argument",
+        "k of m is not seen here: it has to be handed in as an argument", None]
 
 
 def test_names_of_other_libraries_are_none_of_ours():

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from rnnc.errors import Note, Span
 from rnnc.front import tree
+from rnnc.front.show import show_expression
 from rnnc.graph.elaborate import bodies, builtins, sequences, training  # noqa: F401  (they fill the table of builtins)
+from rnnc.graph.elaborate.brackets import mentions_time
 from rnnc.graph.elaborate.drafts import NotYet, Stop
 from rnnc.graph.elaborate.expressions import KINDS, argument, count, evaluate, told
 from rnnc.graph.elaborate.hints import function_meant, near
@@ -43,8 +45,12 @@ def called(expr: tree.Call, at: At, whole_side: bool = False) -> Value | Applica
         return application(entry, expr, at, whole_side)
     definition, home = scope.definitions.find(name)
     if isinstance(definition, tree.Cell):
-        return Layer("cell", name, expr.span, definition, home,
-                     bind(expr.arguments, definition.sizes, f"the sizes of {name}", at, expr, definition))
+        sizes = bind(expr.arguments, definition.sizes, f"the sizes of {name}", at, expr, definition)
+        form = ")(".join(", ".join(formal.name.id for formal in formals if formal.default is None)
+                         for formals in (definition.sizes, definition.signals))
+        for thunk in sizes.values():
+            thunk.hint = f"sizes stand in the first list, signals in the second: {name}({form})"
+        return Layer("cell", name, expr.span, definition, home, sizes)
     if isinstance(definition, tree.Function):
         return function_call(definition, home, expr, at)
     if name in MAKERS:
@@ -53,7 +59,11 @@ def called(expr: tree.Call, at: At, whole_side: bool = False) -> Value | Applica
         return builtins.TABLE[name](expr, at)
     if entry is not None:
         kind = "signal" if isinstance(entry, Signal) else "value"
-        raise Stop("E0211", f"{name} is a {kind} here: it cannot be applied", function.span)
+        given = [argument_.value for argument_ in expr.arguments]
+        hint = None
+        if len(given) == 1 and mentions_time(given[0]):
+            hint = f"a delay stands in brackets: {name}[{show_expression(given[0]).replace(' ', '')}]"
+        raise Stop("E0211", f"{name} is a {kind} here: it cannot be applied", function.span, hint=hint)
     raise Stop("E0203", f"there is no cell or function called {name}", function.span,
                hint=function_meant(name, scope.work.callables(scope)))
 

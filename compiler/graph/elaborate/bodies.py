@@ -4,11 +4,12 @@ so that the order of a text means nothing. A statement that fails is reported an
 
 from rnnc.errors import Broken
 from rnnc.front import tree
+from rnnc.front.show import show_expression
 from rnnc.graph.elaborate import rules
 from rnnc.graph.elaborate.brackets import shift
 from rnnc.graph.elaborate.drafts import Draft, NotYet, Ref, Stop, describe
 from rnnc.graph.elaborate.expressions import evaluate, operand, signal, size, static
-from rnnc.graph.elaborate.hints import near
+from rnnc.graph.elaborate.hints import initialiser_meant
 from rnnc.graph.elaborate.operators import lift
 from rnnc.graph.elaborate.scope import Application, At, Constant, Parameter, Scope, Signal, wrong_name
 from rnnc.graph.nodes import FRAME, SEQUENCE
@@ -132,7 +133,7 @@ def initialiser(made: Parameter, statement: tree.Param, at: At) -> None:
         return
     if given.name not in INITIALISERS:
         raise Stop("E0505", f"there is no initialiser called {given.name}", given.span,
-                   hint=near(given.name, INITIALISERS))
+                   hint=initialiser_meant(given.name, [name for name in INITIALISERS if name != "value"]))
     wanted = INITIALISERS[given.name]
     values = []
     for argument in given.arguments:
@@ -225,6 +226,17 @@ def elaborate(scope: Scope, body) -> None:
                                                             statement.name.span)
 
 
+def inner_parts(found: Application, names: list[str], value: tree.Expr) -> str | None:
+    """How the inner signals of an application are read: those that were named, if it has them."""
+    inner = [] if found.scope is None else [name for name, entry in found.scope.names.items()
+                                            if isinstance(entry, Signal)]
+    parts = lambda found: ", ".join(f"{names[0]}.{part}" for part in found)
+    write = f"write {names[0]} = {show_expression(value)}"
+    if set(names[1:]) <= set(inner):
+        return f"{write}, then {parts(names[1:])}"
+    return f"{write}; its inner signals are then {parts(inner)}" if inner else None
+
+
 def equation(scope: Scope, targets, value: tree.Expr) -> None:
     """`y = expr`, `a, b = cell(n)(x)`: an application that is the whole right side lends its path to the equation."""
     from rnnc.graph.elaborate.applications import called
@@ -238,7 +250,8 @@ def equation(scope: Scope, targets, value: tree.Expr) -> None:
             given = found.results
             if len(targets) not in (1, len(given)):
                 many = "one value" if len(given) == 1 else f"{len(given)} values"
-                raise Stop("E0605", f"{found.word} returns {many}, not {len(targets)}", value.span)
+                raise Stop("E0605", f"{found.word} returns {many}, not {len(targets)}", value.span,
+                           hint=inner_parts(found, [target.id for target in targets], value))
         elif len(targets) > 1:
             raise Stop("E0605", "several names on the left need the application of a cell on the right", value.span)
         else:

@@ -122,7 +122,7 @@ def _one(item: tree.Expr, expr: tree.Index, at: At) -> int | np.ndarray:
     try:
         value = static(item, at)
     except Stop as stop:
-        if stop.fault.code != "E0501" or len(expr.items) > 1:
+        if stop.fault.code != "E0501" or stop.fault.hint or len(expr.items) > 1:
             raise
         signal = f"take({show_expression(expr.base)}, {show_expression(item)})"
         raise stop.advised(f"a signal picks by {signal}") from None

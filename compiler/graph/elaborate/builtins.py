@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from rnnc.front import tree
+from rnnc.front.show import show_expression
 from rnnc.graph.elaborate import constants, rules
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import NotYet, Ref, Silent, Stop
@@ -264,7 +265,10 @@ def _window(expr: tree.Call, at: At) -> Value:
 @builtin("mse", "mae", "huber", "binary_cross_entropy")
 def _paired(expr: tree.Call, at: At) -> Value:
     """The mean over units of a function of prediction and target."""
-    name = expr.function.id
+    name, given = expr.function.id, [argument.value for argument in expr.arguments]
+    if len(given) == 1 and isinstance(given[0], tree.Binary) and given[0].op == "-":
+        sides = f"{show_expression(given[0].left)}, {show_expression(given[0].right)}"
+        raise Stop("E0204", f"{name} takes 2 arguments, not 1", expr.span, hint=f"write {name}({sides})")
     exprs, _ = split(expr, 2, 2)
     a, b = lifted(exprs, at)
     span = expr.span
@@ -288,4 +292,5 @@ def _paired(expr: tree.Call, at: At) -> Value:
 def _labelled(expr: tree.Call, at: At) -> Value:
     exprs, _ = split(expr, 2, 2)
     name = expr.function.id
-    return make(at, name, lifted(exprs, at), expr.span, rules.labelled, name=name, spot=exprs[1].span)
+    turned = f"{name}({show_expression(exprs[1])}, {show_expression(exprs[0])})"
+    return make(at, name, lifted(exprs, at), expr.span, rules.labelled, name=name, spot=exprs[1].span, turned=turned)

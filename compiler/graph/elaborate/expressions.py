@@ -197,7 +197,8 @@ def value_of(found, expr: tree.Expr, at: At) -> Value:
         case Parameter():
             if at.static:
                 raise Stop("E0501", f"a number known when compiling is needed here, and {found.name} is a parameter",
-                           expr.span)
+                           expr.span, hint=f"make {found.name} a size of the {'cell' if at.scope.trail else 'model'}, "
+                                           "or a const")
             return Ref(found.draft)
         case Thunk():
             return argument(found, at.delay, at.static)
@@ -225,6 +226,10 @@ def argument(thunk: Thunk, delay: int, is_needed: bool) -> Value:
     try:
         look = evaluate if is_needed else operand
         value = look(thunk.expr, thunk.at.under(delay, is_needed))
+    except Stop as stop:
+        if stop.fault.code != "E0501" or stop.fault.hint or not thunk.hint:
+            raise
+        raise stop.advised(thunk.hint) from None
     finally:
         thunk.busy = False
     thunk.known[delay if isinstance(value, Ref) else None] = value

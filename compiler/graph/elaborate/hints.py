@@ -51,6 +51,24 @@ VALUES = {
 }
 
 
+# Initialisers of other libraries.
+STARTS = {name: hint for names, hint in {
+    "xavier xavier_uniform glorot_uniform": "glorot is the same thing",
+    "kaiming kaiming_normal he_normal": "he is the same thing",
+    "gaussian randn": "did you mean normal?",
+    "rand": "did you mean uniform?",
+    "eye": "did you mean identity?",
+    "zeros zero": "write = 0",
+    "ones one": "write = 1",
+    "constant": "a number for all is written = 0.5",
+}.items() for name in names.split()}
+
+
+def initialiser_meant(name: str, known: list[str]) -> str:
+    listed = f"there are {', '.join(known)}"
+    return f"{STARTS[name]}; {listed}" if name in STARTS else near(name, known) or listed
+
+
 def near(name: str, names: Iterable[str]) -> str | None:
     """A hint for a name that is nearly right, in its capitals too."""
     known = list(dict.fromkeys(names))

@@ -19,6 +19,8 @@ BUILT_IN = {**TABLE, **MAKERS}
 
 def check(file: tree.File, definitions: Definitions, faults: Faults) -> None:
     seen: dict[str, Span] = {}
+    of_models = {ident.id: model.name.id for model in file.items if isinstance(model, tree.Model)
+                 for ident in (*(f.name for f in model.sizes), *(i for s in model.body for i in declared(s)))}
     for item in file.items:
         if isinstance(item, tree.Use):
             continue
@@ -26,7 +28,8 @@ def check(file: tree.File, definitions: Definitions, faults: Faults) -> None:
         if isinstance(item, (tree.Cell, tree.Function)) and item.name.id in BUILT_IN:
             faults.add("E0202", f"{item.name.id} is a function of the language", item.name.span,
                        hint="choose another name; only standard cells may be hidden")
-        Body(definitions, faults).definition(item)
+        of_others = of_models if isinstance(item, (tree.Cell, tree.Function)) else {}
+        Body(definitions, faults, of_others).definition(item)
     recursion(file, faults)
 
 
@@ -42,8 +45,9 @@ def declare(ident: tree.Ident, seen: dict[str, Span], faults: Faults) -> None:
 class Body:
     """The names of one definition, and the expressions in it."""
 
-    def __init__(self, definitions: Definitions, faults: Faults):
-        self.definitions, self.faults = definitions, faults
+    def __init__(self, definitions: Definitions, faults: Faults, of_others: dict[str, str]):
+        """`of_others`: names that are not seen, with the models they belong to."""
+        self.definitions, self.faults, self.of_others = definitions, faults, of_others
         self.names: dict[str, Span] = {}
 
     def definition(self, item) -> None:
@@ -122,6 +126,8 @@ class Body:
             self.faults.add("E0211", f"{name} is a {'cell' if cell else 'function'}: it needs arguments", span)
             return
         hint = value_meant(name, [*self.names, *self.definitions.values])
+        if name in self.of_others:
+            hint = f"{name} of {self.of_others[name]} is not seen here: it has to be handed in as an argument"
         self.faults.add("E0201", f"nothing here is called {name}", span, hint=hint)
 
     def look(self, expr: tree.Expr) -> None:

@@ -318,6 +318,9 @@ def labelled(draft: Draft) -> Type | None:
     if found is None:
         return None
     logits, label = found
+    if logits.classes is not None and label.classes is None:
+        raise Stop("E0308", "a label is not a number to compute with", draft.span,
+                   hint=f"the logits come first, then the label: {draft.attrs['turned']}")
     refuse_label(logits, draft.span)
     if logits.rank != 1:
         raise Stop("E0304", f"{draft.attrs['name']} takes a vector of logits, not {describe(logits)}", draft.span)

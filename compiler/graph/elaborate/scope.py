@@ -172,6 +172,7 @@ class Thunk:
     result: Ref | None = None
     known: dict[int, object] = field(default_factory=dict)
     busy: bool = False                         # being looked at: to meet it again is a circle
+    hint: str = ""                             # where a number is needed and it is none
 
 
 def wrong_name(name: str, span: Span, scope: Scope) -> Stop:
