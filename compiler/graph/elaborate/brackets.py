@@ -84,9 +84,7 @@ def names_in(expr: tree.Expr) -> list[tree.Name]:
 
 
 def doubt(at: At, span: Span, **words) -> None:
-    found = Doubt(at.place, span, **words)
-    if found not in at.scope.work.doubts:
-        at.scope.work.doubts.append(found)
+    at.scope.work.doubts[Doubt(at.place, span, **words)] = None
 
 
 def _index(expr: tree.Index, at: At) -> Value:

@@ -5,6 +5,7 @@ ways in time have no order at all; and what sees all frames of a sequence cannot
 signal by signal, along the cycle.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from rnnc.errors import Faults, Note, Span
@@ -16,7 +17,7 @@ from rnnc.graph.nodes import Graph, Node, Read, renumber
 from rnnc.graph.ops import OPS, SPAN
 
 
-def check(graph: Graph, faults: Faults, doubts: list[Doubt]) -> None:
+def check(graph: Graph, faults: Faults, doubts: Iterable[Doubt]) -> None:
     edges = [(r.node, v, r.delay) for v, node in enumerate(graph.nodes) for r in node.args]
     starts = [(m, v, 0) for v, node in enumerate(graph.nodes) for r in node.args if r.delay
               for m in (graph.initials[r.node].nodes() if r.node in graph.initials else ())]
@@ -60,7 +61,7 @@ def report_whole(graph: Graph, cycle: Cycle, faults: Faults) -> None:
                "inside a loop only other frames can be read, as in h[t-1]")
 
 
-def report(graph: Graph, fault: Fault, faults: Faults, doubts: list[Doubt]) -> None:
+def report(graph: Graph, fault: Fault, faults: Faults, doubts: Iterable[Doubt]) -> None:
     notes, words = [], []
     for cycle in fault.cycles:
         path, steps = walk(graph, cycle)

@@ -42,7 +42,7 @@ class Work:
         self.outputs: dict[str, tuple[Ref, Span]] = {}
         self.losses: dict[str, tuple[Ref, Span]] = {}
         self.metrics: dict[str, tuple[Ref, Span]] = {}
-        self.doubts: list[Doubt] = []
+        self.doubts: dict[Doubt, None] = {}    # each once, in the order met
         self.waiting: list[tuple[Callable, tuple[Draft, ...], NotYet, Scope | None]] = []
         self._time: Signal | None = None
         self._keys: dict[tuple[str, int], Draft] = {}
