@@ -118,7 +118,8 @@ def test_the_sum_of_one_number_is_it(op):
     """So that a loss of numbers goes a row in every lane."""
     s = Sketch()
     x, v = s.input("x"), s.input("v", 1)
-    made = {"y": s.op(op, s.op("tanh", x)), "z": s.op(op, s.op("exp", s.op("reshape", x, shape=(1,)))), "w": s.op(op, v)}
+    made = {"y": s.op(op, s.op("tanh", x)), "z": s.op(op, s.op("exp", s.op("reshape", x, shape=(1,)))),
+            "w": s.op(op, v)}
     assert not any(f"{op}(" in line for line in lines(s.graph(outputs=made)))
 
 
