@@ -84,6 +84,16 @@ def test_products_and_slices(build, expected):
     assert [line for line in found if not line.startswith("output")] == expected
 
 
+@pytest.mark.parametrize("rows, whole", [(4, True), (32, True), (33, False)])
+def test_single_numbers_of_one_product(rows, whole):
+    """As many panels as the whole has cost as much as the whole."""
+    s = Sketch()
+    made = s.op("tanh", s.op("matmul", s.param("W", rows, 4), s.input("x", 4)))
+    one = lambda i: s.op("slice", made, axis=0, low=i, high=i + 1)
+    found = lines(s.graph(outputs={"y": s.op("mul", one(0), one(2))}))
+    assert any("matmul(W, x)" in line for line in found) is whole
+
+
 def scaled(s, x, *shape):
     """A matrix of the frame times a part of x, spread over its rows or columns, and what it answers to x."""
     factor = x if shape in ((4, 1), (1, 4)) else s.op("slice", x, axis=0, low=0, high=1)

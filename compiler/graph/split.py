@@ -141,7 +141,8 @@ def _only_sliced(patch: Patch, n: int) -> bool:
     if not readers or not patch.private(n) or any(reader.op != "slice" for reader in readers):
         return False
     single = len(readers) > 1 and all(reader.size == 1 for reader in readers)
-    return not (single and len(patch.graph[n].shape) == 1 and len(patch.home[n]) == 1)
+    small = len(patch.graph[n].shape) == 1 and patch.graph[n].size <= SMALL * len(readers)
+    return not (single and small and len(patch.home[n]) == 1)
 
 
 def _cut(patch: Patch, read: Read, axis: int, low: int, high: int) -> Read:
