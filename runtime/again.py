@@ -31,8 +31,7 @@ class Likeness:
     touched only by who holds it."""
 
     __slots__ = ("net", "function", "counts", "asked", "inputs", "outputs", "into", "out", "from_buffer", "wanted",
-                 "threads", "plain", "arrays", "results", "held", "thread", "work", "trial", "random",
-                 "watched")
+                 "threads", "plain", "arrays", "results", "held", "thread", "work", "trial", "random", "watched")
 
     def __init__(self, net, what: str, call, way, fresh: bool):
         border = net._border

@@ -33,11 +33,10 @@ RN_INLINE void rn_matvec_narrow(const int N, real *restrict y, const real *S, co
  * 0.16 us, 0.29 with one loop for all, 0.54 row by row (Xeon, Xeon, Zen 4). */
 RN_FUNCTION void rn_matvec(real *restrict y, const real *S, long stride, const real *q, long m, long n,
                            int accumulate) {
-    if (stride == n && n <= RN_VL && (n == 2 || n == 4 || n == 8)) {
-        if (n == 2) rn_matvec_narrow(2, y, S, q, m, accumulate);
-        else if (n == 4) rn_matvec_narrow(4, y, S, q, m, accumulate);
-        else rn_matvec_narrow(8, y, S, q, m, accumulate);
-        return;
+    switch (stride == n && n <= RN_VL ? n : 0) {
+    case 2: rn_matvec_narrow(2, y, S, q, m, accumulate); return;
+    case 4: rn_matvec_narrow(4, y, S, q, m, accumulate); return;
+    case 8: rn_matvec_narrow(8, y, S, q, m, accumulate); return;
     }
     const real *const end = S + (m - 1) * stride + n;
     const long whole = n - n % RN_VL;
@@ -186,9 +185,8 @@ RN_FUNCTION void rn_small_plain(real *restrict to, const real *a, long across, l
     for (; i < rows; i++) rn_small_rows(1, to + i * columns, a + i * across, across, along, b, end, inner, columns);
 }
 
-/* A B' of rows that lie along the sums: a vector's worth of them, HIGH by WIDE, one register each, as in
- * rn_matvec. 4 x 64 by 4 x 64: 0.06 us, row by row 0.23; 16 x 64 by 16 x 64 0.45
- * and 1.05 (Xeon). */
+/* A B' of rows that lie along the sums: a vector's worth of them, HIGH by WIDE, one register each, as in rn_matvec.
+ * 4 x 64 by 4 x 64: 0.06 us, row by row 0.23; 16 x 64 by 16 x 64 0.45 and 1.05 (Xeon). */
 RN_FUNCTION void rn_small_along(real *restrict to, const real *a, const real *b, long rows, long inner, long columns) {
     enum { HIGH = RN_VL >= 16 ? 4 : 2, WIDE = RN_VL / HIGH };
     const real *const a_end = a + rows * inner, *const b_end = b + columns * inner;

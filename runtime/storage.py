@@ -105,6 +105,11 @@ def plain(array: np.ndarray) -> np.ndarray:
     return np.array(array, order="C", subok=False)
 
 
+def of_run(path: Path) -> Path:
+    """The checkpoint in the folder of a training run; any other path as it is."""
+    return path / FILE if (path / FILE).is_file() else path
+
+
 def load(net, path, strict: bool, rename: dict | None) -> None:
     """All parameters are checked before the first is changed. The folder of a training run stands for its checkpoint,
     as for every command."""
@@ -112,9 +117,7 @@ def load(net, path, strict: bool, rename: dict | None) -> None:
     for target in rename.values():
         if target not in net.parameters:
             raise unknown("parameter", target, net.parameters)
-    path = as_path("path", path)
-    if (path / FILE).is_file():
-        path /= FILE
+    path = of_run(as_path("path", path))
     found, (arrays, about) = {}, read(path)
     if about.get("format") == CHECKPOINT:      # what was learned in a training run, and all that it goes on with
         arrays = {name.removeprefix(f"{PARAMETER}/"): a for name, a in arrays.items()

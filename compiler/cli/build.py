@@ -128,15 +128,9 @@ def fingerprint(weights: Path | None) -> str | None:
     """What the parameters are, by their file's content."""
     if weights is None:
         return None
-    from rnnc.runtime.checkpoint import FILE
-    path = weights / FILE if weights.is_dir() else weights
+    from rnnc.runtime.storage import of_run
+    path = of_run(weights)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def with_weights(net, source: Path):
-    """The net with the parameters of a checkpoint folder or of a .safetensors file."""
-    load(net, source)
-    return net
 
 
 def contents(emitted, chosen, options, order: Order) -> dict[str, str | bytes]:
@@ -152,7 +146,8 @@ def contents(emitted, chosen, options, order: Order) -> dict[str, str | bytes]:
                                             replace(chosen, target=target))
     net = None
     if order.weights:                          # only packed ones are the target's own; code for it may not run here
-        net = with_weights(rnnc.load(module(options.target if options.embed_weights else "native")), order.weights)
+        net = rnnc.load(module(options.target if options.embed_weights else "native"))
+        load(net, order.weights)
         files |= weights.delivered(name, net, options.embed_weights)
     if order.vocabulary:
         files |= weights.vocabulary(name, order.vocabulary)

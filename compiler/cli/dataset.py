@@ -25,6 +25,11 @@ class Place:
     path: str | None = None
     paths: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def source(self) -> str | dict[str, str]:
+        """As rnnc.data.load wants it."""
+        return self.path or dict(self.paths)
+
 
 def place(options, program_sizes: set[str], stored: dict | None) -> Place | None:
     """What the flags name; else what the checkpoint was begun with; else, for a model of text, the built-in text."""
@@ -86,14 +91,14 @@ def from_files(where: Place, graph, training: dict, dtype: str):
         learned = whole.length - int(whole.length * training["held_out"]) if whole.carries else 0
         training["streams"] = max(1, min(STREAMS, learned // (WINDOWS * training["frames"])))
     del whole
-    return rnnc.data.load(where.path or dict(where.paths), streams=training["streams"], frames=training["frames"],
+    return rnnc.data.load(where.source, streams=training["streams"], frames=training["frames"],
                           held_out=training["held_out"], **form)
 
 
 def checked(where: Place, takes: dict, targets, dtype: str, **form):
     """The data in one stream, nothing held out: places in it are those in its files."""
     from rnnc.runtime.data.check import WEIGHT, check
-    data = rnnc.data.load(where.path or dict(where.paths), streams=1, **form)
+    data = rnnc.data.load(where.source, streams=1, **form)
     strange, missing = sorted(set(data.names) - set(takes) - {WEIGHT}), sorted(set(takes) - set(data.names))
     if strange or missing:
         hint, vectors = "", [name for name in takes if name in missing and takes[name].shape]
@@ -102,7 +107,7 @@ def checked(where: Place, takes: dict, targets, dtype: str, **form):
         raise Refusal("; ".join(
             ([f"the data has {', '.join(strange)}, which the model does not take"] if strange else [])
             + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else [])) + hint)
-    check(data, takes, targets, dtype, lambda name: where.path or dict(where.paths)[name])
+    check(data, takes, targets, dtype, lambda name: where.path or where.source[name])
     return data
 
 

@@ -255,7 +255,7 @@ def _groups(patch: Patch, n: int, concat) -> list[list[Read]]:
     of them is made in the product's own loop and the other is not."""
     reads = [patch.read(read) for read in concat.args]
     small = [patch.nodes[read.node].shape[0] < SMALL for read in reads]
-    inside = [any(small) and read.node < len(patch.graph) and read.node in patch.home[n] for read in reads]
+    inside = [few and read.node in patch.home[n] for few, read in zip(small, reads)]
     groups: list[list[Read]] = []
     for i, read in enumerate(reads):
         if i and small[i] and small[i - 1] and inside[i] == inside[i - 1]:

@@ -154,18 +154,18 @@ def in_place(graph: Graph, stage: Sweep, role: Roles, number: int) -> bool:
     kernel = next((set(k.body) for phase in stage.phases for k, _ in phase.kernels
                    if isinstance(k, RowKernel) and number in k.body), set())
     if stage.frames > 1 or graph.state.get(number, 1) > 1 or len(node.shape) != 2 or not is_elementwise(node) \
-            or any(abs(graph[r].args[i].delay) > 1 or r not in kernel or role[r] == "view" for r, i in late) \
-            or any(read.delay for r in _behind(graph, role, number) if role[r] == "view"
-                   for u, i in graph.uses[r] for read in (graph[u].args[i],)):
+            or any(abs(graph[r].args[i].delay) > 1 or r not in kernel for r, i in late) \
+            or any(graph[r].args[i].delay for v in _behind(graph, role, number) if role[v] == "view"
+                   for r, i in graph.uses[v]):
         return False
-    behind, stack = set(), [number]            # what waits for it in its frame
+    waits, stack = set(), [number]             # what waits for it in its frame
     while stack:
         n = stack.pop()
         for r, i in graph.uses[n]:
-            if not graph[r].args[i].delay and r not in behind:
-                behind.add(r)
+            if not graph[r].args[i].delay and r not in waits:
+                waits.add(r)
                 stack.append(r)
-    return not any(r in behind for r, _ in late)
+    return not any(r in waits for r, _ in late)
 
 
 def _outside(graph: Graph, role: Roles) -> set[int]:

@@ -125,7 +125,10 @@ class RowWriter:
                             group.append(n)
                             inside.add(n)
                             again = True
-                group += [n for n in waiting if self.passing(n, inside, made)]
+                for n in waiting:
+                    if self.passing(n, inside, made):
+                        self.spread.take(n)
+                        group.append(n)
             for n in group:
                 made.add(n)
                 del waiting[n]
@@ -134,17 +137,10 @@ class RowWriter:
 
     def passing(self, n: int, group: set[int], made: set[int]) -> bool:
         """Whether a product is formed while the loop of a group makes its matrix: all else is there."""
-        node = self.graph[n]
-        if not self.spread.answers(n) or node.args[0].node not in group or self.on(n) \
-                or any(self.on(m) for m in group):
+        if not self.spread.answers(n):
             return False
-        vector = node.args[1]
-        needs = {vector.node} if vector.node in self.local and not vector.delay else self.through(vector)
-        if not needs <= made:
-            return False
-        matrix = self.graph[node.args[0].node]
-        self.spread.columns.setdefault(matrix.size, matrix.shape[1])
-        return True
+        matrix, vector = self.graph[n].args
+        return matrix.node in group and not any(self.on(m) for m in (n, *group)) and self.through(vector) <= made
 
     def before(self, n: int) -> set[int]:
         """What reads the frame before in the place that n is written to."""

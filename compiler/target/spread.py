@@ -75,17 +75,23 @@ class Spread:
         rows, columns = matrix.shape
         return not rows % WHOLE and not columns % WHOLE and self.columns.get(matrix.size, columns) == columns
 
-    def loop(self, size: int, of_row: list[str], body: list[str], asked: list["Answer"]) -> list[str]:
+    def take(self, n: int) -> None:
+        """Product n is formed so: from now on loops over as many numbers have the columns of its matrix."""
+        matrix = self.graph[self.graph[n].args[0].node]
+        self.columns.setdefault(matrix.size, matrix.shape[1])
+
+    def loop(self, size: int, of_row: list[str], body: list[str], asked: list[Answer]) -> list[str]:
         """A loop over all units, row by row, around the statements of a vector of them; of narrow rows several lie in
         one vector."""
         columns = self.columns[size]
         inner = lambda lines, deep: [f"{'    ' * deep}{line}" for line in lines]
-        whole = [a for a in asked if not a.turned]
-        if asked:
-            body = [*body, *(f"    {a.term}" for a in asked)]
-            of_row = [*of_row, *(line for a in asked for line in a.of_row)]
+        if columns in NARROW:                  # then nothing is asked
+            return [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{", *inner(of_row, 1), *body, "}"]
+        body = [*body, *(f"    {a.term}" for a in asked)]
+        of_row = [*of_row, *(line for a in asked for line in a.of_row)]
         columned = [f"for (long column = 0; column < {columns}; column += RN_VL) {{",
                     f"    const long u = row * {columns} + column;", *body, "}"]
+        whole = [a for a in asked if not a.turned]
         if whole:                              # a sum for each row: the lanes of as many rows are added at once
             return [f"for (long high = 0; high < {size // columns}; high += RN_VL) {{",
                     *inner([f"rn_v {a.name}_sums[RN_VL];" for a in whole], 1),
@@ -93,14 +99,7 @@ class Spread:
                     *inner(of_row, 2), *inner(columned, 2),
                     *inner([f"{a.name}_sums[lane] = {a.name}_sum;" for a in whole], 2), "    }",
                     *inner([f"rn_store({a.name} + high, rn_sums_of_lanes({a.name}_sums));" for a in whole], 1), "}"]
-        if asked:
-            return [f"for (long row = 0; row < {size // columns}; row++) {{", *inner([*of_row, *columned], 1), "}"]
-        if columns in NARROW:
-            return [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{",
-                    *(f"    {line}" for line in of_row), *body, "}"]
-        return [f"for (long row = 0; row < {size // columns}; row++) {{", *(f"    {line}" for line in of_row),
-                f"    for (long column = 0; column < {columns}; column += RN_VL) {{",
-                f"        const long u = row * {columns} + column;", *(f"    {line}" for line in body), "    }", "}"]
+        return [f"for (long row = 0; row < {size // columns}; row++) {{", *inner([*of_row, *columned], 1), "}"]
 
     def down(self, n: int, name: str, start: str) -> str:
         """The statement for the numbers of rows, which begin at `start`."""
