@@ -191,3 +191,66 @@ def test_two_threads_with_two_states(net):
         for i, expected in enumerate(found[seed]):
             state._like.clear()
             assert net.step(state, **arrays((), seed * 100 + i))["h"].tobytes() == expected
+
+
+def brought(what: str, x, k, on):
+    """The arrays of a call in other types and orders than C wants."""
+    match what:
+        case "as NumPy makes them":
+            return x.astype(float), k.astype(np.int64), on.astype(bool)
+        case "small types":
+            return np.round(x).astype(np.int8), k.astype(np.uint8), on.astype(np.float16)
+        case "turned over":
+            return np.asfortranarray(x), np.asfortranarray(k), np.asfortranarray(on.astype(np.int16))
+    return np.repeat(x, 2, axis=1)[:, ::2], np.repeat(k, 2, axis=0)[::2], on.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def flagged():
+    return rnnc.compile("model m { input x : [3]\n input k : class(4)\n input on : flag\n target y : [3]\n"
+                        "h = where(on, tanh(x + embed(3)(k)), h[t-1])\n output h\n loss mse(h, y) }", threads=1)
+
+
+@pytest.mark.parametrize("what", ["as NumPy makes them", "small types", "turned over", "in steps"])
+def test_other_types_and_orders_take_the_short_way(flagged, what, monkeypatch):
+    random = np.random.default_rng(3)
+    net, y = flagged, random.standard_normal((9, 2, 3)).astype(np.float32)
+    calls = []
+    for _ in range(3):
+        x, k = random.standard_normal((9, 2, 3)).astype(np.float32), random.integers(0, 4, (9, 2)).astype(np.int32)
+        on = random.integers(0, 2, (9, 2)).astype(np.uint8)
+        given = dict(zip(("x", "k", "on"), brought(what, x, k, on)))
+        plain = {"x": np.ascontiguousarray(given["x"], np.float32), "k": k, "on": on}
+        calls.append((given, net.run(**plain)["h"], net.backprop(**plain, y=y), net.gradient.copy()))
+    net.run(**calls[0][0])
+    net.backprop(**calls[0][0], y=y.astype(float))
+    monkeypatch.setattr(type(net._border), "gather", None)     # the long way ends here
+    for given, h, loss, gradient in calls:
+        assert np.array_equal(net.run(**given)["h"], h)
+        assert net.backprop(**given, y=y.astype(float)) == loss and np.array_equal(net.gradient, gradient)
+
+
+def test_a_copy_is_made_for_each_call(flagged):
+    """What was changed in place is seen, though the same arrays come again."""
+    x, k, on = np.ones((2, 1, 3)), np.zeros((2, 1), int), np.ones((2, 1), bool)
+    out = {"h": np.zeros((2, 1, 3), np.float32)}
+    found = []
+    for i in range(4):
+        x[:] = i
+        found.append(flagged.run(x=x, k=k, on=on, out=out)["h"].copy())
+    assert all(np.array_equal(a, flagged.run(x=np.full_like(x, i), k=k, on=on)["h"]) for i, a in enumerate(found))
+
+
+@pytest.mark.parametrize("name, value, said", [
+    ("k", 4, "label 4"), ("k", -1, "label -1"), ("k", 2 ** 40, "label"), ("on", 2.0, "flags are 0 or 1"),
+    ("on", np.nan, "flags are 0 or 1"), ("x", 1e300, "beyond float32"), ("x", "text", "real numbers"),
+    ("k", 0.5, "integer labels"), ("x", 1j, "real numbers")])
+def test_the_short_way_refuses_no_less(flagged, name, value, said):
+    given = {"x": np.ones((2, 1, 3)), "k": np.zeros((2, 1), np.int64), "on": np.ones((2, 1), bool)}
+    flagged.run(**given)
+    flagged.run(**given)
+    wrong = given[name].astype(type(value))
+    wrong[1, 0] = value
+    with pytest.raises(InputError, match=said):
+        flagged.run(**given | {name: wrong})
+    flagged.run(**given)
