@@ -207,11 +207,18 @@ def _behind(graph: Graph, role: Roles, number: int) -> set[int]:
     stack = [number]
     while stack:
         n = stack.pop()
-        for r, _ in graph.uses[n]:
+        for r in _readers(graph, n):
             found.add(r)
             if role[r] in ("inner", "view", "index"):
                 stack.append(r)
     return found
+
+
+def _readers(graph: Graph, number: int) -> set[int]:
+    """What may see this very memory: of an initial value also the readers of the signal that it stands for."""
+    seen_as = [s for s, initial in graph.initials.items() if number in initial.nodes()]
+    return {r for r, _ in graph.uses[number]} | {
+        r for s in seen_as for r, position in graph.uses[s] if graph[r].args[position].delay}
 
 
 def parts_in_vectors(graph: Graph, role: Roles, views: dict, number: int) -> list[tuple[int, int]]:
@@ -219,7 +226,7 @@ def parts_in_vectors(graph: Graph, role: Roles, views: dict, number: int) -> lis
     found, stack = set(), [(number, 0)]
     while stack:
         n, start = stack.pop()
-        for r, _ in graph.uses[n]:
+        for r in _readers(graph, n):
             if r in views:
                 stack.append((r, start + views[r][1]))
             elif n != number and graph[n].size > 1 and role[r] in ("unit", "row") and is_elementwise(graph[r]):
@@ -240,7 +247,7 @@ def _needs_import(graph: Graph, role: Roles, views: dict, n: int) -> bool:
     if node.size % LANES == 0:                                  # whole vectors, unless a part's last one ends behind it
         return any(start + -(-size // LANES) * LANES > node.size
                    for start, size in parts_in_vectors(graph, role, views, n))
-    readers = {r for r, _ in graph.uses[n]}
+    readers = _readers(graph, n)
     for r in list(readers):
         if role[r] == "view":
             readers |= _behind(graph, role, r)
