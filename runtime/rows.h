@@ -12,14 +12,6 @@ static const int32_t rn_no_label RN_UNUSED = -1;
 RN_INLINE long rn_ring_begin(long row, long rows) { return row - row % rows; }
 RN_INLINE long rn_ring(long ahead, long rows) { return ahead < 0 ? ahead + rows : ahead < rows ? ahead : ahead - rows; }
 
-/* Each lane < n of a vector becomes `value`, an expression of `lane`; zeros behind. */
-#define RN_SET_LANES(name, n, value)                                                                                 \
-    do {                                                                                                             \
-        RN_ALIGNED real name##_lanes[RN_VL] = {0};                                                                   \
-        for (long lane = 0; lane < (n); lane++) name##_lanes[lane] = (value);                                        \
-        name = rn_load(name##_lanes);                                                                                \
-    } while (0)
-
 /* Whether each of n rows, at most a vector of them, has so many frames of its sequence behind it, or before it: then what
  * these rows read there lies row by row like them. Of rows of several frames the last ones tell, or the first: `counts`
  * are theirs. */

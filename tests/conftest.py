@@ -11,11 +11,14 @@ import random
 import re
 import shutil
 import tempfile
+import zlib
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from commands import rnnc
+
+from rnnc.plan import few
 
 GOLDEN = Path(__file__).parent / "golden"
 OPT_IN = {"installs": "--installs", "slow": "--slow"}         # marker -> the flag that asks for it
@@ -116,6 +119,18 @@ def any_threads(monkeypatch):
     """Nets with more threads than cores, and a checker behind every pass, however the tests were started."""
     monkeypatch.setenv("RNNC_TEST_THREADS", "1")
     monkeypatch.setattr("rnnc.pipeline.CHECK", True)
+
+
+@pytest.fixture
+def small_ways(request, monkeypatch):
+    """Small programs are made in lanes; tests of many of them make a third each so, with rows one by one, and with rows
+    in lanes but loops by units, as larger programs are."""
+    way = zlib.crc32(request.node.name.encode()) % 3
+    if way == 1:
+        monkeypatch.setattr(few, "ENTRIES", 1)
+    if way:
+        monkeypatch.setattr(few, "LOOP", 0)
+        monkeypatch.setattr(few, "CELL", 0)
 
 
 @pytest.fixture(scope="session")

@@ -361,3 +361,24 @@ int worth(double outside, double flops, double numbers, double bytes, int panels
     const rn_effort works[] = {{outside, 0, 0, 1, 0, 0, 0, 0, 0}, {flops, numbers, bytes, (short)panels, (short)meetings, 1, 0, 1, 0}};
     return rn_worth(works, NULL, RN_STAGES, most, T, B, 0);
 }
+
+/* n rows of `size` entries, `stride` apart: as entries in lanes, and these as rows again. */
+void entries(real *lanes, real *rows, const real *from, long size, long stride, long n) {
+    rn_v at[RN_MOST_ENTRIES];
+    rn_load_even_rows(at, size, from, stride, n);
+    for (long u = 0; u < size; u++) rn_store(lanes + u * RN_VL, at[u]);
+    rn_store_even_rows(rows, size, at, RN_PAD(size), n);
+}
+/* A line of 5 in two lanes' worth of tensors [2][5][3]: what is made of it along the middle axis, in the order of `how`. */
+void each_line(int how, real *to, const real *from) {
+    rn_v x[30], y[30] = {{0}};
+    for (int u = 0; u < 30; u++) x[u] = rn_load(from + u * RN_VL);
+    switch (how) {
+    case 0: rn_each_softmax(y, x, 2, 5, 3); break;
+    case 1: rn_each_logsoftmax(y, x, 2, 5, 3); break;
+    case 2: rn_each_logsumexp(y, x, 2, 5, 3); break;
+    case 3: rn_each_argmax(y, x, 2, 5, 3); break;
+    case 4: y[0] = rn_each_surprisal(x, 30, rn_all(7)), y[1] = rn_each_surprisal(x, 30, rn_all(-1)); break;
+    }
+    for (int u = 0; u < 30; u++) rn_store(to + u * RN_VL, y[u]);
+}

@@ -12,6 +12,7 @@ import pytest
 
 import rnnc
 
+pytestmark = pytest.mark.usefixtures("small_ways")
 PROGRAMS = by_hand.PROGRAMS | by_hand_layers.PROGRAMS
 STARTS = np.eye(9, 2, -1) + np.eye(9, 2, -4) + np.eye(9, 2, -5)             # in both streams, some one frame apart
 CALLS = {"one frame": (np.zeros((1, 1)), []), "one call": (np.zeros((7, 1)), []),

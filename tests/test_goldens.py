@@ -15,7 +15,7 @@ from rnnc import pipeline
 from rnnc.errors import Source
 
 ELMAN = """# The simple recurrent network of Elman: tanh units that see the input and themselves one frame ago.
-model elman(n = 4) {
+model elman(n = 12) {
     input  x : [3]
     target y : [2]
     param W : [n, 3]

@@ -17,7 +17,7 @@ from rnnc.graph.blocks import block
 from rnnc.graph.loops import loops
 from rnnc.plan import waves
 
-pytestmark = pytest.mark.usefixtures("any_threads")
+pytestmark = pytest.mark.usefixtures("any_threads", "small_ways")
 COUNT = int(os.environ.get("RNNC_RANDOM", "32" if os.environ.get("CI") else "24"))
 FRESH = int(os.environ["RNNC_SEED"])           # drawn by conftest.py if none was asked for
 SEEDS = [*range(COUNT - COUNT // 2), *range(FRESH, FRESH + COUNT // 2)]

@@ -14,6 +14,7 @@ from rnnc import pipeline
 from rnnc.errors import CompileError, Source
 from rnnc.graph.elaborate import load
 
+pytestmark = pytest.mark.usefixtures("small_ways")
 REFERENCE = files("rnnc.grammar").joinpath("LANGUAGE.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```rnn\n(.*?)^```", REFERENCE, re.M | re.S)
 EXAMPLES = {re.search(r"model (\w+)", text)[1]: text for text in BLOCKS}

@@ -13,9 +13,10 @@ from rnnc.graph.kinds import Kind, in_lanes, kind
 from rnnc.graph.loops import Cycle, Loop
 from rnnc.graph.nodes import Graph
 from rnnc.plan.cost import cost
+from rnnc.plan.few import least_streams
 from rnnc.plan.guards import share
 from rnnc.plan.machine import Machine
-from rnnc.plan.schedule import Schedule, Sweep, kernels_of
+from rnnc.plan.schedule import RowKernel, Schedule, Sweep, kernels_of
 from rnnc.plan.show import guarded
 
 
@@ -39,8 +40,10 @@ def described(made: Schedule, number: int, loop: Loop, asked: Question) -> list[
     found, wanted = kind(graph, loop), block(graph, loop)
     lines = [of_kind(graph, found)]
     if not stage.meets:
-        lines.append("Threads own units or streams and run all of time without meeting.")
-        return lines + of_lanes(made, number, asked) + [in_pieces(made, number, asked)] * found.linear
+        rows = all(isinstance(kernel, RowKernel) for kernel in kernels_of(stage))
+        lines.append(f"Threads own {'streams' if rows else 'units or streams'} and run all of time without meeting.")
+        return lines + of_lanes(made, number, asked) + of_entries(made, number) + [
+            in_pieces(made, number, asked)] * found.linear
     lines.append(of_block(graph, loop, wanted, stage))
     phases = len(stage.phases)
     lines.append("Within a step threads own units and meet once, when all have written what the next step reads."
@@ -57,6 +60,16 @@ def of_lanes(made: Schedule, number: int, asked: Question) -> list[str]:
         return []
     return [f"Time is cut into lanes: a vector of frames at once, which needs {count(handed, 'number')} of the frame "
             "before."]
+
+
+def of_entries(made: Schedule, number: int) -> list[str]:
+    """Whether streams lie in lanes, and from how many on."""
+    kernel = kernels_of(made.stages[number])[0]
+    least = least_streams(made.graph, kernel, made.role.small) if isinstance(kernel, RowKernel) else 0
+    if not least:
+        return []
+    many = f"From {least} streams on each" if least > 1 else "Each"
+    return [f"{many} number of a frame is a vector, with a stream in every lane: its values have few entries."]
 
 
 def in_pieces(made: Schedule, number: int, asked: Question) -> str:

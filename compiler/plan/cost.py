@@ -11,6 +11,7 @@ from math import ceil, inf, log2, prod
 from rnnc.graph.kinds import in_lanes
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.asked import axes, chunk_of, in_chunks
+from rnnc.plan.few import TURNED, least_streams, statements
 from rnnc.plan.guards import FUNCTIONS, share
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel, kernels_of
@@ -225,7 +226,8 @@ class Costs:
         """One run of a kernel over `rows` rows; its values are shared with a chunk of `chunk` rows. `inlined`: one run
         follows another without a call."""
         if isinstance(kernel, RowKernel):
-            return self.numbers(kernel.body, rows, ceil(rows / min(self.threads, rows)), chunk, kernel.stores)
+            mine = ceil(rows / min(self.threads, rows))
+            return self.numbers(kernel.body, rows, mine, chunk, kernel.stores, None, self.rows_in_lanes(kernel))
         rows = max(1, round(rows * share(self.graph, kernel.guards)))       # streams are taken to be in phase
         blocks, panels, _ = self.tiles(kernel, rows)
         my_blocks, my_panels = self.dealt(kernel, rows)
@@ -264,9 +266,9 @@ class Costs:
         """One frame of a loop whose threads never meet. One stream of linear numbers has a vector of frames at once."""
         if isinstance(kernel, RowKernel):
             mine, handed = ceil(self.streams / min(self.threads, self.streams)), self.in_lanes(kernel)
-            if of_numbers(self.graph, kernel.body) and not handed:
+            if self.rows_in_lanes(kernel) and not handed:
                 mine = ceil(mine / self.lanes) * self.lanes
-            done = self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores)
+            done = self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores, None, self.rows_in_lanes(kernel))
             if handed:
                 done.waiting += SCANNED * self.machine.touch * handed * (handed + 1) * log2(self.lanes) / self.lanes
             return done
@@ -276,10 +278,14 @@ class Costs:
         """How many numbers a frame hands on of a loop that goes by vectors of frames; 0: it does not."""
         return in_lanes(self.graph, kernel.body) if self.streams == 1 else 0
 
+    def rows_in_lanes(self, kernel: RowKernel) -> bool:
+        """Whether each entry of its values is a vector of rows."""
+        return 0 < least_streams(self.graph, kernel, self.made.role.small) <= max(2, self.streams)
+
     # -------------------------------------------------------------------------------------------- equations
 
-    def numbers(self, body, rows: float, mine: float, chunk: int, stores, kernel=None) -> Work:
-        """Equations over `rows` rows, of which the slowest thread has `mine`."""
+    def numbers(self, body, rows: float, mine: float, chunk: int, stores, kernel=None, lanes: bool = False) -> Work:
+        """Equations over `rows` rows, of which the slowest thread has `mine`; `lanes`: a row is in every lane."""
         graph, done = self.graph, Work()
         loaded = set()
         here = set(body) | ({g.node for g in kernel.gates} if kernel else set())
@@ -292,10 +298,11 @@ class Costs:
             if node.op in ("matmul", "outer"):
                 inner = terms(self.graph, n)
                 done.products += 2.0 * inner * size * rows
-                seconds += 2.0 * inner * size / (self.machine.tile(1, 4) * LOOSE) * self.slow
+                seconds += inner * size * self.machine.plain * self.slow if lanes else \
+                    2.0 * inner * size / (self.machine.tile(1, 4) * LOOSE) * self.slow
                 continue
             size = max([size, *(graph[r.node].size for r in node.args if graph[r.node].domain == FRAME)])
-            padded = ceil(size / self.lanes) * self.lanes if size > 1 else 1
+            padded = ceil(size / self.lanes) * self.lanes if size > 1 and not lanes else size
             if node.op in FUNCTIONS:
                 done.functions += size * rows
                 seconds += padded * self.machine.function * self.slow
@@ -307,8 +314,10 @@ class Costs:
         done.values = moved * rows * self.number
         rate = self.machine.rate(moved * self.number * chunk * mine / max(rows, 1), self.used())
         done.elementwise = mine * (seconds + moved * self.number / rate)
-        if kernel is None and of_numbers(graph, body):
-            done.waiting += TOGETHER * self.machine.touch * mine / self.lanes * (len(loaded) + len(stores) + len(body))
+        if lanes:
+            turned = (2 * TURNED if rows > 1 else 1) * (moved - len(loaded) - len(stores))
+            made = len(loaded) + len(stores) + sum(statements(graph, n) for n in body) + turned
+            done.waiting += TOGETHER * self.machine.touch * mine / self.lanes * made
         elif kernel is None:
             reduced = sum(not graph[n].shape and any(graph[r.node].shape for r in graph[n].args) for n in body)
             done.waiting += mine * self.machine.touch * (len(loaded) + len(stores) + REDUCED * reduced)
@@ -379,8 +388,3 @@ class Costs:
             done.elementwise = part * (done.values / near + sizes[0] * rows * self.machine.plain * self.slow)
             done.waiting = rows * self.machine.touch / (self.lanes if node.size == 1 else 1)
         return done
-
-
-def of_numbers(graph: Graph, body) -> bool:
-    """Whether these make numbers of numbers only: then rows lie in lanes."""
-    return not any(graph[m].shape for n in body for m in (n, *(read.node for read in graph[n].args)))

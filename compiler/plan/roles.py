@@ -14,8 +14,10 @@ Values of a sequence have the same roles as those of a frame; they are computed 
 
 from dataclasses import dataclass, field, replace
 
+from rnnc.graph.loops import Loop
 from rnnc.graph.nodes import CONSTANT, INT, Graph, Read
 from rnnc.graph.ops import OPS, is_elementwise
+from rnnc.plan.few import together
 from rnnc.plan.guards import Found, Guards, guards, needs, zeros
 from rnnc.plan.picked import picked
 from rnnc.plan.regroup import is_product, read_once
@@ -30,6 +32,7 @@ class Roles:
     gates: dict[int, Gate]
     guards: Guards                             # of the nodes of loops, and of products whose rows are picked
     picked: Found = field(default_factory=dict)        # without which a value outside loops is zero or never looked at
+    small: frozenset[Loop] = frozenset()       # loops of few entries, whose products are rows' as all else is
 
     def __getitem__(self, node: int) -> str:
         return self.role[node]
@@ -127,8 +130,11 @@ def roles(graph: Graph, found) -> Roles:
             role[number] = "unit"
         else:
             role[number] = "row"
+    small = frozenset(loop for loop in found if together(graph, loop, role))
     for number, node in enumerate(graph.nodes):
         if node.domain == CONSTANT or role[number] == "inner":
+            continue
+        if found.loop.get(number) in small:
             continue
         if is_product(graph, number) or (node.op == "add" and len(node.shape) == 1):
             made = gate_terms(graph, number, same_loop, roots)
@@ -146,7 +152,7 @@ def roles(graph: Graph, found) -> Roles:
     all_held, rows = picked(graph, found, needed, zero, held, gates)
     made = {n: _guarded(graph, gate, held) if n in found.loop else _picked(gate, rows.get(n, frozenset()))
             for n, gate in gates.items()}
-    return Roles(tuple(role), made, all_held, rows)
+    return Roles(tuple(role), made, all_held, rows, small)
 
 
 def _guarded(graph: Graph, gate: Gate, held: Guards) -> Gate:

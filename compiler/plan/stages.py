@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from rnnc.graph.loops import Loop, Loops
 from rnnc.graph.nodes import CONSTANT, FRAME, SEQUENCE, Graph, Read
+from rnnc.plan.few import few
 from rnnc.plan.order import visits
 from rnnc.plan.phases import sources
 from rnnc.plan.recompute import costs
@@ -59,6 +60,8 @@ class Clusters:
     def by_rows(self, loop: Loop) -> bool:
         """Threads own streams, unless products or plain elementwise vectors make it better that they own units; or
         matrices that nothing is asked."""
+        if loop in self.role.small:
+            return True
         if any(self.role[n] in ("gate", "inner") for n in loop.nodes):
             return False
         sizes = {self.graph[n].size for n in loop.nodes}
@@ -179,6 +182,8 @@ class Clusters:
         if draft.kind == "rows":
             return all(s.delay == 0 for s in here)
         if draft.kind == "sweep" and draft.by_rows:
+            if draft.loop in self.role.small and not few(graph, [*draft.nodes, number]):
+                return False
             return all(s.delay * draft.loop.direction >= 0 for s in here)
         if self.role[number] != "unit":
             return False

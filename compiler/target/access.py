@@ -146,6 +146,14 @@ class Access:
             n = self.made.views[n][0].node
         return n
 
+    def based(self, read: Read) -> tuple[Read, int]:
+        """The value that a view is a part of, and where in it that begins."""
+        start = 0
+        while read.node in self.made.views:
+            base, low = self.made.views[read.node]
+            read, start = Read(base.node, base.delay + read.delay), start + low
+        return read, start
+
     def seat(self, n: int, row: str) -> str:
         """The row of a value that row `row` reads: a frame reads that of its sequence."""
         if self.graph[n].domain != SEQUENCE or self.per == SEQUENCE:
@@ -165,10 +173,7 @@ class Access:
             return self.constant(n)
         if what == "view":
             if node.op == "column":
-                table = self.pool.lookup(self.graph, node.args[0].node)
-                index, classes = self.integer(node.args[1], r), self.graph[node.args[0].node].shape[1]
-                self.needs.widest = max(self.needs.widest, node.size)
-                return f"rn_lookup(c->packed + {table}, RN_PAD({node.size}), {classes}, {index}, c->zeros)"
+                return self.column(n, self.integer(node.args[1], r))
             base, start = self.made.views[n]
             inner = self.row(Read(base.node, base.delay + read.delay), r)
             return inner if start == 0 else f"{inner} + {start}"
@@ -177,6 +182,13 @@ class Access:
         if read.delay == 0:
             return self.at(n, r)
         return self.found(n, read.delay, r)
+
+    def column(self, n: int, index: str) -> str:
+        """A pointer to the column of a table that a look-up finds."""
+        table, (rows, classes) = self.graph[n].args[0].node, self.graph[self.graph[n].args[0].node].shape
+        self.needs.widest = max(self.needs.widest, rows)
+        at = f"c->packed + {self.pool.lookup(self.graph, table)}"
+        return f"rn_lookup({at}, RN_PAD({rows}), {classes}, {index}, c->zeros)"
 
     def holds(self, guards: tuple[Guard, ...], r: str = "r") -> str:
         """Whether all guards hold at row r, as C."""
@@ -236,8 +248,10 @@ class Access:
         return f"c->frame_keys[{r}]" if not ago else f"c->frame_keys[{r} {'-' if ago > 0 else '+'} {abs(ago)} * c->B]"
 
     def truth(self, read: Read, r: str) -> str:
-        """A condition, for choosing between integers: comparisons of integers, or a stored 0/1."""
+        """A condition, for choosing between integers: a stored 0/1, or comparisons of integers."""
         node = self.graph[read.node]
+        if read.node in self.made.buffers:
+            return f"(*({self.row(read, r)}) != 0)"
         if node.op in COMPARE and all(self.graph[a.node].kind == INT for a in node.args):
             return f"({self.integer(node.args[0], r)} {COMPARE[node.op]} {self.integer(node.args[1], r)})"
         if node.op in ("and", "or"):

@@ -8,7 +8,7 @@ linear in themselves (across.py).
 
 from dataclasses import dataclass
 
-from rnnc.graph.nodes import Read
+from rnnc.graph.nodes import INT, Read
 from rnnc.plan.schedule import RowKernel
 from rnnc.target.access import Access
 from rnnc.target.across import Across
@@ -63,33 +63,52 @@ def alone(access: Access, way: int, width: int, pasts: list[Past], row: list[str
 
 
 def numbers(access: Access, kernel: RowKernel, way: int) -> tuple[AloneView, dict[str, str]]:
-    """Of a kernel that makes numbers only; and the constants that its statements want."""
-    reads = dict.fromkeys(read for n in kernel.body for read in access.graph[n].args if kept(way, read, kernel.body))
-    pasts = [Past(read, f"at_{access.names[read.node]}{suffix(read)}", access.names[read.node], "") for read in reads]
+    """Of a kernel whose rows lie in lanes; and the constants that its statements want."""
+    graph, names, register = access.graph, access.names, registers(access)
+    reads = dict.fromkeys(access.based(read)[0] for n in kernel.body for read in graph[n].args)
+    pasts = [Past(read, f"at_{names[read.node]}{suffix(read)}", names[read.node], "") for read in reads
+             if kept(way, read, kernel.body) and graph[read.node].kind != INT]
     if not pasts:
         return view(access, way, "", [], []), {}
-    register = registers(access)
-    found = lambda n, delay: f"*({access.found(n, delay, '(r + lane)')})"
     named, held = {past.read: past.name for past in pasts}, furthest(pasts)
-    declared, loads = [], []
+    sizes = {n: graph[n].size * bool(graph[n].shape) for n in held}
+    declared, loads, last = [], [], []
+
+    def found(name: str, n: int, delay: int) -> str:
+        row = access.found(n, delay, "(r + lane)")
+        return f"RN_SET_ENTRIES({name}, {sizes[n]}, n, {row});" if sizes[n] else f"RN_SET_LANES({name}, n, *({row}));"
+
     for n, past in held.items():
         for k in range(1, abs(past.read.delay) + 1):
-            declared += [f"rn_v {register(n, k)};", f"RN_SET_LANES({register(n, k)}, n, {found(n, k * way)});"]
+            name = register(n, k)
+            declared += [f"rn_v {name}{f'[{sizes[n]}]' * bool(sizes[n])};", found(name, n, k * way)]
     side = "since" if way > 0 else "left"
     for past in pasts:
-        reach = abs(past.read.delay)
-        loads += [f"rn_v {past.name} = {register(past.read.node, reach)};",
+        n, reach = past.read.node, abs(past.read.delay)
+        loads += [*taken(past.name, register(n, reach), sizes[n]),
                   f"if (RN_UNLIKELY(!rn_all_{side}(c->{side} + r, n, c->B, {reach}))) "
-                  f"RN_SET_LANES({past.name}, n, {found(past.read.node, past.read.delay)});"]
+                  f"{found(past.name, n, past.read.delay)}"]
     row = Lanes(access, kernel, named, True)
+    statements = row.statements()
     across = Across(access, kernel, way, named, {n: abs(past.read.delay) for n, past in held.items()}, register)
     whole = across.across()
-    statements = [*whole, *loads, *row.statements(), *handed_on(held, register)]
+    for n, past in held.items():
+        for k in range(abs(past.read.delay), 0, -1):
+            value = row.entries(Read(n))("u") if k == 1 else register(n, k - 1) + "[u]" * bool(sizes[n])
+            last.append(f"RN_FOR(u, {sizes[n]}) {register(n, k)}[u] = {value};" if sizes[n] else
+                        f"{register(n, k)} = {value};")
     # Not by how many streams a thread has, as each way has its roundings; but one without any must not touch those of
     # others.
     fits = "c->B <= RN_VL && part.p0 < part.p1 && part.b0 < part.b1"
-    return view(access, way, fits, declared, statements, streams=True), \
+    return view(access, way, fits, declared, [*whole, *loads, *statements, *last], streams=True), \
         row.constants | (across.constants if whole else {})
+
+
+def taken(name: str, register: str, size: int) -> list[str]:
+    """A value of earlier frames, as its register has it."""
+    if not size:
+        return [f"rn_v {name} = {register};"]
+    return [f"rn_v {name}[{size}];", f"RN_FOR(u, {size}) {name}[u] = {register}[u];"]
 
 
 def handed_on(held: dict[int, Past], register) -> list[str]:

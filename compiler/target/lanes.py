@@ -1,31 +1,22 @@
-"""Scalars of many rows as C: a row in every lane.
+"""Numbers and small vectors of many rows as C: a row in every lane.
 
-In: a row kernel that makes numbers only, one for each row. Out: statements for the rows r, r + 1, ..., `n` of them, at
-most a vector. Rows that lie side by side are loaded and stored as vectors, those of other frames too where no sequence
-begins or ends in between; what is found row by row (a part of a vector, an integer) is collected first.
+In: a row kernel whose values have few entries. Out: statements for the rows r, r + 1, ..., `n` of them, at most a
+vector; entries.py has those of operators that mix entries. Rows that lie side by side are loaded and stored as vectors,
+those of other frames too where no sequence begins or ends in between; what is found row by row (a part of a vector, an
+integer) is collected first.
 """
+
+from collections.abc import Callable, Mapping
+from functools import reduce
 
 from rnnc.graph.nodes import CONSTANT, FRAME, INT, Read
 from rnnc.graph.ops import is_elementwise
-from rnnc.graph.ops.random import RANDOM
+from rnnc.plan.few import ENTRIES
 from rnnc.plan.schedule import RowKernel
 from rnnc.target.access import Access, times
+from rnnc.target.entries import Entries, Maker, declared, renamed
 from rnnc.target.expressions import COMPARE, alike, bare, vector
 from rnnc.target.names import remark, suffix
-
-
-def fit(access: Access, kernel: RowKernel) -> bool:
-    """Whether all that a kernel makes are plain equations on numbers of a row. Where one does not count it is computed
-    all the same, as other lanes may want it."""
-    graph = access.graph
-
-    def plain(n: int) -> bool:
-        node = graph[n]
-        return node.domain == FRAME and not node.shape and node.kind != INT and is_elementwise(node) \
-            and node.op not in RANDOM and all(not graph[read.node].shape for read in node.args)
-
-    parts = {access.base(read.node) for n in kernel.body for read in graph[n].args if read.node not in kernel.body}
-    return access.per == FRAME and all(map(plain, kernel.body)) and not parts & {*kernel.body}
 
 
 class Lanes:
@@ -34,13 +25,15 @@ class Lanes:
 
     count, row = "n", "(r + lane)"             # how many rows; the row of a lane
 
-    def __init__(self, access: Access, kernel: RowKernel, pasts: dict[Read, str], one_frame: bool):
+    def __init__(self, access: Access, kernel: RowKernel, pasts: Mapping[Read, str], one_frame: bool):
         self.access, self.kernel, self.graph, self.names = access, kernel, access.graph, access.names
         self.one_frame = one_frame
         self.loaded = dict(pasts)
+        self.views: dict[int, Entries] = {}                     # values that only rename entries
         self.constants: dict[str, str] = {}
         self.lines: list[str] = []
         self.inside: dict[str, int] = {}                        # frames on either side that some read asks for
+        self.whole: dict[str, str] = {}                         # whether no ring comes round within these rows
 
     def statements(self) -> list[str]:
         for n in self.kernel.body:
@@ -48,23 +41,137 @@ class Lanes:
         for n in self.kernel.stores:
             self.store(n)
         tests = [f"rn_all_{side}(c->{side} + r, n, c->B, {least})" for side, least in self.inside.items()]
-        return [f"const int inside = {' && '.join(tests)};"] * bool(tests) + self.lines
+        rings = [f"const int {name} = {test};" for name, test in self.whole.items()]
+        return [f"const int inside = {' && '.join(tests)};"] * bool(tests) + rings + self.lines
+
+    # -------------------------------------------------------------------------------------------- equations
 
     def equation(self, n: int) -> None:
-        node = self.graph[n]
-        self.lines.append(f"const rn_v {self.names[n]} = {bare(self.value(n))};{remark(node, self.names[n])}")
+        node, name = self.graph[n], self.names[n]
+        if node.kind == INT:
+            self.lines += self.integers(n)
+        elif is_elementwise(node):
+            value = bare(self.value(n))
+            self.lines += declared(name, node, lambda u: value)
+        elif entries := self.moved(n):
+            if n not in self.kernel.stores:
+                self.views[n] = entries
+                return
+            self.lines += declared(name, node, entries)
+        else:
+            on = self.on(n)
+            self.lines += self.mixed(n, f"{name}_all" if on else name)
+            if on:
+                value = self.vector_of(f"{name}_all", node.shape)
+                self.lines += declared(name, node, lambda u: f"rn_where({on}, {value(u)}, rn_all(0))")
+        self.lines[-1] += remark(node, name)
+
+    def on(self, n: int) -> str:
+        """The condition without which a value that mixes entries is zero: what is left out might not be finite, and
+        zero times it no zero. Plain equations are so already (plan/guards.py)."""
+        held = self.access.role.guards.of(n, self.graph[n].op in ("matmul", "outer"))
+        truths = [bare(self.operand(g.condition)) if g.holds else f"rn_not({self.operand(g.condition)})" for g in held
+                  if g.condition.node not in self.kernel.body]
+        return reduce(lambda a, b: f"rn_and({a}, {b})", truths) if truths else ""
 
     def value(self, n: int) -> str:
+        """Of an equation: its number, or entry u."""
         node = self.graph[n]
-        integers = all(self.graph[read.node].kind == INT for read in node.args)
         if node.op == "real":
-            return self.collected(f"{self.names[n]}_of", f"(real){self.access.integer(node.args[0], self.row)}")
-        if node.op in COMPARE and integers:
-            left, right = (self.access.integer(read, self.row) for read in node.args)
+            return self.collected(f"{self.names[n]}_of", f"(real){self.integer(node.args[0], self.row)}")
+        if node.op in COMPARE and all(self.graph[read.node].kind == INT for read in node.args):
+            left, right = (self.integer(read, self.row) for read in node.args)
             return self.collected(f"{self.names[n]}_of", f"(real)({left} {COMPARE[node.op]} {right})")
-        return vector(node.op, [self.operand(read) for read in node.args])
+        return vector(node.op, [self.entries(read)("u") for read in node.args])
+
+    def moved(self, n: int) -> Entries | None:
+        args = self.graph[n].args
+        return renamed(self.graph, n, self.entries(args[0])) if args and self.graph[args[0].node].kind != INT else None
+
+    def mixed(self, n: int, name: str) -> list[str]:
+        """An operator that mixes entries."""
+        node, place = self.graph[n], ""
+        reals = [read for read in node.args if self.graph[read.node].kind != INT]
+        for read in node.args:
+            if self.graph[read.node].kind == INT:
+                place = self.collected(f"{name}_of", f"(real){self.integer(read, self.row)}")
+        args = [self.entries(read) for read in reals]
+        return Maker(self.graph, n, name, args, [self.array(read) for read in reals], place).statements()
+
+    def array(self, read: Read) -> str | None:
+        """The array of vectors that a value is, if it is one."""
+        node = self.graph[read.node]
+        if not node.shape or read.node in self.views or node.domain == CONSTANT:
+            return None
+        if read.node in self.kernel.body and read.delay == 0:
+            return self.names[read.node]
+        return self.loaded.get(read)
+
+    # -------------------------------------------------------------------------------------------- whole numbers
+
+    def integers(self, n: int) -> list[str]:
+        """A whole number of each row."""
+        node, name = self.graph[n], self.names[n]
+        if node.op == "argmax":
+            first = f"{name}_first"
+            return [*Maker(self.graph, n, first, [self.entries(node.args[0])], [self.array(node.args[0])]).statements(),
+                    f"RN_SET_INTEGERS({name}, n, (int64_t){first}[lane]);"]
+        value = self.access.counted(n, self.row, self.integer, self.truth)
+        return [f"RN_SET_INTEGERS({name}, n, {value});"]
+
+    def integer(self, read: Read, row: str) -> str:
+        n = read.node
+        if n in self.kernel.body and read.delay == 0:
+            return f"{self.names[n]}[lane]"
+        if self.access.role[n] == "index" and read.delay == 0:
+            return self.access.counted(n, row, self.integer, self.truth)
+        return self.access.integer(read, row)
+
+    def truth(self, read: Read, row: str) -> str:
+        if read.node in self.kernel.body and read.delay == 0:
+            return f"({self.names[read.node]}[lane] != 0)"
+        return f"(*({self.access.row(read, row)}) != 0)"
+
+    # -------------------------------------------------------------------------------------------- operands
+
+    def entries(self, read: Read) -> Entries:
+        """Those of a value, as C of an index; a number is the same for all."""
+        n, node = read.node, self.graph[read.node]
+        if n in self.kernel.body and read.delay == 0:
+            if n in self.views:
+                return self.views[n]
+            return self.vector_of(self.names[n], node.shape)
+        base, start = self.access.based(read)
+        if base != read and self.at_hand(base):
+            of = self.entries(base)
+            if node.size == 1:
+                return lambda u: of(str(start))
+            return (lambda u: of(f"{start} + {u}")) if start else of
+        if not node.shape:
+            name = self.operand(read)
+            return lambda u: name
+        if read not in self.loaded:
+            self.load_entries(read)
+        name = self.loaded[read]
+        if node.domain == CONSTANT:
+            return lambda u: f"rn_all({name}[{u}])"
+        return self.vector_of(name, node.shape)
+
+    def at_hand(self, base: Read) -> bool:
+        """Whether a view is taken of a value made here, or of one that is loaded as a whole: it is there already, or
+        views together want most of it."""
+        if base.node in self.kernel.body and base.delay == 0 or base in self.loaded:
+            return True
+        reads = {read: self.graph[read.node].size for n in self.kernel.body for read in self.graph[n].args}
+        wanted = sum(size for read, size in reads.items() if self.access.based(read)[0] == base)
+        node = self.graph[base.node]
+        return node.kind != INT and node.domain != CONSTANT and node.size <= min(ENTRIES, 2 * wanted)
+
+    def vector_of(self, name: str, shape) -> Entries:
+        return (lambda u: f"{name}[{u}]") if shape else lambda u: name
 
     def operand(self, read: Read) -> str:
+        """A number of each row."""
         n, node = read.node, self.graph[read.node]
         if n in self.kernel.body and read.delay == 0:
             return self.names[n]
@@ -72,31 +179,56 @@ class Lanes:
             return alike(node)
         if read not in self.loaded:
             name = self.loaded[read] = f"at_{self.names[n]}{suffix(read)}"
+            when = self.together(read)
             if node.domain == CONSTANT:
                 self.constants[name] = f"const rn_v {name} = rn_all(*({self.access.row(read)}));"
-            elif not self.side_by_side(n):
-                self.collected(name, f"*({self.access.row(read, self.row)})")
-            elif read.delay == 0:
+            elif when == "":
                 self.lines.append(f"const rn_v {name} = {self.load(n, 0)};")
             else:
-                self.reach(read.delay)
-                self.lines += [f"rn_v {name};", f"if ({self.plain(read.delay)}) {name} = {self.load(n, read.delay)};",
-                               f"else {self.set(name, f'*({self.access.row(read, self.row)})')}"]
+                self.lines.append(f"rn_v {name};")
+                self.lines += either(when, lambda: f"{name} = {self.load(n, read.delay)};",
+                                     self.set(name, f"*({self.access.row(read, self.row)})"))
         return self.loaded[read]
 
-    def side_by_side(self, n: int) -> bool:
-        """Whether values of neighbouring rows are neighbours in memory; those of one frame always are."""
-        stored = n in self.access.made.buffers and self.graph[n].domain == FRAME
-        return stored if self.one_frame else self.access.side_by_side(n)
+    def load_entries(self, read: Read) -> None:
+        """All entries of a vector made elsewhere."""
+        n, node = read.node, self.graph[read.node]
+        name = self.loaded[read] = f"at_{self.names[n]}{suffix(read)}"
+        if node.domain == CONSTANT:
+            self.constants[name] = f"const real *const {name} = {self.access.row(read)};"
+            return
+        base, start = self.access.based(read)
+        column = node.op == "column" and self.access.role[n] == "view"
+        row = self.access.column(n, self.integer(node.args[1], self.row)) if column else self.access.row(read, self.row)
 
-    def reach(self, delay: int) -> None:
-        """The frame `delay` before has to be of the same sequence."""
-        side = "since" if delay > 0 else "left"
-        self.access.needs.ahead |= delay < 0
-        self.inside[side] = max(self.inside.get(side, 0), abs(delay))
+        def load() -> str:
+            place = self.access.at(base.node, moved("r", base.delay)) + f" + {start}" * bool(start)
+            return f"rn_load_entries({name}, {node.size}, {place}, {self.access.stride(base.node)}, n);"
+        self.lines.append(f"rn_v {name}[{node.size}];")
+        self.lines += either(self.together(base), load, f"RN_SET_ENTRIES({name}, {node.size}, n, {row});")
+
+    def together(self, read: Read) -> str | None:
+        """When neighbouring rows of a value, as a read sees them, are neighbours in memory, as C. Empty: always; None:
+        never. Those of one frame always are; of others the frame has to be of the same sequence, and no ring come round
+        between them."""
+        n, delay = read.node, read.delay
+        if n not in self.access.made.buffers or self.graph[n].domain != FRAME:
+            return None
+        when = []
+        if delay:
+            side = "since" if delay > 0 else "left"
+            self.access.needs.ahead |= delay < 0
+            self.inside[side] = max(self.inside.get(side, 0), abs(delay))
+            when.append(self.plain(delay))
+        if not (self.one_frame or self.access.straight(n)):
+            row, (ring, rows) = moved("r", delay), self.access.kept(n)
+            name = f"whole_{ring}{suffix(read)}"
+            self.whole[name] = f"{self.access.turned(n, row, self.access.turn(n, row))} + n <= {rows}"
+            when.append(name)
+        return " && ".join(when)
 
     def plain(self, delay: int) -> str:
-        """When the rows `delay` frames before lie in memory like these, as C."""
+        """When the rows `delay` frames before are all of the same sequence and of this call, as C."""
         return "inside" if delay < 0 else f"inside && r >= {times(delay, 'c->B')}"
 
     def load(self, n: int, delay: int) -> str:
@@ -111,12 +243,26 @@ class Lanes:
     def set(self, name: str, value: str) -> str:
         return f"RN_SET_LANES({name}, {self.count}, {value});"
 
+    # -------------------------------------------------------------------------------------------- results
+
     def store(self, n: int) -> None:
-        name = self.names[n]
-        if self.side_by_side(n):
-            self.lines.append(f"rn_store_part({self.access.at(n, 'r')}, {name}, n);")
-        else:
-            self.lines.append(f"for (long lane = 0; lane < n; lane++) *({self.access.at(n, self.row)}) = {name}[lane];")
+        name, node, size = self.names[n], self.graph[n], self.graph[n].size
+        place, at = self.access.at(n, self.row), self.access.at(n, "r")
+        if node.kind == INT:
+            self.lines.append(f"for (long lane = 0; lane < n; lane++) *({place}) = (int32_t){name}[lane];")
+            return
+        together = f"rn_store_part({at}, {name}, n);"
+        apart = f"*({place}) = {name}[lane];"
+        if node.shape:
+            together = f"rn_store_entries({at}, {size}, {name}, {self.access.stride(n)}, n);"
+            apart = f"RN_FOR(u, {size}) ({place})[u] = {name}[u][lane];"
+        self.lines += either(self.together(Read(n)), lambda: together, f"for (long lane = 0; lane < n; lane++) {apart}")
+
+
+def either(when: str | None, then: Callable[[], str], otherwise: str) -> list[str]:
+    if not when:
+        return [otherwise] if when is None else [then()]
+    return [f"if ({when}) {then()}", f"else {otherwise}"]
 
 
 def moved(row: str, delay: int) -> str:

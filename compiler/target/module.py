@@ -22,8 +22,8 @@ from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 
 FIXED = ("base.h", "threads.h", "maths.h", "powers.h", "products.h", "pack.h", "folds.h", "reduce.h", "small.h",
-         "rows.h", "axes.h", "scan.h", "crews.h", "plan.h", "spans.h", "attend.h", "correct.h", "pair.h", "fade.h",
-         "ctc.h", "bfloat16.h", "int8.h", "random.h", "sparse.h", "optimisers.h")
+         "rows.h", "lanes.h", "axes.h", "scan.h", "crews.h", "plan.h", "spans.h", "attend.h", "correct.h", "pair.h",
+         "fade.h", "ctc.h", "bfloat16.h", "int8.h", "random.h", "sparse.h", "optimisers.h")
 STAND_IN = "model_called_like_us"              # until our own names are others
 
 

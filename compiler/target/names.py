@@ -13,9 +13,9 @@ T B R S since left spans sequence paths packed zeros flags plan turn parts begin
 thread frame stream lane inside handed by last keeps row column"""
 RESERVED = frozenset(f"{C_WORDS} {OURS}".split())
 SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums|near|ring)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
-                    ".*_(before|after)_[0-9]+|(frame|sequence)_keys?(_.*)?")
-MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|from|of|i|u|lanes|rest|turned|"
-                  "by_.+|(past|next|kept)[0-9]+)")
+                    "whole_.*|.*_(before|after)_[0-9]+|(frame|sequence)_keys?(_.*)?")
+MADE = re.compile(r"(at|k|v|old)_(?P<behind>.+)|(?P<before>.+)_(row|at|table|from|of|i|u|lanes|rest|turned|first|all|"
+                  "rows|by_.+|(past|next|kept)[0-9]+)")
 
 
 def flat(path: str) -> str:

@@ -8,20 +8,23 @@ here live in a small array, those that others read in their own rows.
 import re
 
 from rnnc.errors import Broken
-from rnnc.graph.nodes import CONSTANT, INT, Read
+from rnnc.graph.nodes import CONSTANT, FRAME, INT, Read
 from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.random import RANDOM
+from rnnc.plan.few import least_streams
 from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.schedule import Guard, RowKernel
 from rnnc.target.access import Access, Guarded
 from rnnc.target.alone import Past, alone, kept, numbers
 from rnnc.target.expressions import COMPARE, alike, bare, random, vector
-from rnnc.target.lanes import Lanes, fit
+from rnnc.target.lanes import Lanes
 from rnnc.target.mixing import mixing
 from rnnc.target.names import remark, suffix
 from rnnc.target.packed import packed
 from rnnc.target.spread import Spread, answer
 from rnnc.target.view import AloneView, ProductView, RowView
+
+FEW = 2                                        # streams: rows of a map are not of one frame only
 
 
 class RowWriter:
@@ -44,8 +47,14 @@ class RowWriter:
         self.lines: list[str] = []
 
     def view(self, name: str, title: str, lines: str, stage: int = 0) -> RowView:
-        if self.kind in ("map", "alone") and fit(self.access, self.kernel):
-            return self.numbers(name, title, lines, stage)
+        least, lanes = 0, None
+        if self.kind in ("map", "alone") and self.access.per == FRAME:
+            least = least_streams(self.graph, self.kernel, self.access.role.small)
+        if least:
+            if least <= (1 if self.kind == "alone" else FEW):
+                return self.numbers(name, title, lines, stage)
+            lanes = self.numbers(f"{name}_lanes", title, lines, stage)
+            self.access.begin("first", self.way)
         for group in self.groups():
             if len(group) > 1 or self.graph[group[0]].shape and is_elementwise(self.graph[group[0]]):
                 self.loop(group)
@@ -54,20 +63,21 @@ class RowWriter:
         text = "\n".join([*self.lines, *self.constants.values()])
         used = lambda line: not (m := re.match(r"const real (\w+_at)\[1\]", line)) or \
             len(re.findall(rf"\b{m[1]}\b", text)) > 1        # a scalar's address, if anything asked for it
-        products = tuple(self.product(n) for n in self.kernel.body if self.graph[n].op == "matmul")
+        products = tuple(self.product(n, self.on(n)) for n in self.kernel.body if self.graph[n].op == "matmul")
         guards, statements = self.guards.views(), tuple(filter(used, self.lines))
         through = self.alone(statements) if self.way else None
         return RowView(name, title, lines, (*self.access.end(), *self.constants.values()), statements, stage, products,
-                       guards, through)
+                       guards, through, instead=lanes, least=least)
 
     def numbers(self, name: str, title: str, lines: str, stage: int) -> RowView:
-        """Of a kernel that makes numbers only: a row in every lane."""
+        """Of a kernel whose values have few entries: a row in every lane."""
         many = Lanes(self.access, self.kernel, {}, bool(self.way))
         statements = many.statements()
         through, more = numbers(self.access, self.kernel, self.way) if self.way else (None, {})
         constants = many.constants | more
+        products = tuple(self.product(n) for n in self.kernel.body if self.graph[n].op == "matmul")
         return RowView(name, title, lines, (*self.access.end(), *constants.values()), tuple(statements), stage,
-                       alone=through, lanes=True)
+                       products, alone=through, lanes=True)
 
     def alone(self, statements: tuple[str, ...]) -> AloneView:
         """How this kernel goes through time by itself."""
@@ -76,11 +86,11 @@ class RowWriter:
         plain = not self.guards.found and not any(self.graph[n].shape for n in self.kernel.body)
         return alone(self.access, self.way, 1, pasts, [s for s in statements if s not in loaded] if plain else [])
 
-    def product(self, n: int) -> ProductView:
+    def product(self, n: int, on: str = "") -> ProductView:
         """A product made row by row, for the counting build."""
         left = self.graph[self.graph[n].args[0].node]
         inner = left.size if len(left.shape) == 1 else left.shape[0 if self.graph[n].attr("ta") else 1]
-        return ProductView(self.graph[n].size, inner, self.on(n))
+        return ProductView(self.graph[n].size, inner, on)
 
     # -------------------------------------------------------------------------------------------- guards
 

@@ -99,7 +99,9 @@ class RowView:
     products: tuple[ProductView, ...] = ()     # likewise
     guards: tuple[GuardView, ...] = ()
     alone: AloneView | None = None
-    lanes: bool = False                        # the statements are of n rows from r on: these make numbers only
+    lanes: bool = False                        # the statements are of n rows from r on, a row in every lane
+    instead: "RowView | None" = None           # the same so, for calls of many streams:
+    least: int = 1                             # at least so many
 
 
 @dataclass(frozen=True)

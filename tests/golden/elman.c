@@ -1,6 +1,6 @@
 /* ================================================================================================ elman */
 typedef struct elman_weights {
-    float values[42];
+    float values[218];
 } elman_weights;
 
 /* What the host may hand in: its threads, and measured figures of the machine (0: the defaults in the C). */
@@ -69,7 +69,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
 /* The gradient of the loss, frozen weights left out, in the places of the weights; out and loss may be NULL. */
 int elman_backprop(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads, elman_weights *gradient, float *loss);
-/* Optimisers on n numbers, the first 42 of weights and gradient. m, v, velocity, ...: vectors of their own,
+/* Optimisers on n numbers, the first 218 of weights and gradient. m, v, velocity, ...: vectors of their own,
  * zero at first (mean: NULL if not centred). step counts from 1; scale multiplies the gradient: clip(norm2(n, g), most).
  * Those that end in _threads are the same, to the bit, on at most so many threads (0: as many as the numbers are worth). */
 int elman_sgd(long n, float *theta, const float *g, double rate, double decay, double scale);
@@ -125,27 +125,27 @@ const char *elman_error(int code);
 uint32_t elman_abi(void);
 
 
-enum { RN_WEIGHTS = 42, RN_TRAINABLE = 42 };
-#define RN_HASH UINT64_C(0x3b66ec50a5b9957a)
+enum { RN_WEIGHTS = 218, RN_TRAINABLE = 218 };
+#define RN_HASH UINT64_C(0xeeb8f123b3973a46)
 #define RN_ABI UINT32_C(1)
-static const real rn_zeros[RN_PAD(4) + RN_VL] RN_UNUSED = {0};
+static const real rn_zeros[RN_PAD(12) + RN_VL] RN_UNUSED = {0};
 
 /* Offsets in the packed weights, in numbers. */
 enum {
     PANEL_0 = 0,    /* W */
-    END_PANEL_0 = PANEL_0 + (RN_PANELS(4) * 3 * 1 * RN_VL),
+    END_PANEL_0 = PANEL_0 + (RN_PANELS(12) * 3 * 1 * RN_VL),
     AT_b = END_PANEL_0,    /* param */
-    END_AT_b = AT_b + (RN_PAD(4)),
+    END_AT_b = AT_b + (RN_PAD(12)),
     PANEL_1 = END_AT_b,    /* U */
-    END_PANEL_1 = PANEL_1 + (RN_PANELS(4) * 4 * 1 * RN_VL),
+    END_PANEL_1 = PANEL_1 + (RN_PANELS(12) * 12 * 1 * RN_VL),
     PANEL_2 = END_PANEL_1,    /* z_W */
-    END_PANEL_2 = PANEL_2 + (RN_PANELS(2) * 4 * 1 * RN_VL),
+    END_PANEL_2 = PANEL_2 + (RN_PANELS(2) * 12 * 1 * RN_VL),
     AT_z_b = END_PANEL_2,    /* param */
     END_AT_z_b = AT_z_b + (RN_PAD(2)),
     PANEL_3 = END_AT_z_b,    /* z_W' */
-    END_PANEL_3 = PANEL_3 + (RN_PANELS(4) * 2 * 1 * RN_VL),
+    END_PANEL_3 = PANEL_3 + (RN_PANELS(12) * 2 * 1 * RN_VL),
     PANEL_4 = END_PANEL_3,    /* U' */
-    END_PANEL_4 = PANEL_4 + (RN_PANELS(4) * 4 * 1 * RN_VL),
+    END_PANEL_4 = PANEL_4 + (RN_PANELS(12) * 12 * 1 * RN_VL),
     RN_PACKED = END_PANEL_4
 };
 
@@ -162,10 +162,10 @@ enum {
     RN_ENTRIES = 1,
     RN_COUNTS = 1,                            /* numbers of each stream beside them */
     RN_STATE_0 = 2 * RN_LINE,
-    RN_STATE_1 = RN_STATE_0 + RN_UP(1 * RN_PAD(4) * sizeof(real)),
+    RN_STATE_1 = RN_STATE_0 + RN_UP(1 * RN_PAD(12) * sizeof(real)),
 };
 static const rn_entry rn_entries[RN_ENTRIES + 1] = {
-    { 1, RN_PAD(4) * sizeof(real), RN_STATE_0 },    /* h */
+    { 1, RN_PAD(12) * sizeof(real), RN_STATE_0 },    /* h */
     {0, 0, RN_STATE_1}
 };
 
@@ -268,15 +268,15 @@ RN_FUNCTION void rn_seed(real *to, const void *seed, int entry, long T, long B, 
 static void rn_pack_all(const real *w, real *packed, const rn_team *team, int thread)
 {
     if (thread == 0) {
-        rn_pack_value(packed + AT_b, w + 28, 4);
-        rn_pack_value(packed + AT_z_b, w + 40, 2);
+        rn_pack_value(packed + AT_b, w + 180, 12);
+        rn_pack_value(packed + AT_z_b, w + 216, 2);
     }
     rn_meet(team, thread);
-    rn_pack(packed + PANEL_0, w + 0, 3, 1, 4, 3, 0, 1, 1, thread, team->threads);
-    rn_pack(packed + PANEL_1, w + 12, 4, 1, 4, 4, 0, 1, 1, thread, team->threads);
-    rn_pack(packed + PANEL_2, w + 32, 4, 1, 2, 4, 0, 1, 1, thread, team->threads);
-    rn_pack(packed + PANEL_3, w + 32, 1, 4, 4, 2, 0, 1, 1, thread, team->threads);
-    rn_pack(packed + PANEL_4, w + 12, 1, 4, 4, 4, 0, 1, 1, thread, team->threads);
+    rn_pack(packed + PANEL_0, w + 0, 3, 1, 12, 3, 0, 1, 1, thread, team->threads);
+    rn_pack(packed + PANEL_1, w + 36, 12, 1, 12, 12, 0, 1, 1, thread, team->threads);
+    rn_pack(packed + PANEL_2, w + 192, 12, 1, 2, 12, 0, 1, 1, thread, team->threads);
+    rn_pack(packed + PANEL_3, w + 192, 1, 12, 12, 2, 0, 1, 1, thread, team->threads);
+    rn_pack(packed + PANEL_4, w + 36, 1, 12, 12, 12, 0, 1, 1, thread, team->threads);
     (void)w, (void)packed, (void)team, (void)thread;
 }
 /* ================================================================================================ run */
@@ -285,8 +285,8 @@ static void rn_pack_all(const real *w, real *packed, const rn_team *team, int th
 RN_INLINE const real *run_h_before_1(const rn_call *c, long r, long turn)
 {
     if (c->since[r] < 1) return c->zeros;
-    if (r < c->B) return c->old_h + r * RN_PAD(4);
-    return c->h + rn_ring(r - c->B - turn, c->near_0 * c->B) * RN_PAD(4);
+    if (r < c->B) return c->old_h + r * RN_PAD(12);
+    return c->h + rn_ring(r - c->B - turn, c->near_0 * c->B) * RN_PAD(12);
 }
 /* unnamed values
  * elman.rnn:9 */
@@ -305,7 +305,7 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
             real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
             }
             for (long n = group, both; n < group_end; n += both) {
                 both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
@@ -328,7 +328,7 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 3);
+    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(12, 12, part), 3);
 }
 
 /* h
@@ -337,7 +337,7 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, products, 1536);
+    const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
@@ -349,17 +349,17 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
             real *h_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = run_h_before_1(c, r, near_0);
-                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
-                h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
+                h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
             }
-            if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
+            if (group == 0) rn_fetch_rows(x_0, to - from, 12);    /* what other threads have just made */
             for (long n = group, both; n < group_end; n += both) {
                 both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
                 RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
                 for (long q = 0; q < both; q++) {
                     const long p = rn_panel(part, n + q);
                     real *const sums = sums_of[q];
-                    rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                    rn_tile(1, c->packed + PANEL_1 + p * (12 * RN_VL), 12, x_0, (int)(to - from), sums, 0);
                 }
                 for (long q = 0; q < both; q++) {
                     const long u = rn_panel(part, n + q) * RN_VL;
@@ -374,7 +374,7 @@ static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 4);
+    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(12, 12, part), 12);
 }
 
 /* z
@@ -383,7 +383,7 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, products, 1536);
+    const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
@@ -392,7 +392,7 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
             from += first, to += first;
             const real *x_0[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
-                x_0[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
+                x_0[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
             }
             for (long n = group, both; n < group_end; n += both) {
                 both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
@@ -400,7 +400,7 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
                 for (long q = 0; q < both; q++) {
                     const long p = rn_panel(part, n + q);
                     real *const sums = sums_of[q];
-                    rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                    rn_tile(1, c->packed + PANEL_2 + p * (12 * RN_VL), 12, x_0, (int)(to - from), sums, 0);
                 }
                 for (long q = 0; q < both; q++) {
                     const long u = rn_panel(part, n + q) * RN_VL;
@@ -416,7 +416,7 @@ static void run_2_2(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, part), 4);
+    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, part), 12);
 }
 
 /* Products that wait for no loop: all frames at once. */
@@ -424,7 +424,7 @@ static void run_0(const rn_call *c, const rn_team *team, int thread, long t0, lo
 {
     const long rows = (t1 - t0) * c->B;
     run_0_0(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads));
 }
 
 /* A loop forwards through time, one frame a step: each frame needs the one before it.
@@ -438,7 +438,7 @@ static void run_1(const rn_call *c, const rn_team *team, int thread, long t0, lo
         const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
         for (long k = 0; k < frames && from < to; k++) {
             const long t = t0 + k;
-            run_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4), 0}, c->turn + k));
+            run_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
         }
         return;
     }
@@ -447,7 +447,7 @@ static void run_1(const rn_call *c, const rn_team *team, int thread, long t0, lo
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             run_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -471,9 +471,9 @@ static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 3) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
-    void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
     void *const slot_1 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
-    void *const slot_2 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_2 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
     c->h = slot_0;
     c->z = slot_1;
     c->h_part_2 = slot_2;
@@ -481,9 +481,9 @@ static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
 }
 
 static const rn_effort run_works[] = {
-    {24, 16, 48, 1, 0, 0, 0, 1, 0},
-    {32, 52, 64, 1, 1, 1, 0, 1, 0},
-    {16, 10, 32, 1, 0, 0, 0, 1, 0},
+    {72, 48, 144, 1, 0, 0, 0, 1, 0},
+    {288, 252, 576, 1, 1, 1, 0, 1, 0},
+    {48, 26, 96, 1, 0, 0, 0, 1, 0},
 };
 static const rn_need run_0_needs[] = { {1, RN_ROOM} };
 static const rn_need run_1_needs[] = { {0, RN_CHUNK}, {2, RN_ROOM} };
@@ -521,8 +521,8 @@ static void rn_body_run(void *argument, const rn_team *team, int thread)
 RN_INLINE const real *evaluate_h_before_1(const rn_call *c, long r, long turn)
 {
     if (c->since[r] < 1) return c->zeros;
-    if (r < c->B) return c->old_h + r * RN_PAD(4);
-    return c->h + rn_ring(r - c->B - turn, c->near_0 * c->B) * RN_PAD(4);
+    if (r < c->B) return c->old_h + r * RN_PAD(12);
+    return c->h + rn_ring(r - c->B - turn, c->near_0 * c->B) * RN_PAD(12);
 }
 /* unnamed values
  * elman.rnn:9 */
@@ -541,7 +541,7 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
             real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
             }
             for (long n = group, both; n < group_end; n += both) {
                 both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
@@ -564,7 +564,7 @@ static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 3);
+    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(12, 12, part), 3);
 }
 
 /* h
@@ -573,7 +573,7 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, products, 1536);
+    const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
@@ -585,17 +585,17 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
             real *h_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = evaluate_h_before_1(c, r, near_0);
-                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
-                h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
+                h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
             }
-            if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
+            if (group == 0) rn_fetch_rows(x_0, to - from, 12);    /* what other threads have just made */
             for (long n = group, both; n < group_end; n += both) {
                 both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
                 RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
                 for (long q = 0; q < both; q++) {
                     const long p = rn_panel(part, n + q);
                     real *const sums = sums_of[q];
-                    rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                    rn_tile(1, c->packed + PANEL_1 + p * (12 * RN_VL), 12, x_0, (int)(to - from), sums, 0);
                 }
                 for (long q = 0; q < both; q++) {
                     const long u = rn_panel(part, n + q) * RN_VL;
@@ -610,7 +610,7 @@ static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 4);
+    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(12, 12, part), 12);
 }
 
 /* unnamed values */
@@ -620,9 +620,11 @@ static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     for (long r = first + part.b0; r < first + part.b1; r += RN_VL) {
         const long n = RN_MIN(RN_VL, first + part.b1 - r);
+        const int whole_near_0 = rn_ring(r - near_0, c->near_0 * c->B) + n <= c->near_0 * c->B;
         const rn_v at_weights_of_frames = rn_load_part(c->weights_of_frames + r, n);
         const rn_v value_part_4 = rn_eq(at_weights_of_frames, rn_all((real)0));
-        for (long lane = 0; lane < n; lane++) *(c->value_part_4 + rn_ring((r + lane) - near_0, c->near_0 * c->B)) = value_part_4[lane];
+        if (whole_near_0) rn_store_part(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B), value_part_4, n);
+        else for (long lane = 0; lane < n; lane++) *(c->value_part_4 + rn_ring((r + lane) - near_0, c->near_0 * c->B)) = value_part_4[lane];
     }
 }
 
@@ -634,7 +636,7 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
     const long products = part.p1 - part.p0;
     const long u0 = part.p0 * RN_VL, units = RN_MIN(2, part.p1 * RN_VL) - u0;
     RN_COUNTING(long rows_picked = 0;)
-    const long together = rn_together(part, products, 1536);
+    const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
@@ -654,7 +656,7 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
                 real *value_part_16_row[RN_ROWS(1)];
                 for (long j = 0; j < to - from; j++) {
                     const long r = picked[from + j];
-                    x_0[j] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(4);
+                    x_0[j] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
                     value_part_16_row[j] = c->value_part_16 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(2);
                 }
                 for (long n = group, both; n < group_end; n += both) {
@@ -663,7 +665,7 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
                     for (long q = 0; q < both; q++) {
                         const long p = rn_panel(part, n + q);
                         real *const sums = sums_of[q];
-                        rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                        rn_tile(1, c->packed + PANEL_2 + p * (12 * RN_VL), 12, x_0, (int)(to - from), sums, 0);
                     }
                     for (long q = 0; q < both; q++) {
                         const long u = rn_panel(part, n + q) * RN_VL;
@@ -683,7 +685,7 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(3, rows_picked, rn_columns_of(2, 2, part), 4);
+    RN_COUNT_PRODUCT(3, rows_picked, rn_columns_of(2, 2, part), 12);
 }
 
 /* unnamed values
@@ -692,19 +694,24 @@ static void evaluate_4_4(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
-    RN_COUNTING(long rows_on_0 = 0;)
-    for (long r = first + part.b0; r < first + part.b1; r++) {
-        const int on_0 = *(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B)) == 0;
-        RN_COUNTING(rows_on_0 += on_0;)
-        rn_v value_part_15 = {0};
-        if (on_0) value_part_15 = rn_all(rn_row_sum(c->value_part_16 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(2), 2));
-        RN_PIN(value_part_15);
+    for (long r = first + part.b0; r < first + part.b1; r += RN_VL) {
+        const long n = RN_MIN(RN_VL, first + part.b1 - r);
+        const int whole_near_0 = rn_ring(r - near_0, c->near_0 * c->B) + n <= c->near_0 * c->B;
+        rn_v at_value_part_16[2];
+        if (whole_near_0) rn_load_entries(at_value_part_16, 2, c->value_part_16 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(2), RN_PAD(2), n);
+        else RN_SET_ENTRIES(at_value_part_16, 2, n, c->value_part_16 + rn_ring((r + lane) - near_0, c->near_0 * c->B) * RN_PAD(2));
+        rn_v at_value_part_4;
+        if (whole_near_0) at_value_part_4 = rn_load_part(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B), n);
+        else RN_SET_LANES(at_value_part_4, n, *(c->value_part_4 + rn_ring((r + lane) - near_0, c->near_0 * c->B)));
+        rn_v value_part_15_all = rn_all(0);
+        RN_FOR(k, 2) value_part_15_all = value_part_15_all + at_value_part_16[k];
+        const rn_v value_part_15 = rn_where(rn_not(at_value_part_4), value_part_15_all, rn_all(0));
         const rn_v value_part_13 = value_part_15 * rn_all((real)0.5);
-        const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
+        const rn_v at_weights_of_frames = rn_load_part(c->weights_of_frames + r, n);
         const rn_v value_part_5 = at_weights_of_frames * value_part_13;
-        const rn_v at_value_part_4 = rn_all(*(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B)));
         const rn_v value_part_3 = rn_where(at_value_part_4, rn_all((real)0), value_part_5);
-        *(c->value_part_3 + rn_ring(r - near_0, c->near_0 * c->B)) = value_part_3[0];
+        if (whole_near_0) rn_store_part(c->value_part_3 + rn_ring(r - near_0, c->near_0 * c->B), value_part_3, n);
+        else for (long lane = 0; lane < n; lane++) *(c->value_part_3 + rn_ring((r + lane) - near_0, c->near_0 * c->B)) = value_part_3[lane];
     }
 }
 
@@ -764,7 +771,7 @@ static void evaluate_0(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long rows = (t1 - t0) * c->B;
     evaluate_0_0(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads));
 }
 
 /* A loop forwards through time, one frame a step: each frame needs the one before it.
@@ -778,7 +785,7 @@ static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t
         const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
         for (long k = 0; k < frames && from < to; k++) {
             const long t = t0 + k;
-            evaluate_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4), 0}, c->turn + k));
+            evaluate_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
         }
         return;
     }
@@ -787,7 +794,7 @@ static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             evaluate_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -841,11 +848,11 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 7) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
-    void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
     void *const slot_1 = rn_give(&at, (c->near_0 * B * RN_PAD(2)) * sizeof(real));
     void *const slot_2 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
     void *const slot_3 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
-    void *const slot_4 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_4 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
     void *const slot_5 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
     c->h = slot_0;
     c->value_part_16 = slot_1;
@@ -865,10 +872,10 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
 }
 
 static const rn_effort evaluate_works[] = {
-    {24, 16, 48, 1, 0, 0, 0, 1, 0},
-    {32, 52, 64, 1, 1, 1, 0, 1, 0},
+    {72, 48, 144, 1, 0, 0, 0, 1, 0},
+    {288, 252, 576, 1, 1, 1, 0, 1, 0},
     {0, 1, 0, 0, 0, 0, 0, 1, 0},
-    {16, 14, 32, 1, 0, 0, 0, 1, 0},
+    {48, 30, 96, 1, 0, 0, 0, 1, 0},
     {0, 5, 0, 0, 0, 0, 0, 1, 0},
     {0, 2, 0, 0, 0, 0, 0, 1, 0},
     {0, 0, 0, 0, 0, 0, 1, -1, 0},
@@ -929,14 +936,14 @@ static void rn_body_evaluate(void *argument, const rn_team *team, int thread)
 RN_INLINE const real *backprop_h_before_1(const rn_call *c, long r)
 {
     if (c->since[r] < 1) return c->zeros;
-    if (r < c->B) return c->old_h + r * RN_PAD(4);
-    return c->h + (r - c->B) * RN_PAD(4);
+    if (r < c->B) return c->old_h + r * RN_PAD(12);
+    return c->h + (r - c->B) * RN_PAD(12);
 }
 /* value_part_4[t+1]: its initial value after the last frame */
 RN_INLINE const real *backprop_value_part_4_after_1(const rn_call *c, long r, long turn)
 {
     if (c->left[r] < 1) return c->zeros;
-    return c->value_part_4 + rn_ring(r + c->B - turn, c->near_2 * c->B) * RN_PAD(4);
+    return c->value_part_4 + rn_ring(r + c->B - turn, c->near_2 * c->B) * RN_PAD(12);
 }
 /* unnamed values
  * elman.rnn:9 */
@@ -955,7 +962,7 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
             real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + (r - near_0) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + (r - near_0) * RN_PAD(12);
             }
             for (long n = group, both; n < group_end; n += both) {
                 both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
@@ -978,7 +985,7 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 3);
+    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(12, 12, part), 3);
 }
 
 /* h
@@ -987,7 +994,7 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, products, 1536);
+    const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
@@ -998,16 +1005,16 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
             const real *h_part_2_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = backprop_h_before_1(c, r);
-                h_part_2_row[r - from] = c->h_part_2 + (r - near_0) * RN_PAD(4);
+                h_part_2_row[r - from] = c->h_part_2 + (r - near_0) * RN_PAD(12);
             }
-            if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
+            if (group == 0) rn_fetch_rows(x_0, to - from, 12);    /* what other threads have just made */
             for (long n = group, both; n < group_end; n += both) {
                 both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
                 RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
                 for (long q = 0; q < both; q++) {
                     const long p = rn_panel(part, n + q);
                     real *const sums = sums_of[q];
-                    rn_tile(1, c->packed + PANEL_1 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                    rn_tile(1, c->packed + PANEL_1 + p * (12 * RN_VL), 12, x_0, (int)(to - from), sums, 0);
                 }
                 for (long q = 0; q < both; q++) {
                     const long u = rn_panel(part, n + q) * RN_VL;
@@ -1017,13 +1024,13 @@ static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
                         const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
                         const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
                         const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
-                        rn_store(c->h + r * RN_PAD(4) + u, h);
+                        rn_store(c->h + r * RN_PAD(12) + u, h);
                     }
                 }
             }
         }
     }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 4);
+    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(12, 12, part), 12);
 }
 
 /* z
@@ -1032,7 +1039,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, products, 1536);
+    const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
@@ -1042,7 +1049,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
             const real *x_0[RN_ROWS(1)];
             real *value_part_25_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
-                x_0[r - from] = c->h + r * RN_PAD(4);
+                x_0[r - from] = c->h + r * RN_PAD(12);
                 value_part_25_row[r - from] = c->value_part_25 + (r - near_0) * RN_PAD(2);
             }
             for (long n = group, both; n < group_end; n += both) {
@@ -1051,7 +1058,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
                 for (long q = 0; q < both; q++) {
                     const long p = rn_panel(part, n + q);
                     real *const sums = sums_of[q];
-                    rn_tile(1, c->packed + PANEL_2 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                    rn_tile(1, c->packed + PANEL_2 + p * (12 * RN_VL), 12, x_0, (int)(to - from), sums, 0);
                 }
                 for (long q = 0; q < both; q++) {
                     const long u = rn_panel(part, n + q) * RN_VL;
@@ -1070,7 +1077,7 @@ static void backprop_2_2(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, part), 4);
+    RN_COUNT_PRODUCT(2, rn_rows_of(rows, cuts, part), rn_columns_of(2, 2, part), 12);
 }
 
 /* unnamed values
@@ -1079,21 +1086,21 @@ static void backprop_3_3(const rn_call *c, long first, long rows, rn_part part)
 {
     (void)rows;
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
-    for (long r = first + part.b0; r < first + part.b1; r++) {
-        const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
-        const rn_v value_part_12 = rn_eq(at_weights_of_frames, rn_all((real)0));
-        *(c->value_part_12 + r) = value_part_12[0];
-        RN_ALIGNED real value_part_24[RN_PAD(2) + RN_VL];
-        const real *const value_part_25_row = c->value_part_25 + (r - near_0) * RN_PAD(2);
-        for (long u = 0; u < RN_PAD(2); u += RN_VL) {
-            const rn_v v_value_part_24 = rn_load(value_part_25_row + u) * rn_load(value_part_25_row + u);
-            rn_store(value_part_24 + u, v_value_part_24);
-        }
-        const rn_v value_part_23 = rn_all(rn_row_sum(value_part_24, 2));
+    for (long r = first + part.b0; r < first + part.b1; r += RN_VL) {
+        const long n = RN_MIN(RN_VL, first + part.b1 - r);
+        rn_v at_value_part_25[2];
+        rn_load_entries(at_value_part_25, 2, c->value_part_25 + (r - near_0) * RN_PAD(2), RN_PAD(2), n);
+        rn_v value_part_24[2];
+        RN_FOR(u, 2) value_part_24[u] = at_value_part_25[u] * at_value_part_25[u];
+        rn_v value_part_23 = rn_all(0);
+        RN_FOR(k, 2) value_part_23 = value_part_23 + value_part_24[k];
         const rn_v value_part_21 = value_part_23 * rn_all((real)0.5);
+        const rn_v at_weights_of_frames = rn_load_part(c->weights_of_frames + r, n);
         const rn_v value_part_13 = at_weights_of_frames * value_part_21;
+        const rn_v value_part_12 = rn_eq(at_weights_of_frames, rn_all((real)0));
         const rn_v value_part_11 = rn_where(value_part_12, rn_all((real)0), value_part_13);
-        *(c->value_part_11 + (r - near_0)) = value_part_11[0];
+        rn_store_part(c->value_part_12 + r, value_part_12, n);
+        rn_store_part(c->value_part_11 + (r - near_0), value_part_11, n);
     }
 }
 
@@ -1147,22 +1154,28 @@ static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
     (void)rows;
     const long near_2 = rn_ring_begin(first, c->near_2 * c->B);
     const rn_v at_value_part_14 = rn_all(*(c->value_part_14));
-    for (long r = first + part.b0; r < first + part.b1; r++) {
-        const rn_v at_weights_of_frames = rn_all(*(c->weights_of_frames + r));
+    for (long r = first + part.b0; r < first + part.b1; r += RN_VL) {
+        const long n = RN_MIN(RN_VL, first + part.b1 - r);
+        const int whole_near_2 = rn_ring(r - near_2, c->near_2 * c->B) + n <= c->near_2 * c->B;
+        const rn_v at_weights_of_frames = rn_load_part(c->weights_of_frames + r, n);
         const rn_v d_z_part_7 = at_weights_of_frames * at_value_part_14;
-        const rn_v at_value_part_12 = rn_all(*(c->value_part_12 + r));
+        const rn_v at_value_part_12 = rn_load_part(c->value_part_12 + r, n);
         const rn_v d_z_part_6 = rn_where(at_value_part_12, rn_all((real)0), d_z_part_7);
         const rn_v d_z_part_5 = d_z_part_6 * rn_all((real)0.5);
-        real *const d_z = c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2);
-        const real *const z_row = c->z + r * RN_PAD(2);
-        const real *const y_row = c->y + r * RN_PAD(2);
-        for (long u = 0; u < RN_PAD(2); u += RN_VL) {
-            const rn_v v_d_z_part_4 = rn_load(z_row + u) - rn_load(y_row + u);
-            const rn_v v_d_z_part_3 = d_z_part_5 * v_d_z_part_4;
-            const rn_v v_d_z_part = rn_where(at_value_part_12, rn_all((real)0), v_d_z_part_3);
-            const rn_v v_d_z = v_d_z_part + v_d_z_part;
-            rn_store(d_z + u, v_d_z);
-        }
+        rn_v at_z[2];
+        rn_load_entries(at_z, 2, c->z + r * RN_PAD(2), RN_PAD(2), n);
+        rn_v at_y[2];
+        rn_load_entries(at_y, 2, c->y + r * RN_PAD(2), RN_PAD(2), n);
+        rn_v d_z_part_4[2];
+        RN_FOR(u, 2) d_z_part_4[u] = at_z[u] - at_y[u];
+        rn_v d_z_part_3[2];
+        RN_FOR(u, 2) d_z_part_3[u] = d_z_part_5 * d_z_part_4[u];
+        rn_v d_z_part[2];
+        RN_FOR(u, 2) d_z_part[u] = rn_where(at_value_part_12, rn_all((real)0), d_z_part_3[u]);
+        rn_v d_z[2];
+        RN_FOR(u, 2) d_z[u] = d_z_part[u] + d_z_part[u];
+        if (whole_near_2) rn_store_entries(c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2), 2, d_z, RN_PAD(2), n);
+        else for (long lane = 0; lane < n; lane++) RN_FOR(u, 2) (c->d_z + rn_ring((r + lane) - near_2, c->near_2 * c->B) * RN_PAD(2))[u] = d_z[u][lane];
     }
 }
 
@@ -1194,7 +1207,7 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     const long near_2 = rn_ring_begin(begin, c->near_2 * c->B);
-    const rn_share2 mine = rn_fold_share(2, 4, thread, team->threads);
+    const rn_share2 mine = rn_fold_share(2, 12, thread, team->threads);
     real *const to = c->value_part_7;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
     int more = !(t1 == c->T);
@@ -1204,11 +1217,11 @@ static void backprop_7_value_part_7(const rn_call *c, const rn_team *team, int t
         for (; r < end && rows < RN_FOLD_MOST; r++) {
             if (!(*(c->value_part_12 + r) == 0)) continue;
             a_rows[rows] = c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2);
-            x_rows[rows] = c->h + r * RN_PAD(4);
+            x_rows[rows] = c->h + r * RN_PAD(12);
             rows++;
         }
         if (rows == 0 && more) break;
-        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, more);
+        rn_fold_rows(to, 12, a_rows, x_rows, rows, mine, more);
         more = 1;
         RN_COUNTING(taken += rows;)
     }
@@ -1220,7 +1233,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_2 = rn_ring_begin(first, c->near_2 * c->B);
     const long products = part.p1 - part.p0;
-    const long u0 = part.p0 * RN_VL, units = RN_MIN(4, part.p1 * RN_VL) - u0;
+    const long u0 = part.p0 * RN_VL, units = RN_MIN(12, part.p1 * RN_VL) - u0;
     RN_COUNTING(long rows_picked = 0;)
     const long together = rn_together(part, products, 3072);
     for (long group = 0; group < products; group += together) {
@@ -1232,7 +1245,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                 if (*(c->value_part_12 + r) == 0) {
                     picked[count++] = r;
                 } else if (group == 0) {
-                    rn_zero(c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4) + u0, units);
+                    rn_zero(c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(12) + u0, units);
                 }
             }
             RN_COUNTING(if (group == 0) rows_picked += count;)
@@ -1243,7 +1256,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                 for (long j = 0; j < to - from; j++) {
                     const long r = picked[from + j];
                     x_0[j] = c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2);
-                    d_h_part_2_row[j] = c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
+                    d_h_part_2_row[j] = c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(12);
                 }
                 for (long n = group, both; n < group_end; n += both) {
                     both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
@@ -1265,7 +1278,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(8, rows_picked, rn_columns_of(4, 4, part), 2);
+    RN_COUNT_PRODUCT(8, rows_picked, rn_columns_of(12, 12, part), 2);
 }
 
 /* d_h
@@ -1274,7 +1287,7 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_2 = rn_ring_begin(first, c->near_2 * c->B);
     const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, products, 1536);
+    const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
         for (long block = part.b0; block < part.b1; block++) {
@@ -1286,17 +1299,17 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
             real *value_part_4_row[RN_ROWS(1)];
             for (long r = from; r < to; r++) {
                 x_0[r - from] = backprop_value_part_4_after_1(c, r, near_2);
-                d_h_part_2_row[r - from] = c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
-                value_part_4_row[r - from] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
+                d_h_part_2_row[r - from] = c->d_h_part_2 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(12);
+                value_part_4_row[r - from] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(12);
             }
-            if (group == 0) rn_fetch_rows(x_0, to - from, 4);    /* what other threads have just made */
+            if (group == 0) rn_fetch_rows(x_0, to - from, 12);    /* what other threads have just made */
             for (long n = group, both; n < group_end; n += both) {
                 both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
                 RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
                 for (long q = 0; q < both; q++) {
                     const long p = rn_panel(part, n + q);
                     real *const sums = sums_of[q];
-                    rn_tile(1, c->packed + PANEL_4 + p * (4 * RN_VL), 4, x_0, (int)(to - from), sums, 0);
+                    rn_tile(1, c->packed + PANEL_4 + p * (12 * RN_VL), 12, x_0, (int)(to - from), sums, 0);
                 }
                 for (long q = 0; q < both; q++) {
                     const long u = rn_panel(part, n + q) * RN_VL;
@@ -1305,7 +1318,7 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
                         const long r = from + j;
                         const rn_v d_h_part = rn_load(sums + (j * 1 + 0) * RN_VL);
                         const rn_v d_h_part_2_row_u = rn_load(d_h_part_2_row[j] + u);
-                        const rn_v h_u = rn_load(c->h + r * RN_PAD(4) + u);
+                        const rn_v h_u = rn_load(c->h + r * RN_PAD(12) + u);
                         const rn_v d_h = d_h_part_2_row_u + d_h_part;
                         const rn_v value_part_4 = d_h * (rn_all((real)1) - (h_u * h_u));
                         rn_store(value_part_4_row[j] + u, value_part_4);
@@ -1314,7 +1327,7 @@ static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
             }
         }
     }
-    RN_COUNT_PRODUCT(9, rn_rows_of(rows, cuts, part), rn_columns_of(4, 4, part), 4);
+    RN_COUNT_PRODUCT(9, rn_rows_of(rows, cuts, part), rn_columns_of(12, 12, part), 12);
 }
 
 /* value_part_3: the sum over all frames of value_part_4 times h[t-1] transposed */
@@ -1322,7 +1335,7 @@ static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int 
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     const long near_2 = rn_ring_begin(begin, c->near_2 * c->B);
-    const rn_share2 mine = rn_fold_share(4, 4, thread, team->threads);
+    const rn_share2 mine = rn_fold_share(12, 12, thread, team->threads);
     real *const to = c->value_part_3;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
     int more = !(t1 == c->T);
@@ -1330,11 +1343,11 @@ static void backprop_10_value_part_3(const rn_call *c, const rn_team *team, int 
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
+            a_rows[rows] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(12);
             x_rows[rows] = backprop_h_before_1(c, r);
             rows++;
         }
-        rn_fold_rows(to, 4, a_rows, x_rows, rows, mine, more);
+        rn_fold_rows(to, 12, a_rows, x_rows, rows, mine, more);
         more = 1;
         RN_COUNTING(taken += rows;)
     }
@@ -1345,7 +1358,7 @@ static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int 
 {
     const long begin = t0 * c->B, end = t1 * c->B;
     const long near_2 = rn_ring_begin(begin, c->near_2 * c->B);
-    const rn_share2 mine = rn_fold_share(4, 3, thread, team->threads);
+    const rn_share2 mine = rn_fold_share(12, 3, thread, team->threads);
     real *const to = c->value_part_2;
     const real *a_rows[RN_FOLD_MOST], *x_rows[RN_FOLD_MOST];
     int more = !(t1 == c->T);
@@ -1353,7 +1366,7 @@ static void backprop_10_value_part_2(const rn_call *c, const rn_team *team, int 
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
+            a_rows[rows] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(12);
             x_rows[rows] = c->x + r * 3;
             rows++;
         }
@@ -1371,13 +1384,13 @@ static void backprop_10_value_part(const rn_call *c, const rn_team *team, int th
     real *const to = c->value_part;
     long u0, u1;
     const real *a_rows[RN_FOLD_MOST];
-    rn_share(4, thread, team->threads, &u0, &u1);
+    rn_share(12, thread, team->threads, &u0, &u1);
     const rn_rows of = {NULL, 0, a_rows, u0};
     int more = !(t1 == c->T);
     for (long r = begin; r < end;) {
         long rows = 0;
         for (; r < end && rows < RN_FOLD_MOST; r++) {
-            a_rows[rows] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(4);
+            a_rows[rows] = c->value_part_4 + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(12);
             rows++;
         }
         rn_fold_sum(to + u0, u1 - u0, &of, rows, more);
@@ -1402,7 +1415,7 @@ static void backprop_0(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long rows = (t1 - t0) * c->B;
     backprop_0_0(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads));
 }
 
 /* A loop forwards through time, one frame a step: each frame needs the one before it.
@@ -1416,7 +1429,7 @@ static void backprop_1(const rn_call *c, const rn_team *team, int thread, long t
         const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
         for (long k = 0; k < frames && from < to; k++) {
             const long t = t0 + k;
-            backprop_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4), 0}, c->turn + k));
+            backprop_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
         }
         return;
     }
@@ -1425,7 +1438,7 @@ static void backprop_1(const rn_call *c, const rn_team *team, int thread, long t
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             backprop_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -1483,7 +1496,7 @@ static void backprop_8(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long rows = (t1 - t0) * c->B;
     backprop_8_6(c, t0 * c->B, rows,
-        rn_split(rn_cuts(rows, RN_PICKED), RN_PANELS(4), thread, team->threads));
+        rn_split(rn_cuts(rows, RN_PICKED), RN_PANELS(12), thread, team->threads));
 }
 
 /* A loop backwards through time, one frame a step: each frame needs the one before it.
@@ -1497,7 +1510,7 @@ static void backprop_9(const rn_call *c, const rn_team *team, int thread, long t
         const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
         for (long k = 0; k < frames && from < to; k++) {
             const long t = t1 - 1 - k;
-            backprop_9_7(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(4), 0}, c->turn + k));
+            backprop_9_7(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
         }
         return;
     }
@@ -1506,7 +1519,7 @@ static void backprop_9(const rn_call *c, const rn_team *team, int thread, long t
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             backprop_9_7(c, (t1 - high) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(4), thread, team->threads),
+                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(9, thread);
@@ -1539,15 +1552,15 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     c->left = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 0);    /* frames kept of values of one step */
     c->near_2 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
-    void *const slot_0 = rn_give(&at, (R * RN_PAD(4)) * sizeof(real));
+    void *const slot_0 = rn_give(&at, (R * RN_PAD(12)) * sizeof(real));
     void *const slot_1 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
     void *const slot_2 = rn_give(&at, (c->near_0 * B * RN_PAD(2)) * sizeof(real));
     void *const slot_3 = rn_give(&at, (R) * sizeof(real));
     void *const slot_4 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
-    void *const slot_5 = rn_give(&at, (c->near_0 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_5 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
     void *const slot_6 = rn_give(&at, (c->near_2 * B * RN_PAD(2)) * sizeof(real));
-    void *const slot_7 = rn_give(&at, (c->near_2 * B * RN_PAD(4)) * sizeof(real));
-    void *const slot_8 = rn_give(&at, (c->near_2 * B * RN_PAD(4)) * sizeof(real));
+    void *const slot_7 = rn_give(&at, (c->near_2 * B * RN_PAD(12)) * sizeof(real));
+    void *const slot_8 = rn_give(&at, (c->near_2 * B * RN_PAD(12)) * sizeof(real));
     void *const slot_9 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
     c->h = slot_0;
     c->z = slot_1;
@@ -1567,26 +1580,26 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     c->value_part_10 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_9 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_8 = rn_give(&at, RN_PAD(2) * sizeof(real));
-    c->value_part_7 = rn_give(&at, RN_PAD(8) * sizeof(real));
-    c->value_part_3 = rn_give(&at, RN_PAD(16) * sizeof(real));
-    c->value_part_2 = rn_give(&at, RN_PAD(12) * sizeof(real));
-    c->value_part = rn_give(&at, RN_PAD(4) * sizeof(real));
+    c->value_part_7 = rn_give(&at, RN_PAD(24) * sizeof(real));
+    c->value_part_3 = rn_give(&at, RN_PAD(144) * sizeof(real));
+    c->value_part_2 = rn_give(&at, RN_PAD(36) * sizeof(real));
+    c->value_part = rn_give(&at, RN_PAD(12) * sizeof(real));
     c->ones = rn_give(&at, R * sizeof(real));
     return at.used;
 }
 
 static const rn_effort backprop_works[] = {
-    {24, 16, 48, 1, 0, 0, 0, 1, 0},
-    {32, 52, 64, 1, 1, 1, 0, 1, 0},
-    {16, 12, 32, 1, 0, 0, 0, 1, 0},
+    {72, 48, 144, 1, 0, 0, 0, 1, 0},
+    {288, 252, 576, 1, 1, 1, 0, 1, 0},
+    {48, 28, 96, 1, 0, 0, 0, 1, 0},
     {0, 8, 0, 0, 0, 0, 0, 1, 0},
     {0, 2, 0, 0, 0, 0, 0, 1, 0},
     {0, 0, 0, 0, 0, 0, 1, -1, 0},
     {0, 11, 0, 0, 0, 0, 1, 9, 0},
-    {16, 2, 0, 0, 0, 0, 1, 9, 0},
-    {16, 8, 32, 1, 0, 0, 1, 9, 0},
-    {32, 32, 64, 1, 1, 1, 1, 9, 0},
-    {56, 4, 0, 0, 0, 0, 1, 9, 0},
+    {48, 2, 0, 0, 0, 0, 1, 9, 0},
+    {48, 24, 96, 1, 0, 0, 1, 9, 0},
+    {288, 192, 576, 1, 1, 1, 1, 9, 0},
+    {360, 12, 0, 0, 0, 0, 1, 9, 0},
     {0, 0, 0, 0, 0, 0, 2, -1, 0},
 };
 static const rn_need backprop_0_needs[] = { {1, RN_ROOM} };
@@ -1877,14 +1890,14 @@ RN_INLINE int rn_run(const void *packed, void *state, int fresh, const elman_inp
         const rn_mode before = rn_flush_denormals();
         rn_body_run(c, &(const rn_team){c->flags, 1, 0}, 0);
         rn_restore(before);
-    } else rn_go(c, rn_body_run, threads, 72.0, in->tuning, run_works, run_streams, 3);
+    } else rn_go(c, rn_body_run, threads, 408.0, in->tuning, run_works, run_streams, 3);
     if (state) {
         for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
-            real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
+            real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(12);
             const long t = c->T - 1 + j;
-            if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
+            if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(12), sizeof(real) * c->B * RN_PAD(12));
             else for (long b = 0; b < c->B; b++)
-                memcpy(to + b * RN_PAD(4), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(4), sizeof(real) * 4);
+                memcpy(to + b * RN_PAD(12), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(12), sizeof(real) * 12);
         }
         rn_count_on(c, state);
     }
@@ -1908,13 +1921,13 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;
     c->weights_of_frames = in->weight ? RN_BORROW(in->weight) : c->ones;
     c->old_h = (const real *)rn_state_entry(state, 0, c->B);
-    rn_go(c, rn_body_evaluate, threads, 72.0, in->tuning, evaluate_works, evaluate_streams, 7);
+    rn_go(c, rn_body_evaluate, threads, 408.0, in->tuning, evaluate_works, evaluate_streams, 7);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
-        real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
+        real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(12);
         const long t = c->T - 1 + j;
-        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
+        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(12), sizeof(real) * c->B * RN_PAD(12));
         else for (long b = 0; b < c->B; b++)
-            memcpy(to + b * RN_PAD(4), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(4), sizeof(real) * 4);
+            memcpy(to + b * RN_PAD(12), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(12), sizeof(real) * 12);
     }
     scores[0] = *c->value_part;
     rn_count_on(c, state);
@@ -1945,7 +1958,7 @@ RN_FLATTEN static int rn_step_one(const void *packed, void *state, const elman_i
 int elman_step(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int streams, void *workspace, int threads)
 {
-    if (streams == 1 && rn_threads(threads, 72.0, in->tuning) == 1)
+    if (streams == 1 && rn_threads(threads, 408.0, in->tuning) == 1)
         return rn_step_one(packed, state, in, out, workspace);
     return elman_run(packed, state, in, out, 1, streams, workspace, threads);
 }
@@ -2321,26 +2334,26 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     c->old_h = (const real *)rn_state_entry(state, 0, c->B);
     if (out && out->z && 2 == RN_PAD(2)) c->z = out->z;
     if (!in->accumulate) c->value_part_2 = gradient->values + 0;
-    if (!in->accumulate) c->value_part_3 = gradient->values + 12;
-    if (!in->accumulate) c->value_part = gradient->values + 28;
-    if (!in->accumulate) c->value_part_7 = gradient->values + 32;
-    if (!in->accumulate) c->value_part_8 = gradient->values + 40;
-    rn_go(c, rn_body_backprop, threads, 120.0, in->tuning, backprop_works, backprop_streams, 12);
+    if (!in->accumulate) c->value_part_3 = gradient->values + 36;
+    if (!in->accumulate) c->value_part = gradient->values + 180;
+    if (!in->accumulate) c->value_part_7 = gradient->values + 192;
+    if (!in->accumulate) c->value_part_8 = gradient->values + 216;
+    rn_go(c, rn_body_backprop, threads, 744.0, in->tuning, backprop_works, backprop_streams, 12);
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
-        real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(4);
+        real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(12);
         const long t = c->T - 1 + j;
-        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(4), sizeof(real) * c->B * RN_PAD(4));
+        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(12), sizeof(real) * c->B * RN_PAD(12));
         else for (long b = 0; b < c->B; b++)
-            memcpy(to + b * RN_PAD(4), c->h + (t * c->B + b) * RN_PAD(4), sizeof(real) * 4);
+            memcpy(to + b * RN_PAD(12), c->h + (t * c->B + b) * RN_PAD(12), sizeof(real) * 12);
     }
     if (out && out->z && out->z != c->z)
         for (long r = 0; r < c->R; r++) rn_copy(out->z + r * 2, c->z + r * RN_PAD(2), 2);
     if (loss) *loss = *c->value_part_9;
-    if (in->accumulate) rn_add(gradient->values + 0, c->value_part_2, 12);
-    if (in->accumulate) rn_add(gradient->values + 12, c->value_part_3, 16);
-    if (in->accumulate) rn_add(gradient->values + 28, c->value_part, 4);
-    if (in->accumulate) rn_add(gradient->values + 32, c->value_part_7, 8);
-    if (in->accumulate) rn_add(gradient->values + 40, c->value_part_8, 2);
+    if (in->accumulate) rn_add(gradient->values + 0, c->value_part_2, 36);
+    if (in->accumulate) rn_add(gradient->values + 36, c->value_part_3, 144);
+    if (in->accumulate) rn_add(gradient->values + 180, c->value_part, 12);
+    if (in->accumulate) rn_add(gradient->values + 192, c->value_part_7, 24);
+    if (in->accumulate) rn_add(gradient->values + 216, c->value_part_8, 2);
     rn_count_on(c, state);
     return RN_OK;
 }

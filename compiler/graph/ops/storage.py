@@ -14,6 +14,7 @@ from rnnc.graph.nodes import REAL
 from rnnc.graph.ops.elementwise import real_part
 from rnnc.graph.ops.op import MIXING, Op, need, need_kinds, row
 
+STORED = frozenset(("bfloat16", "int8"))       # which only packed products read
 INFINITE = 0x7F800000                          # the bits of infinity; those of NaN are larger
 
 
