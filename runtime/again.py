@@ -12,8 +12,9 @@ from math import prod
 from threading import get_ident
 from time import perf_counter
 
-from numpy import ascontiguousarray, empty, errstate, ndarray
+from numpy import empty, ndarray
 
+from rnnc.errors import InputError
 from rnnc.runtime.arrays import apart
 from rnnc.runtime.call import kept
 from rnnc.runtime.trial import chosen, trial_of
@@ -72,7 +73,7 @@ class Likeness:
                 return None
             flags = array.flags.num
             if array.dtype is not dtype or flags & READABLE != READABLE:
-                array, plain = converted(array, dtype, size, bound), False
+                array, plain = converted(self.net._border, name, array), False
                 if array is None:
                     return None
             elif bound and not within(array, size, bound):
@@ -123,23 +124,13 @@ def within(array, size: int, bound: int) -> bool:
     return bool(array.view(f"u{array.itemsize}").max() < bound)
 
 
-def converted(array, dtype, size: int, bound: int | None):
-    """A copy for C of what comes in another type or order, as call.py makes it; None: that has to look closer. 1,024
-    flags as float32: 6 microseconds, 45 the long way (Xeon)."""
-    kind = array.dtype.kind
-    if dtype.kind == "f":
-        if kind not in "fiub":
-            return None
-        try:
-            with errstate(over="raise"):
-                return array.astype(dtype, "C")
-        except FloatingPointError:
-            return None
-    if dtype.kind == "i":
-        array = ascontiguousarray(array)
-        return array.astype(dtype) if kind in "iu" and bound and within(array, size, bound) else None
-    plain = kind == "b" or kind in "fiu" and bool(((array == 0) | (array == 1)).all())
-    return array.astype(dtype, "C") if plain else None
+def converted(border, name: str, array):
+    """What comes in another type or order, as call.py brings it to C; None: it refuses, and says why. 1,024 flags as
+    float32: 6 microseconds, 45 the long way (Xeon)."""
+    try:
+        return border.convert(border.ports[name], array)
+    except InputError:
+        return None
 
 
 def remember(net, what: str, state, call, starts) -> None:

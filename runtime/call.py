@@ -96,7 +96,7 @@ class Border:
             weight = arrays.weights(weight, self.dtype)
         for port in self.per_frame:
             if port.name in values:
-                array = found[port.name] = self._convert(port, values[port.name], weight)
+                array = found[port.name] = self.convert(port, values[port.name], weight)
                 seen.see(port.name, array.shape, port.signal)
         if starts is not None:
             starts = arrays.flags(starts, "starts")
@@ -171,7 +171,8 @@ class Border:
         if missing:
             raise InputError("missing: " + listed(f"{p.name} ({p.signal})" for p in missing))
 
-    def _convert(self, port: Port, value, weight: np.ndarray | None = None) -> np.ndarray:
+    def convert(self, port: Port, value, weight: np.ndarray | None = None) -> np.ndarray:
+        """An array that C can read; `weight`: of the frames, for targets that are unknown where it is 0."""
         match port.signal.kind:
             case "class":
                 return arrays.labels(value, port.name, port.signal.classes)
@@ -181,7 +182,7 @@ class Border:
 
     def _per_sequence(self, port: Port, value, call: Call, starts) -> np.ndarray:
         seen = port.target and port.signal.kind == "flag" and call.weight is not None
-        array = self._convert(port, value, heaviest(call, starts) if seen else None)
+        array = self.convert(port, value, heaviest(call, starts) if seen else None)
         count, shape = call.sequences, port.signal.shape
         if array.shape == shape and count == 1 and call.bare:
             return array

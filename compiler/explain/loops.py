@@ -13,7 +13,6 @@ from rnnc.graph.kinds import Kind, in_lanes, kind
 from rnnc.graph.loops import Cycle, Loop
 from rnnc.graph.nodes import Graph
 from rnnc.plan.cost import cost
-from rnnc.plan.few import least_streams
 from rnnc.plan.guards import share
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import RowKernel, Schedule, Sweep, kernels_of
@@ -64,8 +63,7 @@ def of_lanes(made: Schedule, number: int, asked: Question) -> list[str]:
 
 def of_entries(made: Schedule, number: int) -> list[str]:
     """Whether streams lie in lanes, and from how many on."""
-    kernel = kernels_of(made.stages[number])[0]
-    least = least_streams(made.graph, kernel, made.role.small) if isinstance(kernel, RowKernel) else 0
+    least = getattr(kernels_of(made.stages[number])[0], "least", 0)
     if not least:
         return []
     many = f"From {least} streams on each" if least > 1 else "Each"

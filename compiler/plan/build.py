@@ -7,6 +7,7 @@ from rnnc.graph.chunkwise import chunkwise
 from rnnc.graph.loops import loops
 from rnnc.graph.nodes import Graph
 from rnnc.plan.advance import advance
+from rnnc.plan.few import least_streams
 from rnnc.plan.guards import masked
 from rnnc.plan.phases import Conflict, Slot, in_time_order, needs_meeting, slots
 from rnnc.plan.place import place, stage_nodes
@@ -113,7 +114,8 @@ class Kernels:
         return self.count - 1
 
     def row_kernel(self, nodes: list[int], placed: dict[int, Slot]) -> RowKernel:
-        return RowKernel(self.number(), tuple(nodes), tuple(n for n in nodes if self.stored(n, nodes, False)))
+        stores = tuple(n for n in nodes if self.stored(n, nodes, False))
+        return RowKernel(self.number(), tuple(nodes), stores, least_streams(self.graph, nodes, stores, self.role.small))
 
     def unit_kernel(self, nodes: list[int], placed: dict[int, Slot]) -> UnitKernel:
         gates = tuple(self.role.gates[n] for n in nodes if n in self.role.gates)

@@ -11,7 +11,7 @@ from math import ceil, inf, log2, prod
 from rnnc.graph.kinds import in_lanes
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.asked import axes, chunk_of, in_chunks
-from rnnc.plan.few import TURNED, least_streams, statements
+from rnnc.plan.few import TURNED, statements
 from rnnc.plan.guards import FUNCTIONS, share
 from rnnc.plan.machine import Machine
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, Panel, RowKernel, Schedule, Spans, Sweep, UnitKernel, kernels_of
@@ -266,9 +266,10 @@ class Costs:
         """One frame of a loop whose threads never meet. One stream of linear numbers has a vector of frames at once."""
         if isinstance(kernel, RowKernel):
             mine, handed = ceil(self.streams / min(self.threads, self.streams)), self.in_lanes(kernel)
-            if self.rows_in_lanes(kernel) and not handed:
+            lanes = self.rows_in_lanes(kernel)
+            if lanes and not handed:
                 mine = ceil(mine / self.lanes) * self.lanes
-            done = self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores, None, self.rows_in_lanes(kernel))
+            done = self.numbers(kernel.body, self.streams, mine, chunk, kernel.stores, None, lanes)
             if handed:
                 done.waiting += SCANNED * self.machine.touch * handed * (handed + 1) * log2(self.lanes) / self.lanes
             return done
@@ -280,7 +281,7 @@ class Costs:
 
     def rows_in_lanes(self, kernel: RowKernel) -> bool:
         """Whether each entry of its values is a vector of rows."""
-        return 0 < least_streams(self.graph, kernel, self.made.role.small) <= max(2, self.streams)
+        return 0 < kernel.least <= max(2, self.streams)
 
     # -------------------------------------------------------------------------------------------- equations
 

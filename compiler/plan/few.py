@@ -13,7 +13,6 @@ from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.random import RANDOM
 from rnnc.graph.ops.storage import STORED
 from rnnc.plan.guards import FUNCTIONS
-from rnnc.plan.schedule import RowKernel
 
 ENTRIES = 64                                   # of a value, at most: RN_MOST_ENTRIES of runtime/lanes.h
 STATEMENTS = 1000                              # of a kernel, at most, each entry counted;
@@ -77,16 +76,16 @@ def statements(graph: Graph, n: int) -> int:
     return max([node.size, *(graph[read.node].size for read in node.args)])
 
 
-def least_streams(graph: Graph, kernel: RowKernel, small: Collection[Loop]) -> int:
-    """From how many streams on a kernel is quicker with rows in lanes; 1: always, as those of `small` loops; 0: never.
-    Counted in the time of a vector that is added, as measured on programs of 3 to 32 units (one thread, 64 frames,
-    Xeon)."""
-    if not few(graph, kernel.body):
+def least_streams(graph: Graph, body: Sequence[int], stores: Sequence[int], small: Collection[Loop]) -> int:
+    """From how many streams on a row kernel is quicker with rows in lanes; 1: always, as those of `small` loops; 0:
+    never. Counted in the time of a vector that is added, as measured on programs of 3 to 32 units (one thread, 64
+    frames, Xeon)."""
+    if not few(graph, body):
         return 0
-    if any(n in loop.members for loop in small for n in kernel.body):
+    if any(n in loop.members for loop in small for n in body):
         return 1
     lanes = rows = 0
-    for n in kernel.body:
+    for n in body:
         node, made = graph[n], statements(graph, n)
         each = FUNCTION if node.op in FUNCTIONS else 1
         lanes += each * made
@@ -94,9 +93,9 @@ def least_streams(graph: Graph, kernel: RowKernel, small: Collection[Loop]) -> i
             rows += EQUATION + each * ceil(made / WIDE) if node.shape else NUMBER
         else:
             rows += MIXING + each * ceil(made / WIDE)
-    read = {read for n in kernel.body for read in graph[n].args
-            if graph[read.node].domain != CONSTANT and (read.delay or read.node not in kernel.body)}
-    touched = sum(graph[read.node].size for read in read) + sum(graph[n].size for n in kernel.stores)
+    read = {read for n in body for read in graph[n].args
+            if graph[read.node].domain != CONSTANT and (read.delay or read.node not in body)}
+    touched = sum(graph[read.node].size for read in read) + sum(graph[n].size for n in stores)
     if lanes + touched <= SURE * rows:
         return 1
     least = max(2, ceil((lanes + TURNED * touched) / rows))

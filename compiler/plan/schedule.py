@@ -93,11 +93,13 @@ class UnitKernel:
 
 @dataclass(frozen=True)
 class RowKernel:
-    """Threads own rows. Any node, computed for one row after another."""
+    """Threads own rows. Any node, computed for one row after another, or (from `least` streams on; 0: never) with a row
+    in every lane."""
 
     number: int
     body: tuple[int, ...]
     stores: tuple[int, ...]
+    least: int = 0
 
 
 Kernel = UnitKernel | RowKernel

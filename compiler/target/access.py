@@ -140,12 +140,6 @@ class Access:
             return f"({row} - {turn})"
         return f"rn_ring({row} - {turn}, {self.kept(n)[1]})"
 
-    def base(self, n: int) -> int:
-        """The value that a view is a part of."""
-        while n in self.made.views:
-            n = self.made.views[n][0].node
-        return n
-
     def based(self, read: Read) -> tuple[Read, int]:
         """The value that a view is a part of, and where in it that begins."""
         start = 0

@@ -39,7 +39,7 @@ class Across(Lanes):
     def across(self) -> list[str]:
         """[] where the loop is not linear, hands on too much, or reads what a ring parts."""
         reads = [read for n in self.kernel.body for read in self.graph[n].args]
-        stored = {self.access.base(read.node) for read in reads} & {*self.access.made.buffers} - {*self.kernel.body}
+        stored = {self.access.based(read)[0].node for read in reads} & {*self.access.made.buffers} - {*self.kernel.body}
         if not in_lanes(self.graph, self.kernel.body) or not all(map(self.access.straight, stored)):
             return []
         wanted, waiting = leading(self.graph, self.kernel.body, self.held), []

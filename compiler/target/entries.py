@@ -11,6 +11,7 @@ from math import prod
 from rnnc.errors import Broken
 from rnnc.graph.nodes import Graph, Node
 from rnnc.target.expressions import bare
+from rnnc.target.mixing import around
 
 Entries = Callable[[str], str]                 # of an index, as C
 ZERO = "rn_all(0)"
@@ -122,22 +123,14 @@ class Maker:
 
     # -------------------------------------------------------------------------------------------- sums
 
-    def around(self) -> tuple[int, int, int]:
-        """The argument as [outer][count][inner], reduced over `count`."""
-        axis, shape = self.node.attr("axis"), self.first
-        if axis is None:
-            return 1, prod(shape), 1
-        return prod(shape[:axis]), shape[axis], prod(shape[axis + 1:])
-
     def fold(self, begin: str, join: Callable[[str, str], str]) -> list[str]:
-        outer, count, inner = self.around()
+        outer, count, inner = around(self.node, self.first)
 
         def next_(u: str, k: str) -> str:
             if outer == inner == 1:
                 return self.args[0](k)
-            steps = [count * inner, 1] if inner > 1 else [count, 0]
             along = k if inner == 1 else f"{inner} * {k}"
-            return self.args[0](f"{index(u, [outer, inner], steps)} + {along}")
+            return self.args[0](f"{index(u, [outer, inner], [count * inner, 1])} + {along}")
         return self.sums(begin, count, join, next_)
 
     def product(self) -> list[str]:
@@ -169,7 +162,7 @@ class Maker:
 
     def lines(self) -> list[str]:
         """What runtime/lanes.h makes of whole lines, which it wants as an array."""
-        outer, count, inner = self.around()
+        outer, count, inner = around(self.node, self.first)
         before, array = [], self.arrays[0]
         if array is None:
             array = f"{self.name}_from"

@@ -6,6 +6,7 @@ those of other frames too where no sequence begins or ends in between; what is f
 integer) is collected first.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import reduce
 
@@ -32,6 +33,9 @@ class Lanes:
         self.views: dict[int, Entries] = {}                     # values that only rename entries
         self.constants: dict[str, str] = {}
         self.lines: list[str] = []
+        self.wanted: Counter[Read] = Counter()                  # numbers that all views of a value ask for
+        for read in {read for n in kernel.body for read in self.graph[n].args}:
+            self.wanted[access.based(read)[0]] += self.graph[read.node].size
         self.inside: dict[str, int] = {}                        # frames on either side that some read asks for
         self.whole: dict[str, str] = {}                         # whether no ring comes round within these rows
 
@@ -162,10 +166,8 @@ class Lanes:
         views together want most of it."""
         if base.node in self.kernel.body and base.delay == 0 or base in self.loaded:
             return True
-        reads = {read: self.graph[read.node].size for n in self.kernel.body for read in self.graph[n].args}
-        wanted = sum(size for read, size in reads.items() if self.access.based(read)[0] == base)
         node = self.graph[base.node]
-        return node.kind != INT and node.domain != CONSTANT and node.size <= min(ENTRIES, 2 * wanted)
+        return node.kind != INT and node.domain != CONSTANT and node.size <= min(ENTRIES, 2 * self.wanted[base])
 
     def vector_of(self, name: str, shape) -> Entries:
         return (lambda u: f"{name}[{u}]") if shape else lambda u: name

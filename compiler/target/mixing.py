@@ -7,8 +7,14 @@ from collections.abc import Callable
 from math import prod
 
 from rnnc.errors import Broken
-from rnnc.graph.nodes import Graph, Read
+from rnnc.graph.nodes import Graph, Node, Read, Shape
 from rnnc.graph.ops.sparse import Pattern
+
+
+def around(node: Node, shape: Shape) -> tuple[int, int, int]:
+    """The argument of a reduction as [outer][count][inner], reduced over `count`."""
+    axis = node.attr("axis")
+    return (1, prod(shape), 1) if axis is None else (prod(shape[:axis]), shape[axis], prod(shape[axis + 1:]))
 
 
 def mixing(graph: Graph, n: int, to: str, at: list[str], integer: Callable[[Read], str],
@@ -18,9 +24,6 @@ def mixing(graph: Graph, n: int, to: str, at: list[str], integer: Callable[[Read
     node = graph[n]
     reads, args = node.args, [graph[r.node] for r in node.args]
     shape = args[0].shape if args else ()
-
-    def around(axis: int, dims) -> tuple[int, int, int]:
-        return prod(dims[:axis]), dims[axis], prod(dims[axis + 1:])
 
     match node.op:
         case "matmul":
@@ -32,11 +35,10 @@ def mixing(graph: Graph, n: int, to: str, at: list[str], integer: Callable[[Read
         case "column":
             return f"rn_column({to}, {at[0]}, {shape[0]}, {shape[1]}, {integer(reads[1])});"
         case "sum" | "max" | "min" | "logsumexp" | "argmax":
-            outer, count, inner = around(node.attr("axis"), shape)
+            outer, count, inner = around(node, shape)
             return f"rn_axis_{node.op}({to}, {at[0]}, {outer}, {count}, {inner});"
         case "softmax" | "logsoftmax":
-            axis = node.attr("axis")
-            outer, count, inner = (1, args[0].size, 1) if axis is None else around(axis, shape)
+            outer, count, inner = around(node, shape)
             return f"rn_axis_{node.op}({to}, {at[0]}, {outer}, {count}, {inner});"
         case "outer":
             return f"rn_outer({to}, {at[0]}, {at[1]}, {args[0].size}, {args[1].size});"

@@ -8,10 +8,9 @@ here live in a small array, those that others read in their own rows.
 import re
 
 from rnnc.errors import Broken
-from rnnc.graph.nodes import CONSTANT, FRAME, INT, Read
+from rnnc.graph.nodes import CONSTANT, INT, Read
 from rnnc.graph.ops import is_elementwise
 from rnnc.graph.ops.random import RANDOM
-from rnnc.plan.few import least_streams
 from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.schedule import Guard, RowKernel
 from rnnc.target.access import Access, Guarded
@@ -47,10 +46,8 @@ class RowWriter:
         self.lines: list[str] = []
 
     def view(self, name: str, title: str, lines: str, stage: int = 0) -> RowView:
-        least, lanes = 0, None
-        if self.kind in ("map", "alone") and self.access.per == FRAME:
-            least = least_streams(self.graph, self.kernel, self.access.role.small)
-        if least:
+        least, lanes = self.kernel.least, None
+        if least and self.kind in ("map", "alone"):
             if least <= (1 if self.kind == "alone" else FEW):
                 return self.numbers(name, title, lines, stage)
             lanes = self.numbers(f"{name}_lanes", title, lines, stage)
