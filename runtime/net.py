@@ -15,7 +15,7 @@ from rnnc.runtime.module import Module
 from rnnc.runtime.parameters import Gradients, Parameters, Weights
 from rnnc.runtime.probe import probed
 from rnnc.runtime.segments import backwards
-from rnnc.runtime.state import State
+from rnnc.runtime.state import State, refuse_foreign
 from rnnc.runtime.trial import PROGRAMS, Trial, between, capped, cores, tried
 from rnnc.runtime.wanted import Whole, asked_each, truth, whole
 from rnnc.runtime.words import Report, place
@@ -308,7 +308,7 @@ class Net:
         if "frames" in inputs and "frames" not in self._border.ports:
             more["frames"] = inputs.pop("frames")
         if state is not None:
-            self._ours(state)
+            refuse_foreign(state, self.module)
         if self._probing:
             more["fill"] = True
         return self._border.gather(inputs, what, streams=None if state is None else state.streams, **more)
@@ -338,14 +338,6 @@ class Net:
     def _check(self, code: int, what: str) -> None:
         if code:
             self.module.check(code, what)
-
-    def _ours(self, state: State) -> None:
-        if not isinstance(state, State):
-            raise InputError(f"state: net.state(streams) makes one; this is {type(state).__name__}")
-        if state._module is not self.module and (
-                state._module.manifest["state"] != self.manifest["state"]
-                or state._module.function("state_size")(1) != self.module.function("state_size")(1)):
-            raise InputError("state: it belongs to another net")
 
     def _no_state(self, state, out=None) -> None:
         if state is not None:

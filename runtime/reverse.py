@@ -4,7 +4,7 @@ import numpy as np
 
 from rnnc.errors import InputError
 from rnnc.runtime import arrays, ragged
-from rnnc.runtime.state import State
+from rnnc.runtime.state import State, refuse_foreign
 from rnnc.runtime.trial import tried
 from rnnc.runtime.wanted import mapping, truth
 from rnnc.runtime.words import unknown
@@ -74,7 +74,7 @@ def _after(net, given, streams: int) -> State | None:
     if given is None:
         return None
     if isinstance(given, State):
-        net._ours(given)
+        refuse_foreign(given, net.module)
         if given.streams != streams:
             raise InputError(f"cotangent of the state: it has {given.streams} streams, wanted {streams}")
         return given

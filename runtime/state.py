@@ -116,14 +116,14 @@ class State:
 
     def assign(self, other: "State") -> None:
         """Becomes equal to another state of as many streams."""
-        self._like_me(other)
+        refuse_foreign(other, self._module)
         if other.streams != self.streams or other._memory.size != self._memory.size:
             raise InputError(f"a state of {other.streams} streams cannot be assigned to one of {self.streams}")
         self._memory[...] = other._memory
 
     def copy_stream(self, stream: int, other: "State", from_stream: int) -> None:
         """This state's `stream` becomes the other's `from_stream`."""
-        self._like_me(other)
+        refuse_foreign(other, self._module)
         self._check(stream)
         other._check(from_stream)
         self._module.function("copy_stream")(self._pointer, self.streams, stream, other._pointer, other.streams,
@@ -132,12 +132,6 @@ class State:
     def _check(self, stream) -> None:
         if not is_whole(stream) or not 0 <= stream < self.streams:
             raise InputError(f"stream: {said(stream)}, wanted one of 0..{self.streams - 1}")
-
-    def _like_me(self, other) -> None:
-        if not isinstance(other, State):
-            raise InputError(f"state: {said(other)}; net.state(streams) makes one")
-        if other._module is not self._module and other._module.manifest["state"] != self._module.manifest["state"]:
-            raise InputError("state: it belongs to another net")
 
     def __copy__(self) -> "State":
         return self.copy()
@@ -160,7 +154,9 @@ class State:
         for name, place in places.items():
             given = np.asarray(found.get(name))
             if given.shape != place.shape or given.dtype != place.dtype:
-                raise InputError(f"this is no state of {self.streams} streams of this net")
+                got = f"{given.dtype}{list(given.shape)}" if name in found else "nothing"
+                raise InputError(f"arrays[{name!r}]: got {got}, wanted {place.dtype}{list(place.shape)}: "
+                                 f"this is no state of {self.streams} streams of this net")
         for name, place in places.items():
             place[...] = found[name]
 
@@ -170,3 +166,17 @@ class State:
 
     def __repr__(self) -> str:
         return f"<state of {self.streams} streams: {', '.join(self._entries) or 'nothing to remember'}>"
+
+
+def refuse_foreign(state, module: Module) -> None:
+    """Refuses what is no state, or one that does not lie in memory as those of `module` do."""
+    if not isinstance(state, State):
+        raise InputError(f"state: {said(state)}; net.state(streams) makes one")
+    if state._module is module:
+        return
+    found, wanted = state._module.manifest, module.manifest
+    if found["dtype"] != wanted["dtype"]:
+        raise InputError(f"state: it is one of {found['dtype']}, and this net computes in {wanted['dtype']}; "
+                         "make one with net.state(streams) of this net")
+    if found["state"] != wanted["state"] or state._module.function("state_size")(1) != module.function("state_size")(1):
+        raise InputError("state: it belongs to another net")

@@ -89,7 +89,7 @@ REFUSED = [
     ({"b": np.zeros((3, 3))}, r"b: got shape \[3, 3\], wanted \[2, 3\]: one per sequence, and there are 2 streams"),
     ({"starts": np.full((5, 2), 0.5)}, "starts: flags are 0 or 1"),
     ({"weight": np.full((5, 2), np.nan)}, "weight: every weight has to be a finite number"),
-    ({"state": 3}, r"state: net.state\(streams\) makes one; this is int"),
+    ({"state": 3}, r"state: got 3; net.state\(streams\) makes one"),
     ({"y": np.full((5, 2), -1)}, "leave frames out of the loss with weight="),
     ({"frames": 3}, "frames: the inputs say how many there are"),
 ]
@@ -110,7 +110,7 @@ def test_states_of_others_are_refused(net):
     batch = without(inputs(3, 2), "y")
     with pytest.raises(InputError, match="state: it has 3 streams, but x has 2"):
         net.run(**batch, state=net.state(3))
-    with pytest.raises(InputError, match="another net"):
+    with pytest.raises(InputError, match="float32.*float64"):
         net.run(**batch, state=tiny("float32").state(2))
     with pytest.raises(InputError, match="streams: got 0, wanted a whole number of at least 1"):
         net.state(0)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rnnc
 from rnnc.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -99,6 +100,42 @@ def test_starts_reset_what_came_before(net):
 def test_refusals(net, act, message):
     with pytest.raises(InputError, match=message):
         act(net.state(2), net)
+
+
+LEAKY = """model m(n = 2) {
+    input x : [n]
+    target y : [n]
+    h = 0.5 * h[t-1] + x
+    output h
+    loss mse(h, y)
+}"""
+
+
+def test_a_state_of_another_number_type_is_refused_untouched():
+    net, double = (rnnc.compile(LEAKY, dtype=dtype, gradient="all") for dtype in ("float32", "float64"))
+    x, state = np.ones((3, 1, 2)), net.state(1)
+    net.run(x=x, state=state)
+    before, own = state.to_arrays(), double.state(1)
+    for call in (lambda: double.run(x=x, state=state), lambda: double.step(state, x=x[0]),
+                 lambda: double.run(x=x, state=state, probe=["h"]), lambda: double.evaluate(x=x, y=x, state=state),
+                 lambda: double.backprop(x=x, y=x, state=state), lambda: double.vjp({"h": x}, x=x, state=state),
+                 lambda: double.vjp({"state": state}, x=x), lambda: own.assign(state),
+                 lambda: own.copy_stream(0, state, 0), lambda: own.from_arrays(before)):
+        with pytest.raises(InputError, match="float32.*float64"):
+            call()
+    assert all((state[name] == before[name]).all() for name in state) and (state.since == 3).all()
+    assert not own.since.any()
+    with pytest.raises(InputError, match="another net"):
+        net.run(x=x, state=rnnc.compile(LEAKY, n=3).state(1))
+
+
+def test_the_c_refuses_a_state_of_another_number_type():
+    net, double = (rnnc.compile(LEAKY, dtype=dtype).module for dtype in ("float32", "float64"))
+    state = rnnc.State(net, 1)
+    null, signals, work = double.ffi.NULL, double.ffi.new("m_inputs *"), double.ffi.new("char[]", 1 << 16)
+    code = double.function("run")(work, state._pointer, signals, null, 1, 1, work, 1)
+    assert "number type" in double.ffi.string(double.function("error")(code)).decode()
+    assert state.since[0] == 0
 
 
 def test_a_state_tells_its_names(net):

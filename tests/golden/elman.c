@@ -231,6 +231,7 @@ RN_INLINE void *rn_give(rn_space *at, size_t bytes) {
 typedef struct {
     uint64_t hash;
     int32_t streams;
+    uint32_t size;                            /* of a number: the hash tells networks apart, not their types */
 } rn_state_head;
 
 RN_INLINE size_t rn_state_at(long B, int entry) {
@@ -1710,7 +1711,7 @@ RN_INLINE int rn_refuse(const void *packed, const void *state, int fresh, const 
     const rn_state_head *head = state;
     if (frames < 1 || streams < 1) return RN_NO_FRAMES;
     if (!packed || !workspace || !(state || fresh)) return RN_NO_MEMORY;
-    if (state && (head->hash != RN_HASH || head->streams != streams)) return RN_OTHER_STATE;
+    if (state && (head->hash != RN_HASH || head->streams != streams || head->size != sizeof(real))) return RN_OTHER_STATE;
     return RN_OK;
 }
 
@@ -1818,7 +1819,7 @@ size_t elman_workspace_size(int frames, int streams)
 void elman_reset(void *state, int streams)
 {
     memset(state, 0, elman_state_size(streams));
-    *(rn_state_head *)state = (rn_state_head){RN_HASH, streams};
+    *(rn_state_head *)state = (rn_state_head){RN_HASH, streams, sizeof(real)};
 }
 
 void elman_reset_stream(void *state, int streams, int stream)
@@ -2304,7 +2305,7 @@ const char *elman_error(int code)
     case RN_OK: return "no error";
     case RN_NO_FRAMES: return "a call needs at least one frame and one stream";
     case RN_NO_INPUT: return "the pointer to an input, or to all of them, is NULL";
-    case RN_OTHER_STATE: return "the state was made for another model or another number of streams: call elman_reset";
+    case RN_OTHER_STATE: return "the state was made for another model, number type or number of streams: call elman_reset";
     case RN_BLOB_SIZE: return "the block of weights has another size than this model's";
     case RN_BLOB_KIND: return "the block is not weights of this version and number type";
     case RN_NO_MEMORY: return "the pointer to a state, to weights, a workspace or a gradient is NULL";
