@@ -126,8 +126,7 @@ class State:
         refuse_foreign(other, self._module)
         self._check(stream)
         other._check(from_stream)
-        self._module.function("copy_stream")(self._pointer, self.streams, stream, other._pointer, other.streams,
-                                             from_stream)
+        self._module.function("copy_stream")(self._pointer, stream, other._pointer, from_stream)
 
     def _check(self, stream) -> None:
         if not is_whole(stream) or not 0 <= stream < self.streams:

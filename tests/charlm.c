@@ -97,7 +97,7 @@ static void a_copy_is_a_snapshot(void) {
 static void streams_move_and_start_anew(void) {
     void *state = fresh(B), *single = fresh(1), *empty = fresh(1);
     run(state, x, p, 3, B);
-    charlm_copy_stream(single, 1, 0, state, B, 2);
+    charlm_copy_stream(single, 0, state, 2);
     charlm_reset_stream(state, B, 4);
     run(state, x, p, 1, B);
     run(single, x + 2, q, 1, 1);

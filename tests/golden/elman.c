@@ -50,10 +50,11 @@ size_t elman_packed_size(void);
 int elman_pack(const elman_weights *w, void *packed);
 int elman_pack_threads(const elman_weights *w, void *packed, int threads, const elman_tuning *tuning);
 
-/* Fresh: all streams, or one. copy_stream moves stream j of one state to stream i of another. */
+/* Fresh: all streams, or one. copy_stream moves stream j of one state to stream i of another, each of as many streams as
+ * reset has given it. */
 void elman_reset(void *state, int streams);
 void elman_reset_stream(void *state, int streams, int stream);
-void elman_copy_stream(void *to, int to_streams, int i, const void *from, int from_streams, int j);
+void elman_copy_stream(void *to, int i, const void *from, int j);
 
 /* Calls advance the state. threads: 0 is as many as the work is worth, 1 enters no parallel region. */
 int elman_run(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
@@ -1831,8 +1832,9 @@ void elman_reset_stream(void *state, int streams, int stream)
                    rn_entries[e].row);
 }
 
-void elman_copy_stream(void *to, int to_streams, int i, const void *from, int from_streams, int j)
+void elman_copy_stream(void *to, int i, const void *from, int j)
 {
+    const long to_streams = ((const rn_state_head *)to)->streams, from_streams = ((const rn_state_head *)from)->streams;
     rn_state_count(to)[i] = rn_state_count(from)[j];
     for (int e = 0; e < RN_ENTRIES; e++)
         for (long k = 0; k < rn_entries[e].depth; k++)

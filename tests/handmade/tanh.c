@@ -20,11 +20,13 @@ enum { AT_W = 0, AT_E = 6, AT_U = 18, AT_V = 27, AT_C = 36, ALL = 39 };
 #define V(i, j) w[AT_V + (i) * N + (j)]
 #define C(i) w[AT_C + (i)]
 
+/* A state: how many streams, in a line of its own; h; frames since the start. */
+enum { HEAD = 64 };
 static size_t entry_bytes(int streams) { return (sizeof(REAL) * ROW * streams + 63) / 64 * 64; }
-size_t tiny_state_size(int streams) { return entry_bytes(streams) + (8 * (size_t)streams + 63) / 64 * 64; }
-size_t tiny_state_entry(int streams, int entry) { (void)streams; (void)entry; return 0; }
+size_t tiny_state_size(int streams) { return tiny_state_since(streams) + (8 * (size_t)streams + 63) / 64 * 64; }
+size_t tiny_state_entry(int streams, int entry) { (void)streams; (void)entry; return HEAD; }
 size_t tiny_state_row(int entry) { (void)entry; return ROW * sizeof(REAL); }
-size_t tiny_state_since(int streams) { return entry_bytes(streams); }
+size_t tiny_state_since(int streams) { return HEAD + entry_bytes(streams); }
 size_t tiny_packed_size(void) { return ALL * sizeof(REAL); }
 int tiny_pack(const tiny_weights *weights, void *packed) { memcpy(packed, weights->values, ALL * sizeof(REAL)); return 0; }
 int tiny_pack_threads(const tiny_weights *weights, void *packed, int threads, const void *tuning)
@@ -32,17 +34,26 @@ int tiny_pack_threads(const tiny_weights *weights, void *packed, int threads, co
     (void)threads, (void)tuning;
     return tiny_pack(weights, packed);
 }
-void tiny_reset(void *state, int streams) { memset(state, 0, tiny_state_size(streams)); }
-static int64_t *since_of(void *state, int streams) { return (int64_t *)((char *)state + tiny_state_since(streams)); }
+void tiny_reset(void *state, int streams)
+{
+    memset(state, 0, tiny_state_size(streams));
+    *(int32_t *)state = streams;
+}
+static REAL *rows_of(const void *state) { return state ? (REAL *)((char *)(uintptr_t)state + HEAD) : 0; }
+static int64_t *since_of(const void *state)
+{
+    return (int64_t *)((char *)(uintptr_t)state + tiny_state_since(*(const int32_t *)state));
+}
 void tiny_reset_stream(void *state, int streams, int stream)
 {
-    memset((REAL *)state + ROW * stream, 0, ROW * sizeof(REAL));
-    since_of(state, streams)[stream] = 0;
+    (void)streams;
+    memset(rows_of(state) + ROW * stream, 0, ROW * sizeof(REAL));
+    since_of(state)[stream] = 0;
 }
-void tiny_copy_stream(void *to, int to_streams, int i, const void *from, int from_streams, int j)
+void tiny_copy_stream(void *to, int i, const void *from, int j)
 {
-    memcpy((REAL *)to + ROW * i, (const REAL *)from + ROW * j, ROW * sizeof(REAL));
-    since_of(to, to_streams)[i] = since_of((void *)(uintptr_t)from, from_streams)[j];
+    memcpy(rows_of(to) + ROW * i, rows_of(from) + ROW * j, ROW * sizeof(REAL));
+    since_of(to)[i] = since_of(from)[j];
 }
 /* h and p and start and sequence of every frame, then the adjoint of h for each stream */
 size_t tiny_workspace_size(int frames, int streams) { return (size_t)(frames + 1) * streams * (3 * N * sizeof(REAL) + 8); }
@@ -57,8 +68,8 @@ static int forward(const REAL *w, void *state, const tiny_inputs *in, tiny_outpu
     int32_t count = 0;
     if (in->x && T && in->x[0] == (REAL)12345) return 7;
     for (int s = 0; s < B; s++) {
-        REAL *memory = (REAL *)state + ROW * s;
-        int64_t *since = since_of(state, B) + s;
+        REAL *memory = rows_of(state) + ROW * s;
+        int64_t *since = since_of(state) + s;
         for (int t = 0; t < T; t++) {
             size_t r = (size_t)t * B + s;
             int start = in->starts && in->starts[r];
@@ -170,7 +181,7 @@ int tiny_backprop(const void *packed, void *state, const tiny_inputs *in, tiny_o
 {
     REAL first[ROW * 64], correct;
     (void)threads;
-    memcpy(first, state, ROW * B * sizeof(REAL));
+    memcpy(first, rows_of(state), ROW * B * sizeof(REAL));
     int code = forward(packed, state, in, out, T, B, work);
     if (code) return code;
     *loss = score(in, T, B, work, &correct);
@@ -192,6 +203,7 @@ int tiny_vjp(const void *packed, const void *state, const tiny_inputs *in, const
         for (int i = 0; i < N; i++) dot += p[r * N + i] * cotangent->p[r * N + i];
         for (int i = 0; i < N; i++) p[r * N + i] *= cotangent->p[r * N + i] - dot;
     }
-    backward(packed, state, in, T, B, work, gradient->values, dx, state_cotangent, state_gradient);
+    backward(packed, rows_of(state), in, T, B, work, gradient->values, dx, rows_of(state_cotangent),
+             rows_of(state_gradient));
     return 0;
 }

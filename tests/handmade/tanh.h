@@ -13,7 +13,7 @@ int tiny_pack(const tiny_weights *weights, void *packed);
 int tiny_pack_threads(const tiny_weights *weights, void *packed, int threads, const void *tuning);
 void tiny_reset(void *state, int streams);
 void tiny_reset_stream(void *state, int streams, int stream);
-void tiny_copy_stream(void *to, int to_streams, int i, const void *from, int from_streams, int j);
+void tiny_copy_stream(void *to, int i, const void *from, int j);
 size_t tiny_state_entry(int streams, int entry);
 size_t tiny_state_row(int entry);
 size_t tiny_state_since(int streams);
