@@ -2,15 +2,14 @@
 variant whose `run` draws random numbers."""
 
 from rnnc.errors import InputError, RnncError
-from rnnc.runtime.words import said, unknown
+from rnnc.runtime.wanted import names as names_of
+from rnnc.runtime.words import unknown
 
 
 def probed(net, probe, inputs: dict, training: bool = False):
     """`net` with the signals that `probe` names among its outputs: same parameters, same state. `training`: random
     operators are at work in `run`."""
-    if not isinstance(probe, (str, list, tuple)) or not all(isinstance(name, str) for name in probe):
-        raise InputError(f"probe: {said(probe)}, wanted the name of a signal, or a list of them")
-    names = (probe,) if isinstance(probe, str) else tuple(probe)
+    names = names_of("probe", probe, "signal")
     known = {p["name"]: p for p in net.manifest.get("probes") or ()}
     for name in names:
         if name not in known and name not in net.outputs:
@@ -18,7 +17,7 @@ def probed(net, probe, inputs: dict, training: bool = False):
         missing = [t for t in net.targets if t not in inputs]
         if missing and (name in net.targets or known.get(name, {}).get("targets")):
             raise InputError(f"probe: {name} depends on a target; {', '.join(missing)} is missing")
-    names = tuple(dict.fromkeys(n for n in names if n not in net.outputs))
+    names = tuple(n for n in names if n not in net.outputs)
     training = training and bool(net.manifest.get("random"))
     if not names and training == net._training:
         return net

@@ -77,6 +77,13 @@ def path(name: str, value) -> Path:
     return Path(value)
 
 
+def names(name: str, value, of: str) -> list[str]:
+    """Each of them once; one may come alone."""
+    if not isinstance(value, (str, list, tuple)) or not all(isinstance(one, str) for one in value):
+        raise InputError(f"{name}: {said(value)}, wanted the name of a {of}, or a list of them")
+    return list(dict.fromkeys([value] if isinstance(value, str) else value))
+
+
 def mapping(name: str, value, of: str) -> dict:
     """A dict with strings as keys; `of` tells what it holds, as in "signal to array"."""
     if not hasattr(value, "keys") or not hasattr(value, "__getitem__") or isinstance(value, type):

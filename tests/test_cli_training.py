@@ -164,6 +164,26 @@ def test_ctrl_c_leaves_a_checkpoint_that_goes_on_to_the_same_numbers(lesson, tmp
     assert strip(whole) == strip(cut)
 
 
+def test_train_on_a_table_with_values_per_sequence(tmp_path):
+    (tmp_path / "m.rnn").write_text("""model m {
+        input x : [1]
+        input g : [2] per sequence
+        target y : class(4) per sequence
+        z = dense(4)(concat(gru(6)(x), g))
+        output z
+        loss cross_entropy(last(z), y)
+    }""")
+    rows = [(s, 0.1 * n, s % 2, 1, s % 4 if n == 0 or s % 3 else "") for s in range(12) for n in range(2 + s % 3)]
+    table = lambda rows: "sequence,x[0],g[0],g[1],y\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    (tmp_path / "t.csv").write_text(table(rows))
+    rnnc("train", "m.rnn", "--data", "t.csv", "--epochs", 1, cwd=tmp_path)
+    rnnc("eval", "m-run", cwd=tmp_path)
+    assert "loss: " in rnnc("eval", "m-run", "--data", "t.csv", cwd=tmp_path).stdout
+    (tmp_path / "t.csv").write_text(table([*rows[:-1], (*rows[-1][:-1], 1)]))
+    done = rnnc("train", "m.rnn", "--data", "t.csv", "--checkpoint", "n", cwd=tmp_path, code=1)
+    assert f"t.csv:{len(rows) + 1}: column y: 1, but the sequence" in done.stderr and not (tmp_path / "n").exists()
+
+
 def test_train_on_arrays_and_run_numbers(tmp_path):
     """y is x of the frame before; frames through stdin as numbers, JSON and raw bytes give the same."""
     x = np.random.default_rng(0).standard_normal((4000, 3)).astype(np.float32)

@@ -102,12 +102,40 @@ def test_csv(tmp_path):
     path.write_text("sequence,y\n0,1\n0,2\n1,3\n")
     data = rnnc.data.csv(path, batch=2, shuffle=False)
     assert [s.tolist() for s in data.batch(0, 0)["y"]] == [[1, 2], [3]]
-    for text, message in [("x,y\n1,2\n3\n", ":3: 1 cells"), ("x\n1\nabc\n", ":3: 'abc' is not a number"),
+    for text, message in [("x,y\n1,2\n3\n", ":3: 1 cells"), ("x\n1\nabc\n", ":3: column x: 'abc' is not a number"),
                           ("x\n", "names in its first line"), ("x[0],x[2]\n1,2\n", r"columns of x are not x\[0\]"),
                           ("x,y,x\n1,2,3\n", "two columns are called x"), ("x[0],x[0]\n1,2\n", r"called x\[0\]")]:
         path.write_text(text)
         with pytest.raises(InputError, match=message):
             rnnc.data.csv(path)
+
+
+def test_values_per_sequence_in_a_table(tmp_path):
+    """In all rows of a sequence, or in its first one."""
+    path = tmp_path / "d.csv"
+    for y in ("110022", "1 0 2 ", "1 002 "):
+        path.write_text("sequence,x,y,a[0],a[1]\n" + "".join(
+            f"{7 + n // 2},{n},{c.strip()},{n // 2},{'' if n % 2 else 0.5}\n" for n, c in enumerate(y)))
+        data = rnnc.data.csv(path, batch=3, shuffle=False, per_sequence=["y", "a"])
+        found = data.batch(0, 0)
+        assert [v.tolist() for v in found["x"]] == [[0, 1], [2, 3], [4, 5]]
+        assert found["y"].tolist() == [1, 0, 2] and found["y"].dtype.kind == "i"
+        assert found["a"].tolist() == [[0, 0.5], [1, 0.5], [2, 0.5]]
+    path.write_text("x,y\n1,3\n2,\n3,3\n4,\n")                     # one recording is one sequence
+    data = rnnc.data.csv(path, frames=2, per_sequence="y")
+    assert [data.batch(0, i)["y"].tolist() for i in range(2)] == [[3], [3]]
+    for text, message in [
+            ("sequence,y\n0,1\n0,2\n", "d.csv:3: column y: 2, but the sequence, which begins in line 2, has 1"),
+            ("sequence,y[0],y[1]\n0,1,2\n1,3,4\n\n1,3,5\n", r"d.csv:5: column y\[1\]: 5, but .* in line 3, has 4"),
+            ("sequence,y\n0,1\n1, \n1,2\n", "d.csv:3: column y: empty, where the sequence begins"),
+            ("sequence,y\n0,1\n0,z\n", "d.csv:3: column y: 'z' is not a number"),
+            ("sequence,x,y\n0,1,1\n0,,1\n", "d.csv:3: column x: '' is not a number"),
+            ("sequence,x\n0,1\n", "d.csv: no column is called 'y'; there is x")]:
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            rnnc.data.csv(path, per_sequence=["y"])
+    with pytest.raises(InputError, match="per_sequence: got 3, wanted the name of a signal, or a list of them"):
+        rnnc.data.csv(path, per_sequence=3)
 
 
 def test_numbers_of_a_table_that_no_integer_holds(tmp_path):

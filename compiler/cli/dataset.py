@@ -92,13 +92,20 @@ def from_files(where: Place, graph, training: dict, dtype: str):
         training["streams"] = max(1, min(STREAMS, learned // (WINDOWS * training["frames"])))
     del whole
     return rnnc.data.load(where.source, streams=training["streams"], frames=training["frames"],
-                          held_out=training["held_out"], **form)
+                          held_out=training["held_out"], **form, **of_table(where, takes))
+
+
+def of_table(where: Place, takes: dict) -> dict:
+    """What a table does not say itself: which of its columns have one value for a whole sequence."""
+    if where.kind != ARRAYS or Path(where.path).suffix.lower() != ".csv":
+        return {}
+    return {"per_sequence": [name for name, s in takes.items() if s.per == "sequence" and s.kind != "labels"]}
 
 
 def checked(where: Place, takes: dict, targets, dtype: str, **form):
     """The data in one stream, nothing held out: places in it are those in its files."""
     from rnnc.runtime.data.check import WEIGHT, check
-    data = rnnc.data.load(where.source, streams=1, **form)
+    data = rnnc.data.load(where.source, streams=1, **form, **of_table(where, takes))
     strange, missing = sorted(set(data.names) - set(takes) - {WEIGHT}), sorted(set(takes) - set(data.names))
     if strange or missing:
         hint, vectors = "", [name for name in takes if name in missing and takes[name].shape]

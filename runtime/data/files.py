@@ -12,9 +12,9 @@ import numpy as np
 from rnnc.errors import InputError
 from rnnc.runtime.arrays import flags
 from rnnc.runtime.data.batches import Sequences, Streams, cut, fraction, parted, shared_length
-from rnnc.runtime.wanted import asked, mapping
+from rnnc.runtime.wanted import asked, mapping, names
 from rnnc.runtime.wanted import path as as_path
-from rnnc.runtime.words import listed
+from rnnc.runtime.words import listed, unknown
 
 
 @asked
@@ -144,22 +144,24 @@ def _apart(path, signals: dict[str, np.ndarray], lengths: np.ndarray) -> dict:
 
 @asked
 def csv(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: bool = True, seed: int = 0,
-        held_out: float = 0.0) -> Streams | Sequences:
+        held_out: float = 0.0, per_sequence=()) -> Streams | Sequences:
     """A table with names in its first line: `x` is a scalar signal, `x[0]`, `x[1]`, ... are the units of a vector. A
-    column `sequence` numbers the sequences; without it the table is one recording."""
-    found, sequence = _table(path)
-    if sequence is None:
-        return arrays(found, streams, frames, held_out=held_out)
-    begins = np.flatnonzero(np.diff(sequence)) + 1
-    return sequences({n: np.split(a, begins) for n, a in found.items()}, batch, shuffle=shuffle, seed=seed,
+    column `sequence` numbers the sequences; without it the table is one recording. Signals named in `per_sequence` have
+    one value for each sequence, in all of its rows, or in the first while the others are empty."""
+    found, each, begins = _table(path, names("per_sequence", per_sequence, "signal"))
+    if begins is None:
+        return arrays(found | each, streams, frames, held_out=held_out)
+    return sequences({n: np.split(a, begins[1:]) for n, a in found.items()} | each, batch, shuffle=shuffle, seed=seed,
                      held_out=held_out)
 
 
 UNIT = re.compile(r"(.+)\[([0-9]+)]")          # a column for one of the units of a vector
+SEQUENCE = "sequence"                          # the column that numbers the sequences
 EXACT = 2.0**53                                # whole numbers below are told from their neighbours
 
 
-def _table(path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+def _table(path, per_sequence: list[str]) -> tuple[dict, dict, np.ndarray | None]:
+    """Signals by frame; those of whole sequences; the first rows of the sequences, None for one recording."""
     try:
         with open(as_path("path", path), newline="", encoding="utf-8-sig") as file:
             rows = tables.reader(file)
@@ -174,13 +176,33 @@ def _table(path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     for number, row in lines:
         if len(row) != len(header):
             raise InputError(f"{path}:{number}: {len(row)} cells, but the first line names {len(header)}")
+    groups = _columns(path, header)
+    for name in per_sequence:
+        if name == SEQUENCE or name not in groups:
+            raise InputError(f"{path}: {unknown('column', name, [n for n in groups if n != SEQUENCE])}")
+    whole = [column for name in per_sequence for column in groups[name]]
+    empty = {column: np.array([not row[column].strip() for _, row in lines]) for column in whole}
+    for _, row in lines:
+        for column in whole:
+            row[column] = row[column].strip() or "nan"
     try:
         values = np.array([row for _, row in lines], dtype=np.float64)
     except ValueError:
-        number, cell = next((n, c) for n, row in lines for c in row if not _number(c))
-        raise InputError(f"{path}:{number}: {cell!r} is not a number") from None
-    whole = lambda column: column.astype(np.int64) if np.all((column == np.floor(column)) & (abs(column) < EXACT)) \
-        else column                                  # an infinity is its own floor
+        number, name, cell = next((n, name, c) for n, row in lines for name, c in zip(header, row) if not _number(c))
+        raise InputError(f"{path}:{number}: column {name}: {cell!r} is not a number") from None
+    sequence = values[:, groups.pop(SEQUENCE)[0]] if SEQUENCE in groups else None
+    begins = np.concatenate([[0], [] if sequence is None else np.flatnonzero(np.diff(sequence)) + 1]).astype(np.int64)
+    for column in whole:
+        _once(f"column {header[column]}", path, lines, values[:, column], empty[column], begins)
+    framed, each = {}, {}
+    for name, columns in groups.items():
+        into, rows = (each, values[begins]) if name in per_sequence else (framed, values)
+        into[name] = _whole(rows[:, columns[0]]) if header[columns[0]] == name else rows[:, columns]
+    return framed, each, None if sequence is None else begins
+
+
+def _columns(path, header: list[str]) -> dict[str, list[int]]:
+    """The columns of each signal, by unit."""
     groups: dict[str, dict[int, int]] = {}
     for column, name in enumerate(header):
         found = UNIT.fullmatch(name)
@@ -188,15 +210,31 @@ def _table(path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         if unit in groups.setdefault(base, {}):
             raise InputError(f"{path}: two columns are called {name}")
         groups[base][unit] = column
-    made = {}
     for base, units in groups.items():
-        if list(units) == [-1]:
-            made[base] = whole(values[:, units[-1]])
-        elif sorted(units) == list(range(len(units))):
-            made[base] = values[:, [units[i] for i in range(len(units))]]
-        else:
+        if list(units) != [-1] and sorted(units) != list(range(len(units))):
             raise InputError(f"{path}: the columns of {base} are not {base}[0], {base}[1], ...")
-    return made, made.pop("sequence", None)
+    return {base: [units[i] for i in sorted(units)] for base, units in groups.items()}
+
+
+def _once(name: str, path, lines, values: np.ndarray, empty: np.ndarray, begins: np.ndarray) -> None:
+    """Refuses a column whose sequences have no value in their first row, or another one further down."""
+    for first, end in zip(begins, [*begins[1:], len(values)]):
+        number = lines[first][0]
+        if empty[first]:
+            raise InputError(f"{path}:{number}: {name}: empty, where the sequence begins; one value per sequence "
+                             "stands in its first row")
+        mine = values[first:end]
+        other = ~empty[first:end] & (mine != mine[0]) & ~(np.isnan(mine) & np.isnan(mine[0]))
+        if other.any():
+            at = first + int(np.argmax(other))
+            raise InputError(f"{path}:{lines[at][0]}: {name}: {values[at]:g}, but the sequence, which begins in line "
+                             f"{number}, has {mine[0]:g}: one value per sequence is wanted")
+
+
+def _whole(column: np.ndarray) -> np.ndarray:
+    """As integers, if they are."""
+    exact = np.all((column == np.floor(column)) & (abs(column) < EXACT))     # an infinity is its own floor
+    return column.astype(np.int64) if exact else column
 
 
 def _number(cell: str) -> bool:
