@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rnnc.runtime.words import listed, unknown
 
 CHECKPOINT, PARAMETER = "rnnc checkpoint", "parameter"          # what a checkpoint calls itself, and its parameters
 FILE = "checkpoint.safetensors"                # what it is in the folder of a training run
+RUN = os.urandom(4).hex()                      # tells this process from an earlier one of the same number
 
 
 def takes_files(folder: Path) -> None:
@@ -46,7 +48,8 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     name = None
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        sweep(path)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-{RUN}-")
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -67,6 +70,31 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def sweep(path: Path) -> None:
+    """Removes what processes that were killed while they wrote this file have left beside it."""
+    kind = re.compile(rf"\.{re.escape(path.name)}\.([0-9]+)-([0-9a-f]+)-\w+")
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent):
+            found = kind.fullmatch(name)
+            if found and not _writes(int(found[1]), found[2]):
+                os.unlink(path.parent / name)
+
+
+def _writes(process: int, run: str) -> bool:
+    """Whether the process that began a temporary file may be alive."""
+    if process == os.getpid():
+        return run == RUN
+    if os.name != "posix":                     # there the signal 0 is no question
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _into(path: Path, data: bytes) -> None:

@@ -65,6 +65,24 @@ def test_a_folder_that_may_not_be_written_is_told_by_the_name_that_was_asked_for
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_run_left_goes_with_the_next_one(tmp_path):
+    """But not what others are writing, nor what is of another kind."""
+    from rnnc.runtime.storage import RUN, write_whole
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    killed = f"import os; from rnnc.runtime import storage; storage.os.fsync = lambda d: os.kill(os.getpid(), 9); " \
+             f"storage.write_whole({str(path)!r}, b'half')"
+    for _ in range(2):                         # the second one has taken away what the first one left
+        assert subprocess.run([sys.executable, "-c", killed]).returncode == -9
+        left, = path.parent.iterdir()
+    others = {f".{path.name}.{os.getppid()}-0123abcd-x", f".{path.name}.{os.getpid()}-{RUN}-x",
+              f".{path.name}.x", f".other.{left.name.split('.', 3)[-1]}", left.name + ".x"}
+    for name in others:
+        (path.parent / name).touch()
+    (path.parent / f".{path.name}.{os.getpid()}-0123abcd-x").touch()       # another process had our number once
+    write_whole(path, b"whole")
+    assert {p.name for p in path.parent.iterdir()} == {path.name, *others} and path.read_bytes() == b"whole"
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
 @pytest.mark.parametrize("buffered", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("line", ["graph charlm", "--help", "check --help", "--version"])
