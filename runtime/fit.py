@@ -112,14 +112,8 @@ class Run:
             json.dumps(self.notes)
         except (TypeError, ValueError) as fault:
             raise InputError(f"notes: they are kept as JSON, which cannot hold them ({fault})") from None
-        if data.carries:
-            self.window, self.step = spans(window, step, data)
-            self.per_epoch = -(-data.length // self.step)
-        else:
-            if window is not None or step is not None:
-                raise InputError("window, step: whole sequences are trained at once; these are for continuous streams")
-            self.window = self.step = None
-            self.per_epoch = len(data)
+        self.window, self.step = spans(window, step, data)
+        self.per_epoch = -(-data.length // self.step) if data.carries else len(data)
         self.at = Position()
         self.state = None
 
@@ -250,9 +244,13 @@ def offers(thing, *parts: str) -> bool:
     return not isinstance(thing, type) and all(hasattr(thing, part) for part in parts)
 
 
-def spans(window: int | None, step: int | None, data) -> tuple[int, int]:
-    """Window and step in frames, from what was given and the data's own."""
+def spans(window: int | None, step: int | None, data) -> tuple[int | None, int | None]:
+    """Window and step in frames, from what was given and the data's own; whole sequences have neither."""
     window, step = (None if n is None else whole(name, n, 1) for name, n in (("window", window), ("step", step)))
+    if not data.carries:
+        if window is not None or step is not None:
+            raise InputError("window, step: whole sequences are trained at once; these are for continuous streams")
+        return None, None
     window = window or step or data.frames
     step = step or window
     if step > window:

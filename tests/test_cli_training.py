@@ -134,12 +134,24 @@ def test_the_same_command_changes_nothing_and_more_epochs_go_on(trained, lesson,
 
 
 def test_a_run_that_was_refused_settles_nothing(lesson, tmp_path):
-    """Its folder held settings that the next command went on with: a window of 3, or a learning rate far too high."""
+    """Its folder held settings that the next command went on with: a learning rate far too high."""
     same = ("train", "charlm", "--text", lesson, "-D", "hidden=8", "-D", "layers=1", "--epochs", 1, "--checkpoint", "r")
-    assert "do not fit in a window" in rnnc(*same, "--window", 3, "--step", 5, cwd=tmp_path, code=1).stderr
+    assert "the loss is" in rnnc(*same, "--lr", 1e300, cwd=tmp_path, code=1).stderr
+    assert (tmp_path / "r" / "job.json").exists()
     assert "held out:" in rnnc(*same, cwd=tmp_path).stdout
     changed = rnnc(*same, "--streams", 2, cwd=tmp_path, code=1).stderr
     assert "now 2)" in changed and "how it is cut" in changed
+
+
+def test_windows_that_the_data_does_not_have_are_a_fault_of_the_command(lesson, tmp_path):
+    (tmp_path / "m.rnn").write_text(GOOD)
+    np.savez(tmp_path / "d.npz", x=np.zeros((30, 3)), y=np.zeros((30, 4)), lengths=[10, 12, 8])
+    for flags in (("--window", 5), ("--step", 5)):
+        said = rnnc("train", "m.rnn", "--data", "d.npz", "--held-out", 0, *flags, cwd=tmp_path, code=2).stderr
+        assert said == "rnnc: --window, --step: whole sequences are trained at once; these are for continuous streams\n"
+    said = rnnc("train", "charlm", "--text", lesson, "--window", 3, "--step", 5, cwd=tmp_path, code=2).stderr
+    assert said == "rnnc: --window, --step: 5 new frames do not fit in a window of 3\n"
+    assert {p.name for p in tmp_path.iterdir()} == {"m.rnn", "d.npz"}
 
 
 def test_ctrl_c_leaves_a_checkpoint_that_goes_on_to_the_same_numbers(lesson, tmp_path):

@@ -18,6 +18,7 @@ from rnnc.cli.curve import draw
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job, digest, keep_program, own
 from rnnc.cli.sources import add_program, find, load, nonnegative, positive, real, there
+from rnnc.errors import InputError
 from rnnc.runtime.words import figure
 
 OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "RMSprop", "Adadelta", "Adam", "AdamW",
@@ -141,6 +142,7 @@ def prepare(options, program, stored: Job | None):
     chosen = numbers(options, **stored.numbers if stored else {})
     data = (dataset.from_text(corpus, read.graph, training) if corpus
             else dataset.from_files(where, read.graph, training, chosen["dtype"]))
+    fits(training, data)
     job = Job(program="", digest=digest(sources), model=model, sizes=sizes, **chosen,
               source=dataset.facts(where, data, corpus), vocabulary=data.vocabulary if corpus else None,
               training=training)
@@ -152,6 +154,15 @@ def settled(options, stored: dict) -> dict:
     given = {key: getattr(options, key) for key in DEFAULTS if getattr(options, key) is not None}
     given |= {"first weights": fingerprint(options.weights)} if options.weights else {}
     return DEFAULTS | stored | given
+
+
+def fits(training: dict, data) -> None:
+    """Refuses a window and a step that rnnc.fit would refuse, before there is a folder."""
+    from rnnc.runtime.fit import spans
+    try:
+        spans(training["window"], training["step"], data)
+    except InputError as fault:
+        raise Usage(f"--window, --step: {str(fault).partition(': ')[2]}") from None
 
 
 def size_names(source, model: str | None) -> set[str]:
