@@ -353,7 +353,10 @@ def text_after(source: Source, stage: str, options: Options | None = None, sizes
     if stage == "tree":
         from rnnc.front.parse import parse
         from rnnc.front.show import show as show_tree
-        return show_tree(parse(source))
+        from rnnc.graph.elaborate import check_asked
+        file = parse(source)
+        check_asked(file, sizes or {}, model)
+        return show_tree(file)
     graph = elaborated(source, model, sizes)
     if stage == "graph":
         return show(graph)

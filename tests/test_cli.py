@@ -159,6 +159,15 @@ def test_show_tree_is_a_program_again():
     assert rnnc("show", "-", "--after", "tree", input=text).stdout == text
 
 
+def test_show_refuses_what_the_program_does_not_have_after_every_stage():
+    for stage in ("tree", "graph"):
+        asked = ("show", "charlm", "--after", stage)
+        assert "E0212: the model charlm has no size called hiden" in rnnc(*asked, "-D", "hiden=3", code=1).stderr
+        assert "E0601: there is no model called other" in rnnc(*asked, "--model", "other", code=1).stderr
+    assert "fn f(x)" in rnnc("show", "-", "--after", "tree", input="fn f(x) = x + 1\n").stdout
+    assert "E0601" in rnnc("show", "-", "--after", "tree", "-D", "q=3", input="fn f(x) = x + 1\n", code=1).stderr
+
+
 @pytest.mark.parametrize("kind, sign", [("svg", "<svg"), ("dot", "digraph"), ("html", "<html")])
 def test_graph(kind, sign, tmp_path):
     done = rnnc("graph", "own_cell", "-o", f"net.{kind}", cwd=tmp_path)

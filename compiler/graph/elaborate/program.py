@@ -129,14 +129,27 @@ def _elaborated(file: tree.File, sizes: dict, model: str | None, read_file: Read
     return causality.sorted_graph(graph), library
 
 
-def bind_sizes(scope: Scope, model: tree.Model, sizes: dict, faults: Faults) -> None:
-    formals = {f.name.id: f for f in model.sizes}
+def check_asked(file: tree.File, sizes: dict, model: str | None) -> None:
+    """Refuses a model or sizes that the file does not have, where nothing but its text is wanted."""
+    faults = Faults()
+    if model is not None or sizes:
+        check_sizes(choose(file, model, faults), sizes, faults)
+    faults.stop()
+
+
+def check_sizes(model: tree.Model, sizes: dict, faults: Faults) -> None:
+    formals = [f.name.id for f in model.sizes]
     for name in sizes:
         if name not in formals:
             known = ", ".join(formals) or "none"
             faults.add("E0212", f"the model {model.name.id} has no size called {name}", model.name.span,
                        hint=near(name, formals) or f"its sizes: {known}")
-    for name, formal in formals.items():
+
+
+def bind_sizes(scope: Scope, model: tree.Model, sizes: dict, faults: Faults) -> None:
+    check_sizes(model, sizes, faults)
+    for formal in model.sizes:
+        name = formal.name.id
         if name in sizes:
             scope.names[name] = given(name, sizes[name], formal, faults)
         elif formal.default is not None:
