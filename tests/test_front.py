@@ -254,9 +254,20 @@ def test_a_file_of_something_else_is_refused_quickly_and_politely():
 
 
 def test_deep_expressions_are_refused_and_long_files_are_not():
-    assert [fault.code for fault in faults("fn f(x) = " + "(" * 5000 + "x" + ")" * 5000 + " + 1" * 5000)] == ["E0121"]
+    deep = "fn f(x) = " + "(" * 5000 + "x" + ")" * 5000 + " + (1" * 5000 + ")" * 5000
+    assert [fault.code for fault in faults(deep)] == ["E0121"]
     body = "\n".join(f"    h{i} = tanh(x + {i}) + h{i}[t-1]" for i in range(3000))
     assert len(read(f"model m {{ input x {body} output h1 }}").items[0].body) == 3002
+
+
+def test_a_chain_of_operators_is_one_level_of_any_length():
+    for operators in ("+-", "*/", ["and"], ["or"]):
+        long = "x" + "".join(f" {operators[i % len(operators)]} y[t - {i}]" for i in range(5000))
+        text = f"model m {{\n    input x, y\n    s = {long}\n    output s\n}}\n"
+        assert show(read(text)) == text
+    text = "fn f(x) = x - 1 + (2 - 3) - x * 2 / 3 * (x / x)\n"
+    assert show(read(text)) == text and read(text) == read(text.replace("x - 1", "(x - 1)"))
+    assert [fault.code for fault in faults("fn f(x) = " + "x ^ " * 200 + "x")] == ["E0121"]
 
 
 def test_spoilt_programs_give_diagnostics_and_nothing_else():

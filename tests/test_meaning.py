@@ -40,6 +40,27 @@ def test_delays_go_to_the_signals():
     assert out["i"][:, 0].tolist() == [10, 10, 10, 11, 12, 13]
 
 
+def test_chains_of_any_length():
+    """They were at most 150 operators long; delays, sizes and signals follow them by loops."""
+    long = lambda first, then: first + then * 400
+    out, x, _ = run(f"""
+    model m(k = 3) {{
+        input x : [2]
+        a = {long("x", " + x[t-1] - 2 * x")}
+        b = x[{long("1 - 1", " + 1 - 1")} + t - 2{" + 1 - 1" * 400}]
+        c = concat(zeros({long("k", " + k - k")}), x)
+        d = {long("x", " * 2 / 2")}
+        e = {long("x > 0", " and x > 0")}
+        output a, b, c, d, e
+    }}""")
+    v = x["x"]
+    np.testing.assert_allclose(out["a"], v + 400 * (ago(v, 1) - 2 * v))
+    np.testing.assert_allclose(out["b"], ago(v, 2))
+    assert (out["c"][..., :3] == 0).all() and (out["c"][..., 3:] == v).all()
+    np.testing.assert_allclose(out["d"], v)
+    assert (out["e"] == (v > 0)).all()
+
+
 def test_what_delayed_reads_see_before_the_start():
     out, x, w = run("""
     cell summed(first)(x) { y = x + y[t-1]  init y = first  return y }

@@ -102,12 +102,12 @@ def _expression(expression) -> tuple[str, str]:
             return "not", f"not {_at_least(operand, TIGHT['not'])}"
         case tree.Unary(op, operand):
             return "sign", f"{op}{_at_least(operand, TIGHT['sign'])}"
-        case tree.Binary(op, left, right):
-            return _binary(op, left, right)
+        case tree.Binary():
+            return _binary(expression)
 
 
-def _binary(op: str, left, right) -> tuple[str, str]:
-    level = LEVEL.get(op, "compare")
+def _binary(expression: tree.Binary) -> tuple[str, str]:
+    level = LEVEL.get(expression.op, "compare")
     own = TIGHT[level]
     to_left, to_right = own, own + 1           # most group to the left
     if level == "compare":
@@ -117,7 +117,9 @@ def _binary(op: str, left, right) -> tuple[str, str]:
     if level == "^":
         to_left, to_right = TIGHT["value"], TIGHT["sign"]
     around = "" if level == "^" else " "
-    return level, f"{_at_least(left, to_left)}{around}{op}{around}{_at_least(right, to_right)}"
+    first, links = tree.chain(expression)
+    return level, _at_least(first, to_left) + "".join(
+        f"{around}{link.op}{around}{_at_least(link.right, to_right)}" for link in links)
 
 
 # ----------------------------------------------------------------------------------------------------- small parts

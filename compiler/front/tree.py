@@ -120,6 +120,17 @@ class Steps:
 
 Expr = Number | Name | Text | ListOf | Attribute | Range | Index | Unary | Binary | Call | Repeat
 
+CHAINS = {op: group for group in (("+", "-"), ("*", "/", "//"), ("and",), ("or",)) for op in group}
+
+
+def chain(expr: Binary) -> tuple[Expr, list[Binary]]:
+    """Operators that bind alike and group to the left, as in `a + b - c`: the first operand, and the operators from the
+    left. A chain may be of any length and is one level: what follows a tree by recursion goes along it in a loop."""
+    links = [expr]
+    while isinstance(left := links[-1].left, Binary) and left.op in CHAINS.get(expr.op, ()):
+        links.append(left)
+    return left, links[::-1]
+
 
 # ---------------------------------------------------------------------------------------------- statements
 

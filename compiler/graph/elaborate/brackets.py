@@ -23,10 +23,16 @@ def frame_shift(expr: tree.Expr, at: At) -> tuple[int, int | None] | None:
         times, rest = frame_shift(expr.operand, at)
         return (-times, -rest) if expr.op == "-" else (times, rest)
     if isinstance(expr, tree.Binary) and expr.op in "+-":
-        left = frame_shift(expr.left, at) or (0, whole(expr.left, at))
-        right = frame_shift(expr.right, at) or (0, whole(expr.right, at))
-        sign = 1 if expr.op == "+" else -1
-        return left[0] + sign * right[0], left[1] + sign * right[1]
+        first, links = tree.chain(expr)
+        if not mentions_time(first):           # the numbers in front are one number
+            while not mentions_time(links[0].right):
+                first = links.pop(0)
+        times, rest = frame_shift(first, at) or (0, whole(first, at))
+        for link in links:
+            right = frame_shift(link.right, at) or (0, whole(link.right, at))
+            sign = 1 if link.op == "+" else -1
+            times, rest = times + sign * right[0], rest + sign * right[1]
+        return times, rest
     raise Stop("E0403", "a delay is written t - k or t + k with a k known when compiling", expr.span)
 
 
@@ -37,7 +43,8 @@ def mentions_time(expr) -> bool:
         case tree.Unary():
             return mentions_time(expr.operand)
         case tree.Binary():
-            return mentions_time(expr.left) or mentions_time(expr.right)
+            first, links = tree.chain(expr)
+            return mentions_time(first) or any(mentions_time(link.right) for link in links)
         case tree.Call():
             return any(mentions_time(a.value) for a in expr.arguments)
         case tree.Index():
@@ -79,7 +86,8 @@ def names_in(expr: tree.Expr) -> list[tree.Name]:
         case tree.Unary():
             return names_in(expr.operand)
         case tree.Binary():
-            return names_in(expr.left) + names_in(expr.right)
+            first, links = tree.chain(expr)
+            return names_in(first) + [name for link in links for name in names_in(link.right)]
     return []
 
 

@@ -73,7 +73,8 @@ def fractions(expr: tree.Expr, at: At) -> list[Note]:
         case tree.Unary():
             return fractions(expr.operand, at)
         case tree.Binary():
-            return fractions(expr.left, at) + fractions(expr.right, at)
+            first, links = tree.chain(expr)
+            return fractions(first, at) + [note for link in links for note in fractions(link.right, at)]
         case tree.Name():
             entry, value = at.scope.find(expr.id), static(expr, at)
             if not isinstance(value, float) or value.is_integer():
@@ -101,11 +102,15 @@ def refuse_remainder(expr: tree.Expr, at: At) -> None:
     if isinstance(expr, tree.Unary):
         refuse_remainder(expr.operand, at)
     if isinstance(expr, tree.Binary):
-        refuse_remainder(expr.left, at)
-        refuse_remainder(expr.right, at)
-        left, right = static(expr.left, at), static(expr.right, at)
-        if expr.op == "/" and isinstance(left, int) and isinstance(right, int) and left % right:
-            raise Stop("E0504", f"{left} / {right} does not divide exactly", expr.span, hint="// rounds down")
+        first, links = tree.chain(expr)
+        refuse_remainder(first, at)
+        for link in links:
+            refuse_remainder(link.right, at)
+            if link.op != "/":
+                continue
+            left, right = static(link.left, at), static(link.right, at)
+            if isinstance(left, int) and isinstance(right, int) and left % right:
+                raise Stop("E0504", f"{left} / {right} does not divide exactly", link.span, hint="// rounds down")
 
 
 def told(value: Value) -> str:
@@ -307,10 +312,15 @@ def _unary(expr: tree.Unary, at: At) -> Value:
 
 
 def _binary(expr: tree.Binary, at: At) -> Value:
-    a, b = operand(expr.left, at), operand(expr.right, at)
-    if is_static(a) and is_static(b):
-        return constants.binary(expr.op, a, b, expr.span)
-    return combine(expr.op, lift(a, at, expr.left.span), lift(b, at, expr.right.span), at, expr.span)
+    first, links = tree.chain(expr)
+    value = operand(first, at)
+    for link in links:
+        right = operand(link.right, at)
+        if is_static(value) and is_static(right):
+            value = constants.binary(link.op, value, right, link.span)
+        else:
+            value = combine(link.op, lift(value, at, link.left.span), lift(right, at, link.right.span), at, link.span)
+    return value
 
 
 KINDS = {

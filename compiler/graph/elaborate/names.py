@@ -146,8 +146,8 @@ class Body:
             case tree.Unary():
                 self.look(expr.operand)
             case tree.Binary():
-                self.look(expr.left)
-                self.look(expr.right)
+                first, links = tree.chain(expr)
+                self.all([first, *(link.right for link in links)])
             case tree.Call():
                 self.call(expr)
             case tree.Repeat():
