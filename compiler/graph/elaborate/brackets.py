@@ -5,7 +5,7 @@ import numpy as np
 from rnnc.errors import Span
 from rnnc.front import tree
 from rnnc.front.show import show_expression
-from rnnc.graph.elaborate import constants, rules
+from rnnc.graph.elaborate import constants, picks
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import Size, Stop
 from rnnc.graph.elaborate.expressions import KINDS, MOST, operand, static, whole
@@ -120,7 +120,7 @@ def _index(expr: tree.Index, at: At) -> Value:
     ref = lift(base, at, expr.base.span)
     if ref.draft.signal is not None and len(items) == 1 and isinstance(items[0], int) and items[0] < 0:
         doubt_index(show_expression(expr.base), -items[0], ref.draft.signal.place, expr, at)
-    return make(at, "pick", [ref], expr.span, rules.pick, items=tuple(items))
+    return make(at, "pick", [ref], expr.span, picks.pick, items=tuple(items))
 
 
 def _one(item: tree.Expr, expr: tree.Index, at: At) -> int | np.ndarray:
@@ -138,10 +138,10 @@ def _one(item: tree.Expr, expr: tree.Index, at: At) -> int | np.ndarray:
 def _pick_static(base, items: list, expr: tree.Index) -> Value:
     if isinstance(base, list) and len(items) == 1:
         if isinstance(items[0], int):
-            rules.bounds(items[0], Size(len(base), "a list", expr.base.span), expr.span)
+            picks.bounds(items[0], Size(len(base), "a list", expr.base.span), expr.span)
             return base[items[0]]
         if isinstance(items[0], tuple):
-            low, high = rules.bounds(items[0], Size(len(base), "a list", expr.base.span), expr.span)
+            low, high = picks.bounds(items[0], Size(len(base), "a list", expr.base.span), expr.span)
             return base[low:high]
     array = constants.numbers(base, expr.base.span)
     if not isinstance(array, np.ndarray) or len(items) > array.ndim:
@@ -154,7 +154,7 @@ def _pick_static(base, items: list, expr: tree.Index) -> Value:
                 raise Stop("E0306", f"an index is out of range: the size is {n}", expr.span)
             chosen.append(index.astype(np.int64))
         else:
-            low, high = rules.bounds(item, Size(n, "a constant", expr.base.span), expr.span)
+            low, high = picks.bounds(item, Size(n, "a constant", expr.base.span), expr.span)
             chosen.append(low if isinstance(item, int) else slice(low, high))
     return constants.plain(array[tuple(chosen)])
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from rnnc.front import tree
 from rnnc.front.show import show_expression
-from rnnc.graph.elaborate import constants, rules
+from rnnc.graph.elaborate import constants, picks, rules
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import NotYet, Ref, Silent, Stop
 from rnnc.graph.elaborate.expressions import count, operand, size, static, whole
@@ -248,7 +248,7 @@ def _one_hot(expr: tree.Call, at: At) -> Value:
 @builtin("take")
 def _take(expr: tree.Call, at: At) -> Value:
     exprs, _ = split(expr, 2, 2)
-    return make(at, "take", lifted(exprs, at), expr.span, rules.take, spot=exprs[1].span)
+    return make(at, "take", lifted(exprs, at), expr.span, picks.take, spot=exprs[1].span)
 
 
 @builtin("window")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from rnnc.errors import Diagnostic, Faults, Note, Span
 
-ROUNDS = 100                                   # a size that has moved so often will not settle
+ROUNDS = 100                                   # a size that has changed so often will not settle
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,13 @@ Rule = Callable[["Draft"], "Type | None"]
 class Draft:
     """One value. `op` is an operator of the graph or one that emission spells out; `rule` gives the type."""
 
-    __slots__ = ("op", "args", "attrs", "span", "rule", "type", "final", "users", "number", "signal", "scope")
+    __slots__ = ("op", "args", "attrs", "span", "rule", "type", "final", "firm", "users", "number", "signal", "scope")
 
     def __init__(self, op: str, args: tuple[Ref, ...], span: Span, rule: Rule | None, attrs: dict):
         self.op, self.args, self.span, self.rule, self.attrs = op, args, span, rule, attrs
         self.type: Type | None = None
         self.final = False                     # the type can no longer change
+        self.firm = False                      # it can no longer grow by broadcasting, as far as is known
         self.users: list[Draft] = []
         self.number = -1
         self.signal = None                     # the Signal of which this draft is the value, if any
@@ -124,11 +125,21 @@ class Draft:
     @property
     def known(self) -> Type | None:
         """The type, if those who need every size of it may use it: it can no longer grow by broadcasting."""
-        if self.type is None or self.final or "assumed" in self.attrs:
-            return self.type
-        if self.type.classes is not None or (self.type.shape and all(s.value != 1 for s in self.type.shape)):
-            return self.type
-        return None
+        return self.type if self.final or self.firm else None
+
+    def holds(self, type_: Type) -> bool:
+        """Whether a type of this draft is firm: it has no size that broadcasting makes larger, or nothing is open of
+        which it could become larger."""
+        if "assumed" in self.attrs or "sketch" in self.attrs or type_.classes is not None:
+            return True
+        if type_.shape and all(size.value != 1 for size in type_.shape):
+            return True
+        return getattr(self.rule, "certain", False) or all(ref.draft.known is not None for ref in self.binding)
+
+    @property
+    def lacks_axes(self) -> bool:
+        """Whether the type so far has fewer axes than what picks from it takes it to have."""
+        return not self.final and self.type is not None and self.type.rank < self.attrs.get("axes", 0)
 
 
 class Engine:
@@ -158,6 +169,7 @@ class Engine:
     def update(self, draft: Draft) -> None:
         if draft.final:
             return
+        firm = False
         if any(ref.draft.type is WRONG for ref in draft.args):
             found, final = WRONG, True
         else:
@@ -165,6 +177,7 @@ class Engine:
                 refuse_lists(draft)
                 found = draft.rule(draft) or draft.attrs.get("sketch")
                 final = found is not None and all(ref.draft.final for ref in draft.binding)
+                firm = found is not None and (draft.firm and found == draft.type or draft.holds(found))
             except NotYet as wait:
                 draft.attrs["waits"] = wait.draft
                 return
@@ -173,29 +186,31 @@ class Engine:
             except Stop as stop:
                 self.report(stop, draft.scope)
                 found, final = WRONG, True
-        if found != draft.type or final != draft.final:
-            draft.type, draft.final = found, final
+        if (found, final, firm) != (draft.type, draft.final, draft.firm):
+            draft.type, draft.final, draft.firm = found, final, firm
             self.moved.extend(draft.users)
 
     def run(self) -> None:
         rounds: Counter[Draft] = Counter()
         while self.moved:
             draft = self.moved.pop()
+            before = draft.type
+            self.update(draft)
+            if draft.type == before:           # looked at as often as it has parts
+                continue
             rounds[draft] += 1
             if rounds[draft] > ROUNDS and not draft.final and _reads_itself(draft):
-                self.report(Stop("E0301", "the size of this would change each time round the loop",
-                                 draft.span, hint="h[t-1] has the size of h; of what is put together take a part, as "
-                                                  "in concat(x, h[t-1])[0:n]"), draft.scope)
+                self.report(growth(draft), draft.scope)
                 draft.type, draft.final = WRONG, True
                 self.moved.extend(draft.users)
                 rounds.clear()                 # its readers hear of it first
-            self.update(draft)
 
     def commit(self) -> bool:
         """Settle what waits only on itself: every draft in sight of it has some type. True if anything was settled."""
         waiting = {d for d in self.drafts if d.type is not None and not d.final}
         while True:
-            held = {d for d in waiting if any(r.draft not in waiting and not r.draft.final for r in d.binding)}
+            held = {d for d in waiting
+                    if d.lacks_axes or any(r.draft not in waiting and not r.draft.final for r in d.binding)}
             if not held:
                 break
             waiting -= held
@@ -204,17 +219,6 @@ class Engine:
             self.moved.extend(draft.users)
         self.run()
         return bool(waiting)
-
-    def ranges(self) -> bool:
-        """Where a loop goes through nothing but a range with both ends, that says its size; further axes are those of
-        what it is put together with."""
-        open_ = [d for d in self.drafts if d.op == "pick" and d.type is None and "guess" not in d.attrs]
-        for draft in open_:
-            beside = [r.draft.known for user in draft.users if user.op == "concat" for r in user.args if r.draft.known]
-            draft.attrs["guess"] = beside[0].shape if beside else ()
-            self.update(draft)
-        self.run()
-        return any(draft.type is not None for draft in open_)
 
     def guess(self) -> bool:
         """Where a product with a known matrix is all that a loop goes through, the other factor is a vector; but not
@@ -258,14 +262,16 @@ class Engine:
 
     def assume(self) -> bool:
         """The last resort of loops with sizes of 1, and then of scalars that no matrix goes into: one that others wait
-        for is taken as it is. If it grows after all, whoever took it is looked at again."""
+        for is taken as it is, unless a concat is open that tells its size. If it grows after all, whoever took it is
+        looked at again."""
         measured = {d.attrs.get("waits") for d in self.drafts if d.type is None}       # by dim(...)
-        waited_for = [d for d in self.drafts if d.known is None and d.type and
-                      (any(u.type is None for u in d.users) or d in measured and d.type.shape)]
+        told = shaped_by([d for d in self.drafts if d.op == "concat" and d.type is None])
+        waited_for = [d for d in self.drafts if d.known is None and d.type and not d.lacks_axes and
+                      (any(u.type is None for u in d.users) and d not in told or d in measured and d.type.shape)]
         taken = [d for d in waited_for if d.type.shape] or [d for d in waited_for if not _makes_matrices(d)]
         for draft in taken[:1]:
             draft.attrs["assumed"] = True
-            self.moved.extend(draft.users)
+            self.update(draft)
             self.run()
         return bool(taken)
 
@@ -282,7 +288,7 @@ class Engine:
                 continue
             except (Silent, NotYet):
                 continue
-            if again != draft.type:
+            if again is not None and again != draft.type:
                 self.report(Stop("E0301", f"this is {describe(again)} on one way round the loop and "
                                           f"{describe(draft.type)} on another", draft.span), draft.scope)
 
@@ -336,6 +342,30 @@ def _makes_matrices(draft: Draft) -> bool:
             seen.add(draft)
             waiting += [ref.draft for ref in draft.args]
     return False
+
+
+def shaped_by(sources: list[Draft]) -> set[Draft]:
+    """The drafts not known yet that have, unit by unit, the shape of one of these or a larger one."""
+    found, waiting = set(), list(sources)
+    while waiting:
+        here = waiting.pop()
+        for user in here.users:
+            if user not in found and user.known is None and any(ref.draft is here for ref in user.binding) \
+                    and (user.is_elementwise or user.op in ("softmax", "logsoftmax")):
+                found.add(user)
+                waiting.append(user)
+    return found
+
+
+def grows(draft: Draft) -> bool:
+    """Whether this puts together itself and more."""
+    parts = {ref.draft for ref in draft.args}
+    return draft.op == "concat" and len(draft.args) > 1 and not parts.isdisjoint(shaped_by([draft]))
+
+
+def growth(draft: Draft) -> Stop:
+    return Stop("E0301", "the size of this would change each time round the loop", draft.span,
+                hint="h[t-1] has the size of h; of what is put together take a part, as in concat(x, h[t-1])[0:n]")
 
 
 def refuse_lists(draft: Draft) -> None:

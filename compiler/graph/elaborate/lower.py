@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnc.graph.elaborate.drafts import Draft
-from rnnc.graph.elaborate.rules import bounds
+from rnnc.graph.elaborate.picks import bounds
 from rnnc.graph.nodes import INT, REAL, SEQUENCE, Node, Read
 from rnnc.graph.ops.random import site_number
 from rnnc.graph.ops.sparse import Pattern

@@ -19,6 +19,12 @@ def joins(rule):
     return rule
 
 
+def certain(rule):
+    """Marks the rules that give a type before their arguments have one only where no argument can change it."""
+    rule.certain = True
+    return rule
+
+
 def types(draft: Draft) -> list[Type] | None:
     """The arguments' types once all are known for good, else None."""
     found = [ref.draft.known for ref in draft.args]
@@ -121,10 +127,11 @@ def product(draft: Draft) -> Type | None:
     return Type(left.shape[:-1] + shape[1:])
 
 
-def dot(draft: Draft) -> Type | None:
+@certain
+def dot(draft: Draft) -> Type:
     found = types(draft)
     if found is None:
-        return None
+        return SCALAR
     for part in found:
         refuse_label(part, draft.span)
         if part.rank > 1:
@@ -165,6 +172,7 @@ def axis_of(draft: Draft, rank: int) -> int | None:
     return axis % rank
 
 
+@certain
 def reduce(draft: Draft) -> Type | None:
     found = types(draft)
     if found is None:
@@ -222,48 +230,8 @@ def concat(draft: Draft) -> Type | None:
     return Type(first[:axis] + (total,) + first[axis + 1:])
 
 
-def pick(draft: Draft) -> Type | None:
-    """`v[2]`, `x[0:n]`, `S[i, 0:m]`: attrs["items"] holds an int or a (low, high) for each leading axis. In a loop, a
-    range with both ends says how many numbers it takes."""
-    found = types(draft)
-    if found is None:
-        return taken(draft) if "guess" in draft.attrs else None
-    refuse_label(found[0], draft.span)
-    shape, items = found[0].shape, draft.attrs["items"]
-    if len(items) > len(shape):
-        raise Stop("E0304", f"{len(items)} indices for {describe(found[0])}", draft.span)
-    kept = []
-    for size, item in zip(shape, items):
-        low, high = bounds(item, size, draft.span)
-        if not isinstance(item, int):
-            kept.append(Size(high - low, "this range", draft.span))
-    return Type(tuple(kept) + shape[len(items):])
-
-
-def taken(draft: Draft) -> Type | None:
-    ranges = [item for item in draft.attrs["items"] if not isinstance(item, int)]
-    if not ranges or any(high is None or high < 0 or (low or 0) < 0 or high <= (low or 0) for low, high in ranges):
-        return None
-    sizes = tuple(Size(high - (low or 0), "this range", draft.span) for low, high in ranges)
-    return Type(sizes + draft.attrs["guess"][len(ranges):])
-
-
-def bounds(item, size: Size, span: Span) -> tuple[int, int]:
-    """First and one past the last entry that an index or a range takes; negative ones count from the end."""
-    if isinstance(item, int):
-        if not -size.value <= item < size.value:
-            raise Stop("E0306", f"index {item} is out of range: the size is {size.told(span)}", span)
-        low = item % size.value
-        return low, low + 1
-    low, high = item
-    low = 0 if low is None else low + size.value if low < 0 else low
-    high = size.value if high is None else high + size.value if high < 0 else high
-    if not 0 <= low < high <= size.value:
-        raise Stop("E0306", f"the range {low}:{high} does not lie inside the size {size.told(span)}", span)
-    return low, high
-
-
-def reshape(draft: Draft) -> Type | None:
+@certain
+def reshape(draft: Draft) -> Type:
     """The shape that the text gives, whatever it is of."""
     found, wanted = types(draft), draft.attrs["sizes"]()
     if found is None:
@@ -285,10 +253,11 @@ def labels(draft: Draft) -> Type | None:
     return Type((), draft.attrs["sizes"]()[0], lists=draft.attrs["kind"] == "labels")
 
 
+@certain
 def one_hot(draft: Draft) -> Type | None:
     given = draft.args[0].draft.known
     if given is None:
-        return None
+        return Type(draft.attrs["sizes"]()) if "sizes" in draft.attrs else None
     if "sizes" in draft.attrs:
         if given.shape:
             raise Stop("E0308", f"one_hot takes a label, not {describe(given)}", draft.span)
@@ -299,24 +268,12 @@ def one_hot(draft: Draft) -> Type | None:
     return Type((given.classes,))
 
 
-def take(draft: Draft) -> Type | None:
-    found = types(draft)
-    if found is None:
-        return None
-    values, index = found
-    refuse_label(values, draft.span)
-    if not values.shape:
-        raise Stop("E0304", "take needs a vector or a matrix to take from, not a scalar", draft.span)
-    if index.shape:
-        raise Stop("E0304", f"take picks by one integer, not by {describe(index)}", draft.span)
-    return Type(values.shape[1:])
-
-
-def labelled(draft: Draft) -> Type | None:
+@certain
+def labelled(draft: Draft) -> Type:
     """Losses on logits and a label."""
     found = types(draft)
     if found is None:
-        return None
+        return SCALAR
     logits, label = found
     if logits.classes is not None and label.classes is None:
         raise Stop("E0308", "a label is not a number to compute with", draft.span,
@@ -383,7 +340,7 @@ def signal(draft: Draft) -> Type | None:
     if not draft.args:
         return None
     value = draft.args[0].draft
-    if value.final or value.type is not None and value.type.shape:
+    if value.known is not None or value.type is not None and value.type.shape:
         return value.type
     starts = [r.draft.type for r in draft.args[1:] if r.draft.type is not None and r.draft.type.shape]
     if starts and starts[0] is not WRONG:

@@ -15,7 +15,7 @@ from rnnc.front import tree
 from rnnc.graph.elaborate import builtins, rules, sketches
 from rnnc.graph.elaborate.applications import MAKERS, settled
 from rnnc.graph.elaborate.builtins import LARGEST
-from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Engine, NotYet, Ref, Silent, Stop
+from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Engine, NotYet, Ref, Silent, Stop, grows, growth
 from rnnc.graph.elaborate.expressions import evaluate, size, static
 from rnnc.graph.elaborate.library import is_standard
 from rnnc.graph.elaborate.operators import lift
@@ -110,8 +110,8 @@ class Work:
     def complete(self) -> None:
         """Go round until every size is known or nothing moves."""
         engine = self.engine
-        settle = (engine.commit, engine.fit, lambda: sketches.settle(engine), engine.ranges, engine.guess,
-                  engine.assume, lambda: sketches.settle(engine, ones=True), engine.lone)
+        settle = (engine.commit, engine.fit, lambda: sketches.settle(engine), lambda: sketches.axes(engine),
+                  engine.guess, engine.assume, lambda: sketches.settle(engine, ones=True), engine.lone)
         while True:
             engine.run()
             waiting, self.waiting = self.waiting, []
@@ -150,6 +150,10 @@ class Work:
         for group in components(len(open_), [(u, v, 0) for v, feeders in enumerate(waits) for u in feeders]):
             named = [open_[i].signal for i in group if open_[i].signal is not None]
             if not set().union(*(waits[i] for i in group)) - set(group):
+                growing = next((open_[i] for i in sorted(group) if grows(open_[i])), None)
+                if growing is not None:
+                    self.report(growth(growing), growing.scope)
+                    continue
                 made = min(named, key=lambda s: (s.span.line, s.span.column)) if named else None
                 self.report(Stop("E0310", f"nothing fixes the size of {made.name if made else 'this'}",
                                  made.span if made else open_[group[0]].span,
