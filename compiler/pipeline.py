@@ -229,7 +229,7 @@ def emit(source: Source, options: Options, sizes: dict | None = None, model: str
 
 @undisturbed
 def emit_graph(graph: Graph, options: Options, source: str = ""):
-    from rnnc.plan.cost import CHUNKED
+    from rnnc.graph.chunkwise import CHUNKED
     from rnnc.target.module import Model
     from rnnc.target.module import emit as emit_c
     from rnnc.target.names import shown

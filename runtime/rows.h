@@ -123,10 +123,29 @@ RN_INLINE long rn_chunk(long streams, long rows, long frames) {
     const long whole = RN_MAX(1, rows / streams);
     return (whole + frames - 1) / frames * frames;
 }
-/* The frames that sums take at once: a chunk, or, where there are `fine` ones, as many of these as go into it. */
+/* The frames that sums take at once: a chunk, or, where there are `fine` ones, as many of these as go into it, but one
+ * at least as long as that has not too many rows. */
+#define RN_MOST_ROWS 512
 RN_INLINE long rn_whole_chunk(long streams, long rows, long frames, long fine) {
     const long chunk = rn_chunk(streams, rows, frames);
-    return fine && chunk > fine ? chunk / fine * fine : chunk;
+    if (chunk < fine) return RN_MIN(fine, rn_chunk(streams, RN_MOST_ROWS, frames));
+    return fine ? chunk / fine * fine : chunk;
+}
+/* The frames by which one crew follows another (crews.h): some 16 such chunks make a call, if they have one to four times
+ * `fine` frames; a whole chunk is a multiple. The one that comes last in the last whole chunk has what is left as well:
+ * tiles of one or two rows form their sums in another order (products.h), which no plan may ask for where another one
+ * does not; and steps of several frames are counted from where a chunk begins, backwards from its end. */
+RN_INLINE long rn_fine_chunk(long whole, long fine, long T) {
+    long chunk = RN_MIN(whole, fine);
+    while (chunk < 4 * fine && 32 * chunk <= T && whole % (2 * chunk) == 0) chunk *= 2;
+    return chunk;
+}
+RN_INLINE long rn_fine_chunks(long T, long whole, long chunk) { return T / chunk + (T % whole > 0 && T % whole < chunk); }
+/* Where the n-th begins; with n = chunks, where all end. */
+RN_INLINE long rn_fine_begin(long n, long chunks, long T, long whole, long chunk, int way) {
+    const long at = n * chunk, last = T / whole * whole;         /* the last whole chunk, unless nothing is left */
+    if (n == chunks) return T;
+    return way < 0 && at > last ? at + (T - last) % chunk : at;
 }
 
 /* ------------------------------------------------------------------------------------------------ frames and starts */

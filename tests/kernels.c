@@ -358,7 +358,7 @@ void scatter_column(real *to, long stride, const real *src, long n, long classes
 
 /* A loop of so many operations, numbers and bytes a row or step, with products outside before it. */
 int worth(double outside, double flops, double numbers, double bytes, int panels, int meetings, int most, long T, long B) {
-    const rn_effort works[] = {{outside, 0, 0, 1, 0, 0, 0, 0, 0}, {flops, numbers, bytes, (short)panels, (short)meetings, 1, 0, 1, 0}};
+    const rn_effort works[] = {{outside, 0, 0, 1, 0, 0, 0, 0, 0, 0}, {flops, numbers, bytes, (short)panels, (short)meetings, 1, 0, 1, 0, 0}};
     return rn_worth(works, NULL, RN_STAGES, most, T, B, 0);
 }
 

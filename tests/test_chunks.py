@@ -41,6 +41,8 @@ BEHIND_IT = """model behind_it {
 def test_chunks(text, rows, monkeypatch):
     monkeypatch.setenv("RNNC_TEST_THREADS", "1")
     monkeypatch.setattr(waves, "ROWS", rows)
+    monkeypatch.setattr(waves, "FEW", rows)
+    monkeypatch.setattr(waves, "FINE", 1)
     graph = pipeline.elaborated(Source("chunks.rnn", text))
     net = compare(graph, "float32", 7, frames=9, streams=2)["net"]
     assert continued(net, graph, "float32", 7)

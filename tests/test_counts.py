@@ -15,7 +15,7 @@ from compare import compare, draw_data, force, net_of, set_params
 from rnnc import pipeline
 from rnnc.errors import Source
 from rnnc.plan import waves
-from rnnc.plan.schedule import Fold, Map, Sweep
+from rnnc.plan.schedule import MOST_ROWS, Fold, Map, Sweep
 from rnnc.target import build
 
 BETWEEN = 1023                                 # RN_BETWEEN of runtime/base.h
@@ -23,16 +23,17 @@ T, B = 7, 5
 CUTS = {512: "whole", 10: "chunks"}            # rows of a chunk: all of a call, or two frames
 
 
-def between(made, frames: int, streams: int) -> int:
-    """Meetings between stages: behind every stage of every chunk. Where chunks are fine, sums take several at once."""
+def between(made, frames: int, streams: int, crews: bool) -> int:
+    """Meetings between stages: behind every stage of every chunk, of crews those of fine chunks, but for sums."""
     total = 0
     for step in made.steps:
-        chunk = whole = -(-max(1, step.rows // streams) // step.frames) * step.frames if step.rows else frames
+        chunk, most = (-(-max(1, rows // streams) // step.frames) * step.frames for rows in (step.rows, MOST_ROWS))
         if step.fine:
-            chunk = min(whole, step.fine)
-            whole = whole // chunk * chunk
+            chunk = chunk // step.fine * step.fine or min(step.fine, most)
+        chunk = chunk if step.rows else frames
         sums = sum(isinstance(made.stages[s], Fold) for s in step.stages)
-        total += (len(step.stages) - sums) * ceil(frames / chunk) + sums * ceil(frames / whole)
+        pieces = ceil(frames / (step.fine if crews and step.fine else chunk))
+        total += (len(step.stages) - sums) * pieces + sums * ceil(frames / chunk)
     return total
 
 
@@ -117,7 +118,7 @@ class Counted:
             pieces.append(Piece(stage, *size))
         stages = self.schedules[program].stages
         met = {s: count("meetings", s) for s in (*range(len(stages)), BETWEEN)}
-        assert met.pop(BETWEEN) == between(self.schedules[program], frames, streams)
+        assert met.pop(BETWEEN) == between(self.schedules[program], frames, streams, plan == "crews" and threads > 1)
         return Log(pieces, met, stages, threads)
 
 
@@ -192,6 +193,8 @@ def counted(nets, setting, monkeypatch):
     """Nets by name, each built once for each way of cutting."""
     monkeypatch.setenv("RNNC_TEST_THREADS", "1")
     monkeypatch.setattr(waves, "ROWS", setting[1])
+    monkeypatch.setattr(waves, "FEW", setting[1])
+    monkeypatch.setattr(waves, "FINE", 1)
     monkeypatch.setattr(build, "FLAGS", tuple("-O1" if f == build.LEVEL else f for f in build.FLAGS))    # sooner built
 
     def get(name: str) -> Counted:

@@ -30,7 +30,8 @@ def test_program(seed, monkeypatch, occurred):
     graph = pipeline.elaborated(Source("random.rnn", program.text), None, program.sizes)
     dtype = "float64" if seed % 3 == 0 else "float32"
     monkeypatch.setattr(waves, "ROWS", [512, 1, 8][seed % 3])    # chunks of one frame and of a few, too
-    monkeypatch.setattr(waves, "FINE", [32, 1, 2][seed % 3])
+    monkeypatch.setattr(waves, "FEW", [64, 3, 6][seed % 3])
+    monkeypatch.setattr(waves, "FINE", [8, 3, 3][seed % 3])
     monkeypatch.setattr(memories, "LEAST", 1)                   # no matrix is too small to be asked in chunks
     weights = ["float32", "bfloat16", "int8"][seed % 3]
     outcome = compare(graph, dtype, seed, weights=weights)

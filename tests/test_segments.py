@@ -65,6 +65,8 @@ LINEAR = MATRIX.replace("n = 4", "n = 32").replace("[4]", "[n]").replace("init S
 def small_chunks(monkeypatch):
     """Segments are whole chunks: of some 6 rows here, so that short calls have many."""
     monkeypatch.setattr("rnnc.plan.waves.ROWS", 6)
+    monkeypatch.setattr("rnnc.plan.waves.FEW", 6)
+    monkeypatch.setattr("rnnc.plan.waves.FINE", 3)
 
 
 def both(text: str, **options):
@@ -114,7 +116,7 @@ def test_segments_are_the_whole_to_the_bit(text, dtype, monkeypatch):
 def test_segments_with_threads(monkeypatch):
     """Small loops in a row go by finer chunks, on threads of their own."""
     monkeypatch.setattr("rnnc.plan.waves.FINE", 4)
-    monkeypatch.setattr("rnnc.plan.waves.ROWS", 30)
+    monkeypatch.setattr("rnnc.plan.waves.FEW", 30)
     in_segments(monkeypatch, 2)
     monkeypatch.setattr("rnnc.runtime.trial.cores", lambda: 3)
     whole, cut = both(LSTM.replace("lstm(n)(x)", "stack(3, lstm(n))(x)"))

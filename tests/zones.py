@@ -169,7 +169,7 @@ def main(name: str) -> None:
     arrays.aligned = net.aligned = state.aligned = net.zeros = lambda *asked: memory.take(*asked)
     net.again = net.trained_again = net.remember = lambda *_: None             # every call in memory of its own
     net.Net._workspace = lambda self, asked: self.module.ffi.from_buffer(memory.take(self._bytes(*asked), np.uint8))
-    memory, waves.ROWS = Memory(), 8
+    memory, waves.ROWS, waves.FEW, waves.FINE = Memory(), 8, 8, 3
     options = pipeline.Options(**{"gradient": "all", **options})
     graph = pipeline.elaborated(pipeline.as_source(text), None, sizes)
     if zlib.crc32(name.encode()) % 2:          # half of them with rows one by one

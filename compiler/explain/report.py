@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 from rnnc.explain.loops import Question, described, members
 from rnnc.explain.words import VERBS, amount, at, count, filled, many, matrix, shown, signal, size, time
+from rnnc.graph.chunkwise import CHUNKED
 from rnnc.graph.loops import Loop, loops
 from rnnc.graph.nodes import FRAME
 from rnnc.plan.choose import Choice, choose, expected
-from rnnc.plan.cost import CHUNKED, Cost, chunk_of, cost, least
+from rnnc.plan.cost import Cost, chunk_of, cost, least
 from rnnc.plan.machine import Machine
 from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Map, Once, Schedule, Spans, Sweep, UnitKernel
@@ -41,7 +42,7 @@ def program(made: Schedule, asked: Question) -> list[str]:
     found = loops(made.graph)
     for i in range(len(made.stages)):
         lines += stage(made, i, found, asked, spent)
-    lines += together(made)
+    lines += together(made, asked.streams)
     way = choose(made, asked.frames, asked.streams, asked.threads, asked.machine, asked.number)
     seconds = expected(made, asked.frames, asked.streams, asked.threads, asked.machine, asked.number)
     return [*lines, *chosen(way), "", *table(spent, way, seconds), "", *scaling(made, asked), "",
@@ -175,12 +176,13 @@ def sums(made: Schedule, nodes) -> str:
         else f"{text}."
 
 
-def together(made: Schedule) -> list[str]:
+def together(made: Schedule, streams: int) -> list[str]:
     lines = []
     for step in made.steps:
         if step.rows and len(step.stages) > 1:
             lines += filled(f"Stages {', '.join(str(s + 1) for s in step.stages)} go through time together, some "
-                            f"{step.rows} rows at a time, so that what passes between them stays in the cache.", "")
+                            f"{step.chunk(streams)} rows at a time, so that what passes between them stays in the "
+                            "cache.", "")
     return lines
 
 

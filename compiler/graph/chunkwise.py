@@ -18,6 +18,7 @@ from rnnc.graph.memories import Memory, coefficients, hidden, memory, nothing_be
 from rnnc.graph.nodes import Graph, Read
 from rnnc.graph.patch import Patch
 
+CHUNKED = ("attend", "correct", "attended", "pair")            # what such a loop becomes
 CHUNK, FADE_CHUNK = 64, 16                     # frames: RN_CHUNK of runtime/attend.h, RN_FADE_CHUNK of fade.h
 
 

@@ -6,12 +6,13 @@ a usual machine only, so it orders the ways; what the chosen one takes is told b
 """
 
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 from rnnc.plan.cost import cost
-from rnnc.plan.crews import Work, by_streams, several, widest, works
+from rnnc.plan.crews import Work, by_streams, overlap, several, widest, works
 from rnnc.plan.machine import Machine
 from rnnc.plan.needs import needs
-from rnnc.plan.schedule import Schedule, Sweep, kernels_of
+from rnnc.plan.schedule import Schedule, kernels_of
 
 FLOPS, NUMBERS, BYTES = 7e9, 2.5e9, 1e11       # a second: of a lane, of a lane, of a thread (RN_SPEEDS)
 CALL, MEETING = 100e-9, 300e-9
@@ -36,7 +37,7 @@ def choose(made: Schedule, frames: int, streams: int, threads: int, machine: Mac
     """`number`: bytes of a number."""
     count = len(made.stages)
     nobody, units = (0,) * count, (False,) * count
-    if threads < 2 or not several(made.stages):
+    if threads < 2 or not several(made):
         return Choice(nobody, units, (0.0, 0.0, 0.0))
     asked = Asked(works(made, needs(made), number), frames, streams, threads, max(1, machine.lanes * 4 // number))
     whole = [asked.seconds(w, threads) for w in asked.works]
@@ -48,7 +49,7 @@ def choose(made: Schedule, frames: int, streams: int, threads: int, machine: Mac
             if alone < whole[s]:
                 least[s], mine[s] = alone, True
     together, split = sum(whole), sum(least) if any(mine) else 0.0
-    if sum(isinstance(stage, Sweep) for stage in made.stages) < 2:
+    if not overlap(made):
         return Choice(nobody, tuple(mine), (together, split, 0.0))
     alone = [asked.seconds(w, 1) for w in asked.works]
     crews, dealt = deal(asked.works, whole, alone, threads, frames)
@@ -109,24 +110,39 @@ class Asked:
 
 def deal(works: tuple[Work, ...], whole: list[float], alone: list[float], threads: int, frames: int,
          given: tuple[int, ...] | None = None) -> tuple[tuple[int, ...], float]:
-    """The crew of each stage, group by group to whoever has least to do in a wave; and the seconds. `whole`, `alone`:
-    of each stage on all threads and on one. `given`: crews that are fixed already."""
-    crews = min(threads, MOST)
-    load, whose, found = [0.0] * crews, {}, []
-    total = most = behind = 0.0
-    wave = -1
-    for s, w in enumerate(works):
-        shared = w.group < 0
-        if w.wave != wave or shared and not w.fine:          # whoever is done waits for the others
-            total, most, behind, wave, load = total + most, 0.0, 0.0, w.wave, [0.0] * crews
-        if shared:
-            found.append(0)
-            total += whole[s]
+    """The crew of each stage, and the seconds: in each wave the groups are cut into pieces of about as much to do, one
+    for each crew. `whole`, `alone`: of each stage on all threads and on one. `given`: crews that are fixed already."""
+    crews, found, total = min(threads, MOST), [0] * len(works), 0.0
+    for wave, stages in groupby(range(len(works)), lambda s: (works[s].wave, works[s].group < 0)):
+        mine = list(stages)
+        if wave[1]:                                          # everybody's, and whoever is done waits for the others
+            total += sum(whole[s] for s in mine)
             continue
-        mine = given[s] - 1 if given else whose.setdefault(w.group, load.index(min(load)))
-        found.append(mine + 1)
-        load[mine] += alone[s]
-        if w.fine:                                           # the second crew begins a chunk later than the first
-            behind = max(behind, load[mine] * (crews - 1) / -(-frames // w.fine))
-        most = max(most, load[mine] + behind)
-    return tuple(found), total + most
+        groups: dict[int, list[int]] = {}
+        for s in mine:
+            groups.setdefault(works[s].group, []).append(s)
+        seconds, load, before = sum(alone[s] for s in mine), [0.0] * crews, 0.0
+        for group in groups.values():
+            here = sum(alone[s] for s in group)              # goes to the piece that its middle lies in
+            crew = given[group[0]] if given else min(int((before + here / 2) / seconds * crews), crews - 1) + 1
+            before += here
+            load[crew - 1] += here
+            for s in group:
+                found[s] = crew
+        late = 0.0                                           # chunks, of all, for which a last crew waits
+        for _, step in groupby(mine, lambda s: works[s].step):
+            stages = list(step)
+            fine = works[stages[0]].fine
+            if fine:                                         # each begins a chunk after the one before it
+                handed, chunks = sum(found[a] != found[b] for a, b in pairwise(stages)), fine_chunks(fine, frames)
+                late, total = max(late, handed / chunks), total + handed * chunks * MEETING
+        total += max(load) * (1 + late)
+    return tuple(found), total
+
+
+def fine_chunks(fine: int, frames: int) -> int:
+    """Chunks in which one crew follows another (rn_fine_chunk)."""
+    chunk = fine
+    while chunk < 4 * fine and 32 * chunk <= frames:
+        chunk *= 2
+    return -(-frames // chunk)

@@ -8,6 +8,7 @@ its panel, whichever is longer; equations add their own time; whoever is done wa
 from dataclasses import dataclass, replace
 from math import ceil, inf, log2, prod
 
+from rnnc.graph.chunkwise import CHUNKED
 from rnnc.graph.kinds import in_lanes
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.asked import axes, chunk_of, in_chunks
@@ -23,7 +24,6 @@ FREE = frozenset("slice reshape column broadcast identity stop_gradient real".sp
 GROUP = 384 << 10                              # bytes of panels that meet all row blocks before the next ones do
 INLINE = 0.3                                   # share of what surrounds a tile that is left around one of one row
 LOOSE = 0.15                                   # share of a tile's speed that products of a row kernel reach
-CHUNKED = ("attend", "correct", "attended", "pair")
 SHORT = 0.6                                    # the share that products of a chunk of frames reach
 MAKING = 1.3                                   # rows that a tile could do while it makes numbers of bytes (int8.h)
 # In rows touched: a call beside its stages, and a vector that is given or asked for; a row that becomes one number; an
@@ -139,7 +139,7 @@ class Costs:
         if getattr(stage, "per", FRAME) == SEQUENCE:            # taken to be one in each stream
             rows = self.streams
         step = self.step_of.get(number)
-        chunk = min(rows, step.rows) if step and step.rows else rows
+        chunk = min(rows, step.chunk(self.streams)) if step and step.rows else rows
         chunks = ceil(rows / max(1, chunk))
         work, steps, meetings, resident = Work(), 1, chunks, 0.0
         match stage:

@@ -5,9 +5,9 @@ In: a placed schedule. Out: one `Work` per stage. The C of runtime/plan.h deals 
 
 from dataclasses import dataclass
 
-from rnnc.graph.chunkwise import CHUNK
+from rnnc.graph.chunkwise import CHUNK, CHUNKED
 from rnnc.graph.nodes import FRAME
-from rnnc.plan.cost import CHUNKED, FREE, in_chunks, terms
+from rnnc.plan.cost import FREE, in_chunks, terms
 from rnnc.plan.guards import FUNCTIONS
 from rnnc.plan.needs import Need
 from rnnc.plan.place import stage_nodes
@@ -31,14 +31,15 @@ class Work:
     wave: int                                  # steps of one wave do not wait for one another's loops
     group: int                                 # stages of one group go to one crew; -1: to all threads, as all do
                                                # in a step without a loop
-    fine: int                                  # frames of its step's fine chunks; 0: goes by large ones
+    fine: int                                  # frames of its step's fine chunks; 0: there are none
+    step: int
 
 
 def works(made: Schedule, needs: tuple[tuple[Need, ...], ...], number: int) -> tuple[Work, ...]:
     """`number`: bytes of a number."""
     step = {s: i for i, each in enumerate(made.steps) for s in each.stages}
     waves, groups = _waves(made, needs, step), _groups(made, needs, step)
-    return tuple(Work(*_counts(made, stage, number), waves[step[s]], groups[s], made.steps[step[s]].fine)
+    return tuple(Work(*_counts(made, stage, number), waves[step[s]], groups[s], made.steps[step[s]].fine, step[s])
                  for s, stage in enumerate(made.stages))
 
 
@@ -56,9 +57,14 @@ def by_streams(stage) -> bool:
         and any(getattr(kernel, "panels", ()) for kernel in kernels_of(stage))
 
 
-def several(stages) -> bool:
-    """Whether there is anything to choose: loops that could overlap, or one whose threads could take streams."""
-    return sum(isinstance(stage, Sweep) for stage in stages) > 1 or any(map(by_streams, stages))
+def overlap(made: Schedule) -> bool:
+    """Whether crews may gain anything: several loops, or one that others can follow closely."""
+    return sum(isinstance(stage, Sweep) for stage in made.stages) > 1 or any(step.fine for step in made.steps)
+
+
+def several(made: Schedule) -> bool:
+    """Whether there is anything to choose: crews, or a loop whose threads could take streams."""
+    return overlap(made) or any(map(by_streams, made.stages))
 
 
 def _counts(made: Schedule, stage, number: int) -> tuple[float, float, float, int, int, int]:
@@ -111,9 +117,9 @@ def _waves(made: Schedule, needs, step: dict[int, int]) -> list[int]:
 
 
 def _groups(made: Schedule, needs, step: dict[int, int]) -> list[int]:
-    """A loop and the maps of its step that feed it alone are one group. In a step that goes by fine chunks everything
-    else is a group of its own, but sums over many chunks are everybody's. In other steps it goes with the next loop, or
-    with the last one: on another crew it would keep that from its own loops."""
+    """In a step that goes by fine chunks every stage is a group of its own. In other steps a loop and the maps that
+    feed it alone are one, and everything else goes with the next loop, or with the last one: on another crew it would
+    keep that from its own loops."""
     group = list(range(len(made.stages)))
     loop = lambda s: isinstance(made.stages[s], Sweep)
     readers: list[set[int]] = [set() for _ in made.stages]
@@ -122,14 +128,15 @@ def _groups(made: Schedule, needs, step: dict[int, int]) -> list[int]:
             if need.kind == "chunk":
                 readers[need.stage].add(s)
     for s in reversed(range(len(made.stages))):
-        wanted = {group[r] for r in readers[s]}
-        if isinstance(made.stages[s], Map) and len(wanted) == 1 and loop(min(wanted)):
-            group[s] = min(wanted)
-    for s in range(len(made.stages)):
         each = made.steps[step[s]]
         loops = [o for o in each.stages if loop(o)]
-        if not loops or each.fine and isinstance(made.stages[s], Fold):
+        wanted = {group[r] for r in readers[s]}
+        if not loops:
             group[s] = -1
-        elif not each.fine and group[s] == s and not loop(s):
+        elif each.fine or loop(s):
+            continue
+        elif isinstance(made.stages[s], Map) and len(wanted) == 1 and loop(min(wanted)):
+            group[s] = min(wanted)
+        else:
             group[s] = min((o for o in loops if o > s), default=loops[-1])
     return group

@@ -177,11 +177,14 @@ def nodes_of(kernel: Kernel) -> list[int]:
     return [*(gate.node for gate in getattr(kernel, "gates", ())), *kernel.body]
 
 
+MOST_ROWS = 512                                # of a chunk, about (RN_MOST_ROWS)
+
+
 @dataclass(frozen=True)
 class Step:
     """One entry of the plan: `stages` go through the call together in `direction`, in chunks of about `rows` rows and a
-    multiple of `frames` frames (rows 0: in one piece). With `fine`, loops and maps go by finer chunks of so many
-    frames, so that one loop can follow another closely on other threads; sums take a whole chunk at once."""
+    multiple of `frames` frames (rows 0: in one piece). With `fine`, crews go by finer chunks of so many frames, up to
+    four times as many in long calls, so that one can follow another closely; sums take a whole chunk at once."""
 
     stages: tuple[int, ...]
     direction: int = 1
@@ -189,6 +192,10 @@ class Step:
     frames: int = 1
     margin: int = 0                            # frames before a chunk that values kept for one chunk still hold
     fine: int = 0
+
+    def chunk(self, streams: int) -> int:
+        """Rows of a chunk; 0: all (rn_whole_chunk)."""
+        return max(self.rows, min(self.fine * streams, MOST_ROWS))
 
 
 # ------------------------------------------------------------------------------------------------ memory

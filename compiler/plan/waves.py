@@ -5,19 +5,25 @@ soon as the stages before it have done that chunk: every read between them looks
 ahead. Input products then stand next to the loop that eats them, weight gradients next to the loop that makes their
 deltas, and what crosses is still in the cache. A stage that stands alone goes in chunks too. The length of a chunk
 depends on the number of streams alone, so no sum depends on threads or calibration, nor on how many frames a limit of
-memory lets go at a time (parts.py).
+memory lets go at a time (parts.py). Where all loops of a step are small, crews of threads go by finer chunks, which no
+result depends on; what would depend on them has none.
 """
 
 from math import lcm
 
+from rnnc.graph.chunkwise import CHUNKED
+from rnnc.graph.kinds import in_lanes
 from rnnc.graph.nodes import FRAME, SEQUENCE, Graph
 from rnnc.plan.reads import behind
 from rnnc.plan.roles import Roles
-from rnnc.plan.schedule import Fold, Map, Once, Spans, Stage, Step, Sweep, kernels_of
+from rnnc.plan.schedule import MOST_ROWS, Fold, Map, Once, Spans, Stage, Step, Sweep, kernels_of
 
-ROWS = 512                                     # of a chunk, about: long enough for products at full speed
-FINE = 32                                      # frames of a fine chunk: what one small loop is ahead of the next one
-SMALL = 1 << 17                                # numbers of the matrices of a small loop: several fit a second cache
+ROWS = MOST_ROWS                               # of a chunk, about: long enough for products at full speed
+FEW = 64                                       # where matrices are tiny: crews wait less for the first and last sums
+FINE = 8                                       # frames of a fine chunk: what one small loop is ahead of the next one;
+                                               # no fewer than 3, of which every tile forms its sums in one order
+SMALL = 1 << 18                                # numbers of the matrices of a small loop: they fit a second cache
+TINY = 1 << 16                                 # of a tiny one: with their gradients; what stands around it is as dear
 
 
 def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tuple[Step, ...]:
@@ -49,9 +55,13 @@ def steps(graph: Graph, role: Roles, stages: tuple[Stage, ...], nodes_of) -> tup
             loops = [stages[i] for i in group if isinstance(stages[i], Sweep)]
             frames = lcm(*(loop.frames for loop in loops))
             meet = [loop for loop in loops if loop.meets]
-            fine = -(-FINE // frames) * frames if len(meet) > 1 and all(map(small, meet)) else 0
+            largest = max(map(matrices, meet), default=0)
+            follow = meet and len(group) > 1 and largest <= (SMALL if len(meet) > 1 else TINY) \
+                and not any(by_chunks(graph, stages[s]) for s in group)
+            fine = -(-FINE // frames) * frames if follow else 0
+            rows = FEW if fine and largest <= TINY else ROWS
             along = direction or (-1 if behind_loop(group) else 1)
-            made.append(Step(tuple(group), along, ROWS * chunkable(stages[group[0]]), frames, fine=fine))
+            made.append(Step(tuple(group), along, rows * chunkable(stages[group[0]]), frames, fine=fine))
             group.clear()
         group.extend(moved)
 
@@ -113,11 +123,23 @@ def _waits_for(read_by: list[set[int]]) -> list[set[int]]:
     return found
 
 
+def by_chunks(graph: Graph, stage: Stage) -> bool:
+    """Whether its numbers depend on where chunks begin: matrices that are asked in chunks, time cut into lanes."""
+    kernels = kernels_of(stage)
+    return any(graph[n].op in CHUNKED for kernel in kernels for n in kernel.body) \
+        or isinstance(stage, Sweep) and any(in_lanes(graph, kernel.body) for kernel in kernels)
+
+
+def matrices(loop: Sweep) -> int:
+    """Numbers of the matrices that a step of a loop multiplies with."""
+    return sum(panel.inner * len(panel.gates) * kernel.width for kernel in kernels_of(loop)
+               for panel in getattr(kernel, "panels", ()))
+
+
 def small(loop: Sweep) -> bool:
     """Whether a step is short, so that the loops of several layers had better follow one another on threads of their
     own than have all threads meet in every step of each."""
-    return SMALL >= sum(panel.inner * len(panel.gates) * kernel.width for kernel in kernels_of(loop)
-                        for panel in getattr(kernel, "panels", ()))
+    return matrices(loop) <= SMALL
 
 
 def chunkable(stage: Stage) -> bool:

@@ -128,7 +128,7 @@ class Access:
         for it has all rows of the call, or of one chunk, which begins where the ring does."""
         near = self.made.buffers[n].near
         step = self.made.steps[near] if near is not None else None
-        return not self.rings(n) or step is not None and not (step.margin or step.fine)
+        return not self.rings(n) or step is not None and not step.margin
 
     def side_by_side(self, n: int) -> bool:
         """Whether numbers of neighbouring rows are neighbours in memory."""

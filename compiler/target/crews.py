@@ -17,7 +17,7 @@ class Crews:
     def __init__(self, made: Schedule, number: int):
         """`number`: bytes of a number."""
         self.made = made
-        self.several = several(made.stages)
+        self.several = several(made)
         self.needs = needs(made)
         self.works: tuple[Work, ...] = works(made, self.needs, number)
 
@@ -49,7 +49,7 @@ class Crews:
         lines = [f"static const rn_effort {program}_works[] = {{"]
         for w in self.works:
             counts = ", ".join(f"{value:.6g}" for value in (w.flops, w.numbers, w.bytes))
-            whole = f"{w.panels}, {w.meetings}, {w.frames}, {w.wave}, {w.group}, {w.fine}"
+            whole = f"{w.panels}, {w.meetings}, {w.frames}, {w.wave}, {w.group}, {w.fine}, {w.step}"
             lines.append(f"    {{{counts}, {whole}}},")
         return [*lines, "};"]
 

@@ -223,8 +223,10 @@ class Program:
         for number in sorted({b.near for b in made.buffers.values() if b.near is not None}):
             step = made.steps[number]
             text.fields[f"near_{number}"] = "long "
-            chunks = "2 * " * bool(step.fine)                   # what goes ahead must not overtake the sums
-            kept = f"{chunks}rn_chunk(B, {step.rows}, {step.frames}) + {step.margin}"
+            chunk = f"rn_chunk(B, {step.rows}, {step.frames})"
+            if step.fine:                                       # what goes ahead must not overtake the sums
+                chunk = f"2 * rn_whole_chunk(B, {step.rows}, {step.frames}, {step.fine})"
+            kept = f"{chunk} + {step.margin}"
             text.layout.append(f"c->near_{number} = RN_MIN(T, {kept});    /* frames kept of values of one step */")
         for number, (kind, width) in enumerate(made.slots):
             if kind in ("ring", "near"):

@@ -138,7 +138,7 @@ class Turn:
     number: int
     table: str                                 # of what it needs
     needs: int                                 # entries of that table
-    fold: bool = False                         # a sum: goes by whole chunks where loops go by finer ones
+    fold: bool = False                         # a sum: of whole chunks where crews go by finer ones
     part: str = ""                             # of a call in segments (plan/parts.py), as C; "": of every call
 
 
@@ -150,4 +150,4 @@ class StepView:
     direction: int
     rows: int
     frames: int                                # a chunk is a multiple of this many
-    fine: int = 0                              # frames of a finer chunk, of which sums take several; 0: none
+    fine: int = 0                              # frames of a finer chunk, for crews; sums take several; 0: none

@@ -472,7 +472,7 @@ static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
     (void)R;
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 3) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
-    c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
+    c->near_0 = RN_MIN(T, 2 * rn_whole_chunk(B, 64, 1, 8) + 1);    /* frames kept of values of one step */
     void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
     void *const slot_1 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
     void *const slot_2 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
@@ -483,9 +483,9 @@ static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
 }
 
 static const rn_effort run_works[] = {
-    {72, 48, 144, 1, 0, 0, 0, 1, 0},
-    {288, 252, 576, 1, 1, 1, 0, 1, 0},
-    {48, 26, 96, 1, 0, 0, 0, 1, 0},
+    {72, 48, 144, 1, 0, 0, 0, 0, 8, 0},
+    {288, 252, 576, 1, 1, 1, 0, 1, 8, 0},
+    {48, 26, 96, 1, 0, 0, 0, 2, 8, 0},
 };
 static const rn_need run_0_needs[] = { {1, RN_ROOM} };
 static const rn_need run_1_needs[] = { {0, RN_CHUNK}, {2, RN_ROOM} };
@@ -497,10 +497,14 @@ static void rn_body_run(void *argument, const rn_team *team, int thread)
     rn_walk walk = rn_walk_of(c->plan, team, thread, c->flags + RN_MOST_THREADS), *const w = &walk;
     (void)c;
     {   /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
-        const long chunk = rn_chunk(c->B, 512, 1), chunks = rn_chunks(c->T, chunk);
-        w->depth = 1;
+        const long whole = rn_whole_chunk(c->B, 64, 1, 8);
+        const long chunk = w->plan ? rn_fine_chunk(whole, 8, c->T) : whole;
+        const long chunks = rn_fine_chunks(c->T, whole, chunk);
+        w->depth = 2 * (whole / chunk) - (chunk < whole);        /* the last one may be longer */
         for (long k = 0; k < chunks; k++) {
-            const long t0 = k * chunk, t1 = RN_MIN(c->T, t0 + chunk);
+            const long n = k;
+            const long t0 = rn_fine_begin(n, chunks, c->T, whole, chunk, 1);
+            const long t1 = rn_fine_begin(n + 1, chunks, c->T, whole, chunk, 1);
             if (rn_enter(w, 0, run_0_needs, 1, k)) {
                 run_0(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 0, k, chunks);
@@ -652,6 +656,8 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
                 }
             }
             RN_COUNTING(if (group == 0) rows_picked += count;)
+            /* Three at least: so the sums have one order, wherever a block ends. */
+            for (; rows > 2 && count > 0 && count < 3; count++) picked[count] = picked[count - 1];
             for (long tile = 0, tiles = rn_cuts(count, RN_ROWS(1)); tile < tiles; tile++) {
                 rn_cut(count, tiles, tile, &from, &to);
                 const real *x_0[RN_ROWS(1)];
@@ -849,7 +855,7 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
     (void)R;
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 7) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
-    c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
+    c->near_0 = RN_MIN(T, 2 * rn_whole_chunk(B, 64, 1, 8) + 1);    /* frames kept of values of one step */
     void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
     void *const slot_1 = rn_give(&at, (c->near_0 * B * RN_PAD(2)) * sizeof(real));
     void *const slot_2 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
@@ -874,13 +880,13 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
 }
 
 static const rn_effort evaluate_works[] = {
-    {72, 48, 144, 1, 0, 0, 0, 1, 0},
-    {288, 252, 576, 1, 1, 1, 0, 1, 0},
-    {0, 1, 0, 0, 0, 0, 0, 1, 0},
-    {48, 30, 96, 1, 0, 0, 0, 1, 0},
-    {0, 5, 0, 0, 0, 0, 0, 1, 0},
-    {0, 2, 0, 0, 0, 0, 0, 1, 0},
-    {0, 0, 0, 0, 0, 0, 1, -1, 0},
+    {72, 48, 144, 1, 0, 0, 0, 0, 8, 0},
+    {288, 252, 576, 1, 1, 1, 0, 1, 8, 0},
+    {0, 1, 0, 0, 0, 0, 0, 2, 8, 0},
+    {48, 30, 96, 1, 0, 0, 0, 3, 8, 0},
+    {0, 5, 0, 0, 0, 0, 0, 4, 8, 0},
+    {0, 2, 0, 0, 0, 0, 0, 5, 8, 0},
+    {0, 0, 0, 0, 0, 0, 1, -1, 0, 1},
 };
 static const rn_need evaluate_0_needs[] = { {1, RN_ROOM} };
 static const rn_need evaluate_1_needs[] = { {0, RN_CHUNK}, {3, RN_ROOM} };
@@ -896,10 +902,14 @@ static void rn_body_evaluate(void *argument, const rn_team *team, int thread)
     rn_walk walk = rn_walk_of(c->plan, team, thread, c->flags + RN_MOST_THREADS), *const w = &walk;
     (void)c;
     {   /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
-        const long chunk = rn_chunk(c->B, 512, 1), chunks = rn_chunks(c->T, chunk);
-        w->depth = 1;
+        const long whole = rn_whole_chunk(c->B, 64, 1, 8);
+        const long chunk = w->plan ? rn_fine_chunk(whole, 8, c->T) : whole;
+        const long chunks = rn_fine_chunks(c->T, whole, chunk);
+        w->depth = 2 * (whole / chunk) - (chunk < whole);        /* the last one may be longer */
         for (long k = 0; k < chunks; k++) {
-            const long t0 = k * chunk, t1 = RN_MIN(c->T, t0 + chunk);
+            const long n = k;
+            const long t0 = rn_fine_begin(n, chunks, c->T, whole, chunk, 1);
+            const long t1 = rn_fine_begin(n + 1, chunks, c->T, whole, chunk, 1);
             if (rn_enter(w, 0, evaluate_0_needs, 1, k)) {
                 evaluate_0(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 0, k, chunks);
@@ -920,8 +930,15 @@ static void rn_body_evaluate(void *argument, const rn_team *team, int thread)
                 evaluate_4(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 4, k, chunks);
             }
-            if (rn_enter(w, 5, evaluate_5_needs, 1, k)) {
+            if (!w->plan && rn_enter(w, 5, evaluate_5_needs, 1, k)) {
                 evaluate_5(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 5, k, chunks);
+            }
+            if (!w->plan || (t1 % whole && t1 < c->T)) continue;
+            /* Crews make sums when a whole chunk is there, and behind the loops: the next crew waits for these. */
+            const long begin = (t1 - 1) / whole * whole, end = t1;
+            if (rn_enter(w, 5, evaluate_5_needs, 1, k)) {
+                evaluate_5(c, &w->team, w->rank, begin, end);
                 rn_leave(w, 5, k, chunks);
             }
         }
@@ -1251,6 +1268,8 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                 }
             }
             RN_COUNTING(if (group == 0) rows_picked += count;)
+            /* Three at least: so the sums have one order, wherever a block ends. */
+            for (; rows > 2 && count > 0 && count < 3; count++) picked[count] = picked[count - 1];
             for (long tile = 0, tiles = rn_cuts(count, RN_ROWS(1)); tile < tiles; tile++) {
                 rn_cut(count, tiles, tile, &from, &to);
                 const real *x_0[RN_ROWS(1)];
@@ -1552,8 +1571,8 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 12) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->left = rn_give(&at, (size_t)R * sizeof(int64_t));
-    c->near_0 = RN_MIN(T, rn_chunk(B, 512, 1) + 0);    /* frames kept of values of one step */
-    c->near_2 = RN_MIN(T, rn_chunk(B, 512, 1) + 1);    /* frames kept of values of one step */
+    c->near_0 = RN_MIN(T, 2 * rn_whole_chunk(B, 64, 1, 8) + 0);    /* frames kept of values of one step */
+    c->near_2 = RN_MIN(T, 2 * rn_whole_chunk(B, 64, 1, 8) + 1);    /* frames kept of values of one step */
     void *const slot_0 = rn_give(&at, (R * RN_PAD(12)) * sizeof(real));
     void *const slot_1 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
     void *const slot_2 = rn_give(&at, (c->near_0 * B * RN_PAD(2)) * sizeof(real));
@@ -1591,18 +1610,18 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
 }
 
 static const rn_effort backprop_works[] = {
-    {72, 48, 144, 1, 0, 0, 0, 1, 0},
-    {288, 252, 576, 1, 1, 1, 0, 1, 0},
-    {48, 28, 96, 1, 0, 0, 0, 1, 0},
-    {0, 8, 0, 0, 0, 0, 0, 1, 0},
-    {0, 2, 0, 0, 0, 0, 0, 1, 0},
-    {0, 0, 0, 0, 0, 0, 1, -1, 0},
-    {0, 11, 0, 0, 0, 0, 1, 9, 0},
-    {48, 2, 0, 0, 0, 0, 1, 9, 0},
-    {48, 24, 96, 1, 0, 0, 1, 9, 0},
-    {288, 192, 576, 1, 1, 1, 1, 9, 0},
-    {360, 12, 0, 0, 0, 0, 1, 9, 0},
-    {0, 0, 0, 0, 0, 0, 2, -1, 0},
+    {72, 48, 144, 1, 0, 0, 0, 0, 8, 0},
+    {288, 252, 576, 1, 1, 1, 0, 1, 8, 0},
+    {48, 28, 96, 1, 0, 0, 0, 2, 8, 0},
+    {0, 8, 0, 0, 0, 0, 0, 3, 8, 0},
+    {0, 2, 0, 0, 0, 0, 0, 4, 8, 0},
+    {0, 0, 0, 0, 0, 0, 1, -1, 0, 1},
+    {0, 11, 0, 0, 0, 0, 1, 6, 8, 2},
+    {48, 2, 0, 0, 0, 0, 1, 7, 8, 2},
+    {48, 24, 96, 1, 0, 0, 1, 8, 8, 2},
+    {288, 192, 576, 1, 1, 1, 1, 9, 8, 2},
+    {360, 12, 0, 0, 0, 0, 1, 10, 8, 2},
+    {0, 0, 0, 0, 0, 0, 2, -1, 0, 3},
 };
 static const rn_need backprop_0_needs[] = { {1, RN_ROOM} };
 static const rn_need backprop_1_needs[] = { {0, RN_CHUNK} };
@@ -1623,10 +1642,14 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
     rn_walk walk = rn_walk_of(c->plan, team, thread, c->flags + RN_MOST_THREADS), *const w = &walk;
     (void)c;
     {   /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
-        const long chunk = rn_chunk(c->B, 512, 1), chunks = rn_chunks(c->T, chunk);
-        w->depth = 1;
+        const long whole = rn_whole_chunk(c->B, 64, 1, 8);
+        const long chunk = w->plan ? rn_fine_chunk(whole, 8, c->T) : whole;
+        const long chunks = rn_fine_chunks(c->T, whole, chunk);
+        w->depth = 2 * (whole / chunk) - (chunk < whole);        /* the last one may be longer */
         for (long k = 0; k < chunks; k++) {
-            const long t0 = k * chunk, t1 = RN_MIN(c->T, t0 + chunk);
+            const long n = k;
+            const long t0 = rn_fine_begin(n, chunks, c->T, whole, chunk, 1);
+            const long t1 = rn_fine_begin(n + 1, chunks, c->T, whole, chunk, 1);
             if (rn_enter(w, 0, backprop_0_needs, 1, k)) {
                 backprop_0(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 0, k, chunks);
@@ -1643,8 +1666,15 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
                 backprop_3(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 3, k, chunks);
             }
-            if (rn_enter(w, 4, backprop_4_needs, 1, k)) {
+            if (!w->plan && rn_enter(w, 4, backprop_4_needs, 1, k)) {
                 backprop_4(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 4, k, chunks);
+            }
+            if (!w->plan || (t1 % whole && t1 < c->T)) continue;
+            /* Crews make sums when a whole chunk is there, and behind the loops: the next crew waits for these. */
+            const long begin = (t1 - 1) / whole * whole, end = t1;
+            if (rn_enter(w, 4, backprop_4_needs, 1, k)) {
+                backprop_4(c, &w->team, w->rank, begin, end);
                 rn_leave(w, 4, k, chunks);
             }
         }
@@ -1654,15 +1684,19 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
         rn_leave(w, 5, 0, 1);
     }
     {   /* Together, chunk by chunk: what one stage makes is still near when the next one reads it. */
-        const long chunk = rn_chunk(c->B, 512, 1), chunks = rn_chunks(c->T, chunk);
-        w->depth = 1;
+        const long whole = rn_whole_chunk(c->B, 64, 1, 8);
+        const long chunk = w->plan ? rn_fine_chunk(whole, 8, c->T) : whole;
+        const long chunks = rn_fine_chunks(c->T, whole, chunk);
+        w->depth = 2 * (whole / chunk) - (chunk < whole);        /* the last one may be longer */
         for (long k = 0; k < chunks; k++) {
-            const long t0 = (chunks - 1 - k) * chunk, t1 = RN_MIN(c->T, t0 + chunk);
+            const long n = chunks - 1 - k;
+            const long t0 = rn_fine_begin(n, chunks, c->T, whole, chunk, -1);
+            const long t1 = rn_fine_begin(n + 1, chunks, c->T, whole, chunk, -1);
             if (rn_enter(w, 6, backprop_6_needs, 5, k)) {
                 backprop_6(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 6, k, chunks);
             }
-            if (rn_enter(w, 7, backprop_7_needs, 3, k)) {
+            if (!w->plan && rn_enter(w, 7, backprop_7_needs, 3, k)) {
                 backprop_7(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 7, k, chunks);
             }
@@ -1674,8 +1708,19 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
                 backprop_9(c, &w->team, w->rank, t0, t1);
                 rn_leave(w, 9, k, chunks);
             }
-            if (rn_enter(w, 10, backprop_10_needs, 2, k)) {
+            if (!w->plan && rn_enter(w, 10, backprop_10_needs, 2, k)) {
                 backprop_10(c, &w->team, w->rank, t0, t1);
+                rn_leave(w, 10, k, chunks);
+            }
+            if (!w->plan || t0 % whole) continue;
+            /* Crews make sums when a whole chunk is there, and behind the loops: the next crew waits for these. */
+            const long begin = t0, end = RN_MIN(c->T, t0 + whole);
+            if (rn_enter(w, 7, backprop_7_needs, 3, k)) {
+                backprop_7(c, &w->team, w->rank, begin, end);
+                rn_leave(w, 7, k, chunks);
+            }
+            if (rn_enter(w, 10, backprop_10_needs, 2, k)) {
+                backprop_10(c, &w->team, w->rank, begin, end);
                 rn_leave(w, 10, k, chunks);
             }
         }
