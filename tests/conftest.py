@@ -33,10 +33,11 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Compiled modules of this session live and die with it; subprocesses inherit the place. Workers side by side draw
-    the same programs."""
-    cache.append(tempfile.mkdtemp(prefix="rnnc-test-cache-"))
-    os.environ["RNNC_CACHE"] = cache[-1]
+    """Compiled modules of this session live and die with it; subprocesses inherit the place, and workers side by side,
+    which draw the same programs: what one has compiled the other need not."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        cache.append(tempfile.mkdtemp(prefix="rnnc-test-cache-"))
+        os.environ["RNNC_CACHE"] = cache[-1]
     os.environ.setdefault("RNNC_SEED", str(random.SystemRandom().randrange(10 ** 6, 10 ** 9)))
     os.environ.setdefault("NO_COLOR", "1")
     os.environ.setdefault("RNNC_CHECK", "1")   # every pass of the compiler is followed by its checker

@@ -1,7 +1,7 @@
 """Random well-formed programs, forward and gradient, against the oracle; the same bits for any number of threads.
 
-RNNC_RANDOM=n draws n programs (24; where CI is set 32), half from a fixed seed and half from a fresh one, which is
-printed with a table of what occurred.
+RNNC_RANDOM=n draws n programs (24), half from a fixed seed and half from a fresh one, which is printed with a table of
+what occurred.
 """
 
 import os
@@ -18,7 +18,7 @@ from rnnc.graph.loops import loops
 from rnnc.plan import waves
 
 pytestmark = pytest.mark.usefixtures("any_threads", "small_ways")
-COUNT = int(os.environ.get("RNNC_RANDOM", "32" if os.environ.get("CI") else "24"))
+COUNT = int(os.environ.get("RNNC_RANDOM", "24"))
 FRESH = int(os.environ["RNNC_SEED"])           # drawn by conftest.py if none was asked for
 SEEDS = [*range(COUNT - COUNT // 2), *range(FRESH, FRESH + COUNT // 2)]
 TITLE = f"random programs: {COUNT}, fresh seed {FRESH} (RNNC_SEED={FRESH} repeats it)"
