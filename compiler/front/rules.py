@@ -135,10 +135,6 @@ def _too_deep(item, faults: Faults) -> bool:
             faults.add("E0121", f"this expression has more than {DEEPEST} levels", node.span,
                        hint="give a part of it a name: `a = ...`")
             return True
-        if isinstance(node, tree.Binary):
-            first, links = tree.chain(node)
-            parts = [first, *(link.right for link in links)]
-        else:
-            parts = _parts(node)
+        parts = tree.operands(node) if isinstance(node, tree.Binary) else _parts(node)
         waiting += ((part, depth + 1) for part in parts)
     return False

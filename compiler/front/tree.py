@@ -132,6 +132,12 @@ def chain(expr: Binary) -> tuple[Expr, list[Binary]]:
     return left, links[::-1]
 
 
+def operands(expr: Binary) -> list[Expr]:
+    """Of a chain, from the left."""
+    first, links = chain(expr)
+    return [first, *(link.right for link in links)]
+
+
 # ---------------------------------------------------------------------------------------------- statements
 
 @dataclass(frozen=True)

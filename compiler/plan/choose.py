@@ -113,9 +113,9 @@ def deal(works: tuple[Work, ...], whole: list[float], alone: list[float], thread
     """The crew of each stage, and the seconds: in each wave the groups are cut into pieces of about as much to do, one
     for each crew. `whole`, `alone`: of each stage on all threads and on one. `given`: crews that are fixed already."""
     crews, found, total = min(threads, MOST), [0] * len(works), 0.0
-    for wave, stages in groupby(range(len(works)), lambda s: (works[s].wave, works[s].group < 0)):
+    for (_, shared), stages in groupby(range(len(works)), lambda s: (works[s].wave, works[s].group < 0)):
         mine = list(stages)
-        if wave[1]:                                          # everybody's, and whoever is done waits for the others
+        if shared:                                           # everybody's, and whoever is done waits for the others
             total += sum(whole[s] for s in mine)
             continue
         groups: dict[int, list[int]] = {}

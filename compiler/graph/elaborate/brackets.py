@@ -43,8 +43,7 @@ def mentions_time(expr) -> bool:
         case tree.Unary():
             return mentions_time(expr.operand)
         case tree.Binary():
-            first, links = tree.chain(expr)
-            return mentions_time(first) or any(mentions_time(link.right) for link in links)
+            return any(map(mentions_time, tree.operands(expr)))
         case tree.Call():
             return any(mentions_time(a.value) for a in expr.arguments)
         case tree.Index():
@@ -86,8 +85,7 @@ def names_in(expr: tree.Expr) -> list[tree.Name]:
         case tree.Unary():
             return names_in(expr.operand)
         case tree.Binary():
-            first, links = tree.chain(expr)
-            return names_in(first) + [name for link in links for name in names_in(link.right)]
+            return [name for part in tree.operands(expr) for name in names_in(part)]
     return []
 
 

@@ -73,8 +73,7 @@ def fractions(expr: tree.Expr, at: At) -> list[Note]:
         case tree.Unary():
             return fractions(expr.operand, at)
         case tree.Binary():
-            first, links = tree.chain(expr)
-            return fractions(first, at) + [note for link in links for note in fractions(link.right, at)]
+            return [note for part in tree.operands(expr) for note in fractions(part, at)]
         case tree.Name():
             entry, value = at.scope.find(expr.id), static(expr, at)
             if not isinstance(value, float) or value.is_integer():

@@ -146,8 +146,7 @@ class Body:
             case tree.Unary():
                 self.look(expr.operand)
             case tree.Binary():
-                first, links = tree.chain(expr)
-                self.all([first, *(link.right for link in links)])
+                self.all(tree.operands(expr))
             case tree.Call():
                 self.call(expr)
             case tree.Repeat():
