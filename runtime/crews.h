@@ -51,7 +51,7 @@ RN_INLINE rn_walk rn_walk_of(const rn_plan *plan, const rn_team *all, int thread
 RN_INLINE long rn_chunks(long T, long chunk) { return (T + chunk - 1) / chunk; }
 
 /* Whether this thread runs the stage; if so, once everything that it needs for chunk k is there. */
-RN_INLINE int rn_enter(rn_walk *w, int stage, const rn_need *needs, int count, long k) {
+RN_INLINE int rn_enter_inline(rn_walk *w, int stage, const rn_need *needs, int count, long k) {
     if (!w->plan) return 1;
     const int crew = w->plan->crew[stage];
     if (crew == 0) {
@@ -70,8 +70,15 @@ RN_INLINE int rn_enter(rn_walk *w, int stage, const rn_need *needs, int count, l
 }
 
 /* Behind chunk k of a stage. */
-RN_INLINE void rn_leave(rn_walk *w, int stage, long k, long chunks) {
+RN_INLINE void rn_leave_inline(rn_walk *w, int stage, long k, long chunks) {
     if (w->rank == 0) RN_COUNT_MEETING(RN_BETWEEN);
     rn_meet(&w->team, w->rank);
     if (w->plan && w->rank == 0) rn_progress_set(&w->progress[stage], k + 1 == chunks ? RN_DONE : k + 1);
 }
+
+/* Inlined they are most of the code of a program with many stages (of 262 stages half a minute of gcc), and only a step
+ * of one frame would feel the call. */
+RN_FUNCTION int rn_enter(rn_walk *w, int stage, const rn_need *needs, int count, long k) {
+    return rn_enter_inline(w, stage, needs, count, k);
+}
+RN_FUNCTION void rn_leave(rn_walk *w, int stage, long k, long chunks) { rn_leave_inline(w, stage, k, chunks); }

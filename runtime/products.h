@@ -229,6 +229,14 @@ RN_INLINE long rn_ahead(int mv, long next, long block, int nrows, long vector) {
         const rn_form *const form = &(const rn_form){2 * RN_VL, RN_VL, apart, RN_AT_ONCE * RN_VL, ahead};             \
         if (wide == 2) RN_JOIN(tile, RN_AT_ONCE)(form, panel, K, rows, nrows, acc, accumulate);                       \
         else tile##some_2(form, panel, K, rows, nrows, acc, accumulate);                                              \
+    }                                                                                                                 \
+    RN_FUNCTION void tile##called_1(int wide, long next, long block, const real *restrict panel, long K,              \
+                                    const real *const *rows, int nrows, real *restrict acc, int accumulate) {         \
+        tile##of_1(wide, next, block, panel, K, rows, nrows, acc, accumulate);                                        \
+    }                                                                                                                 \
+    RN_FUNCTION void tile##called_2(int wide, long next, long block, const real *restrict panel, long K,              \
+                                    const real *const *rows, int nrows, real *restrict acc, int accumulate) {         \
+        tile##of_2(wide, next, block, panel, K, rows, nrows, acc, accumulate);                                        \
     }
 RN_SOMES(rn_tile_, K)
 
@@ -236,3 +244,5 @@ RN_SOMES(rn_tile_, K)
  * RN_ROWS(RN_AT_ONCE). acc has RN_AT_ONCE vectors for each row. Of rn_some_next the `next` are as many at once. */
 #define rn_some(gates, wide, ...) RN_JOIN(rn_tile_of_, gates)(wide, 0, 0, __VA_ARGS__)
 #define rn_some_next(gates, ...) RN_JOIN(rn_tile_of_, gates)(__VA_ARGS__)
+#define rn_some_called(gates, wide, ...) RN_JOIN(rn_tile_called_, gates)(wide, 0, 0, __VA_ARGS__)
+#define rn_some_next_called(gates, ...) RN_JOIN(rn_tile_called_, gates)(__VA_ARGS__)

@@ -15,11 +15,13 @@ from rnnc.plan.parts import Parts
 from rnnc.plan.roles import Roles
 from rnnc.plan.schedule import RowKernel, Schedule
 from rnnc.target import api
+from rnnc.target.alike import share
 from rnnc.target.expressions import integer
 from rnnc.target.pool import Pool
-from rnnc.target.program import Program, ProgramText
+from rnnc.target.program import Program
 from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
+from rnnc.target.text import ProgramText
 
 FIXED = ("base.h", "threads.h", "maths.h", "powers.h", "products.h", "pack.h", "folds.h", "reduce.h", "small.h",
          "rows.h", "lanes.h", "axes.h", "scan.h", "crews.h", "plan.h", "spans.h", "attend.h", "correct.h", "pair.h",
@@ -99,7 +101,7 @@ def written(model: Model, programs: list[Schedule]) -> Emitted:
         api.finish(program, model, places)
         texts.append(text)
     pack = packing(pool)
-    view = api.view(model, texts, pool, pack, places)
+    view = api.view(model, texts, share(texts, model.counting), pool, pack, places)
     wanted = {"random.h": model.random, "sparse.h": bool(pool.indices), "bfloat16.h": "bfloat16" in pool.stored,
               "int8.h": "int8" in pool.stored}
     fixed = [{"name": f"runtime/{name}", "text": (files("rnnc.runtime") / name).read_text()} for name in FIXED

@@ -4,14 +4,14 @@ In: a schedule. Out: `ProgramText`: function texts and the statements that prepa
 several programs share (constants, state, types) is `module.py`'s.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Read
 from rnnc.plan.crews import by_streams, widest
 from rnnc.plan.parts import EARLY, Parts
 from rnnc.plan.place import parts_in_vectors, stage_nodes
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel, nodes_of
-from rnnc.target.access import Access, Needs, stride
+from rnnc.target.access import Access, stride
 from rnnc.target.attend import kept_by_pair
 from rnnc.target.crews import Crews
 from rnnc.target.folds import fold
@@ -20,38 +20,9 @@ from rnnc.target.pool import Pool
 from rnnc.target.render import render
 from rnnc.target.rows import RowWriter
 from rnnc.target.spans import scratch, span
+from rnnc.target.text import Handed, ProgramText
 from rnnc.target.units import UnitWriter, vectors_of
-from rnnc.target.view import Call, StageView, StepView
-
-
-@dataclass(frozen=True)
-class Handed:
-    """A value that is read ahead: its first frames go to the segment before."""
-
-    frames: int
-    bytes: str                                                  # of a row, as C
-    place: str                                                  # of row r
-
-    @property
-    def bytes_of_all(self) -> str:
-        """Of one stream."""
-        return f"{self.frames} * (int)({self.bytes})"
-
-
-@dataclass
-class ProgramText:
-    name: str
-    functions: list[str] = field(default_factory=list)          # row finders, kernels, folds, stages, in order
-    steps: list[StepView] = field(default_factory=list)         # which stage functions run when
-    fields: dict[str, str] = field(default_factory=dict)        # field of rn_call -> C type
-    layout: list[str] = field(default_factory=list)             # statements that give out the workspace
-    prepare: list[str] = field(default_factory=list)            # before the threads start
-    leave: list[str] = field(default_factory=list)              # after they are done, of the state
-    finish: list[str] = field(default_factory=list)             # and of everything else
-    handed: list[Handed] = field(default_factory=list)          # from segment to segment
-    needs: Needs = field(default_factory=Needs)
-    crews: Crews | None = None                                  # what stages wait for, and what they cost
-    work: int = 0                                               # floating point operations of a row, products only
+from rnnc.target.view import Call, StageView
 
 
 class Program:
@@ -69,11 +40,11 @@ class Program:
         self.wanted = replace(made.graph, state={}).live()     # by others than the state
 
     def write(self) -> ProgramText:
-        text, kernels, stages, names = self.text, [], [], []
+        text, names = self.text, []
         for number, stage in enumerate(self.made.stages):
             made, view = self.stage(stage, number)
-            kernels += made
-            stages.append(render("stage.c.j2", s=view))
+            text.kernels += made
+            text.stages.append(render("stage.c.j2", s=view))
             names.append(view.name)
         text.crews = Crews(self.made, self.number)
         parts = [self.part(s) for s in range(len(self.made.stages))]
@@ -83,8 +54,7 @@ class Program:
         text.steps = text.crews.steps(names, parts)
         self.memory()
         self.call()
-        finders = list(self.access.functions.values())
-        text.functions = finders + kernels + stages
+        text.finders = self.access.functions
         return text
 
     def part(self, stage: int, n: int | None = None) -> str:

@@ -59,6 +59,9 @@ class UnitWriter:
         self.wide = "wide" if kernel.spread > 1 else "1"        # blocks of units that a product takes at once, as C
         self.vectors = sum(p.inner * len(p.gates) for p in kernel.panels if self.plain(p))     # of a block of units
         self.far = not kernel.guards and self.vectors * self.width * 4 >= FAR
+        # Several such products, inlined, are most of a kernel's code: the backward one of an LSTM has 18 KB of it, called
+        # 4, and is as fast. Of a run a step may be inlined as a whole.
+        self.called = kernel.spread > 1 and len(kernel.panels) > 1 and access.made.program not in ("run", "evaluate")
 
     def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
         """`cuts`: its number of row blocks as C, if not as many as its own tiles ask for."""
@@ -140,6 +143,8 @@ class UnitWriter:
         gates = len(panel.gates)
         function, wide = (form.some, ", wide") if self.kernel.spread > 1 else (form.tile, "")
         asks, further = ("_next", ", next, block - part.b0") if self.far and self.plain(panel) else ("", "")
+        if self.called and self.plain(panel):
+            asks += "_called"
         size = form.words(panel.inner) if gates == 1 else f"{form.words(panel.inner)} * {gates}"
         return f"{function}{asks}({gates}{wide}{further}, c->packed + {at} + p * ({size} * RN_VL), {panel.inner}"
 

@@ -216,15 +216,15 @@ typedef struct {
 static size_t rn_up(size_t bytes) { return RN_UP(bytes); }
 
 typedef struct {
-    char *base;
+    uintptr_t base;
     size_t used;
 } rn_space;
 
-/* The next stretch of the workspace; without one, only its size is counted. */
+/* The next stretch of the workspace; without one only its size counts. */
 RN_INLINE void *rn_give(rn_space *at, size_t bytes) {
-    void *place = at->base ? at->base + at->used : NULL;
+    const uintptr_t place = at->base + at->used;
     at->used += rn_up(bytes + sizeof(rn_v));
-    return place;
+    return (void *)place;
 }
 
 /* ------------------------------------------------------------------------------------------------ state */
@@ -291,7 +291,8 @@ RN_INLINE const real *run_h_before_1(const rn_call *c, long r, long turn)
     return c->h + rn_ring(r - c->B - turn, c->near_0 * c->B) * RN_PAD(12);
 }
 /* unnamed values
- * elman.rnn:9 */
+ * elman.rnn:9
+ * run_0 shares it with evaluate_0 */
 static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
@@ -334,7 +335,8 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
 }
 
 /* h
- * elman.rnn:9 */
+ * elman.rnn:9
+ * run_1 shares it with evaluate_1 */
 static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
@@ -467,7 +469,7 @@ static void run_2(const rn_call *c, const rn_team *team, int thread, long t0, lo
 
 static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
 {
-    rn_space at = {workspace, 0};
+    rn_space at = {(uintptr_t)workspace, 0};
     const long R = T * B;
     (void)R;
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 3) * sizeof(rn_flag));
@@ -505,119 +507,23 @@ static void rn_body_run(void *argument, const rn_team *team, int thread)
             const long n = k;
             const long t0 = rn_fine_begin(n, chunks, c->T, whole, chunk, 1);
             const long t1 = rn_fine_begin(n + 1, chunks, c->T, whole, chunk, 1);
-            if (rn_enter(w, 0, run_0_needs, 1, k)) {
+            if (rn_enter_inline(w, 0, run_0_needs, 1, k)) {
                 run_0(c, &w->team, w->rank, t0, t1);
-                rn_leave(w, 0, k, chunks);
+                rn_leave_inline(w, 0, k, chunks);
             }
-            if (rn_enter(w, 1, run_1_needs, 2, k)) {
+            if (rn_enter_inline(w, 1, run_1_needs, 2, k)) {
                 run_1(c, &w->team, w->rank, t0, t1);
-                rn_leave(w, 1, k, chunks);
+                rn_leave_inline(w, 1, k, chunks);
             }
-            if (rn_enter(w, 2, run_2_needs, 1, k)) {
+            if (rn_enter_inline(w, 2, run_2_needs, 1, k)) {
                 run_2(c, &w->team, w->rank, t0, t1);
-                rn_leave(w, 2, k, chunks);
+                rn_leave_inline(w, 2, k, chunks);
             }
         }
     }
 }
 
 /* ================================================================================================ evaluate */
-
-/* h[t-1]: its initial value across a start, the state before the call */
-RN_INLINE const real *evaluate_h_before_1(const rn_call *c, long r, long turn)
-{
-    if (c->since[r] < 1) return c->zeros;
-    if (r < c->B) return c->old_h + r * RN_PAD(12);
-    return c->h + rn_ring(r - c->B - turn, c->near_0 * c->B) * RN_PAD(12);
-}
-/* unnamed values
- * elman.rnn:9 */
-static void evaluate_0_0(const rn_call *c, long first, long rows, rn_part part)
-{
-    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
-    const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, products, 2048);
-    for (long group = 0; group < products; group += together) {
-        const long group_end = RN_MIN(group + together, products);
-        for (long block = part.b0; block < part.b1; block++) {
-            long from, to;
-            rn_cut(rows, cuts, block, &from, &to);
-            from += first, to += first;
-            const real *x_0[RN_ROWS(1)];
-            real *h_part_2_row[RN_ROWS(1)];
-            for (long r = from; r < to; r++) {
-                x_0[r - from] = c->x + r * 3;
-                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
-            }
-            for (long n = group, both; n < group_end; n += both) {
-                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
-                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
-                for (long q = 0; q < both; q++) {
-                    const long p = rn_panel(part, n + q);
-                    real *const sums = sums_of[q];
-                    rn_tile(1, c->packed + PANEL_0 + p * (3 * RN_VL), 3, x_0, (int)(to - from), sums, 0);
-                }
-                for (long q = 0; q < both; q++) {
-                    const long u = rn_panel(part, n + q) * RN_VL;
-                    const real *const sums = sums_of[q];
-                    for (long j = 0; j < to - from; j++) {
-                        const rn_v h_part_4 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                        const rn_v k_b = rn_load((c->packed + AT_b) + u);
-                        const rn_v h_part_2 = h_part_4 + k_b;
-                        rn_store(h_part_2_row[j] + u, h_part_2);
-                    }
-                }
-            }
-        }
-    }
-    RN_COUNT_PRODUCT(0, rn_rows_of(rows, cuts, part), rn_columns_of(12, 12, part), 3);
-}
-
-/* h
- * elman.rnn:9 */
-static void evaluate_1_1(const rn_call *c, long first, long rows, rn_part part)
-{
-    const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
-    const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
-    const long together = rn_together(part, products, 512);
-    for (long group = 0; group < products; group += together) {
-        const long group_end = RN_MIN(group + together, products);
-        for (long block = part.b0; block < part.b1; block++) {
-            long from, to;
-            rn_cut(rows, cuts, block, &from, &to);
-            from += first, to += first;
-            const real *x_0[RN_ROWS(1)];
-            const real *h_part_2_row[RN_ROWS(1)];
-            real *h_row[RN_ROWS(1)];
-            for (long r = from; r < to; r++) {
-                x_0[r - from] = evaluate_h_before_1(c, r, near_0);
-                h_part_2_row[r - from] = c->h_part_2 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
-                h_row[r - from] = c->h + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(12);
-            }
-            if (group == 0) rn_fetch_rows(x_0, to - from, 12);    /* what other threads have just made */
-            for (long n = group, both; n < group_end; n += both) {
-                both = RN_MIN(to - from == 1 ? RN_PAIR : 1, group_end - n);
-                RN_ALIGNED real sums_of[RN_PAIR][RN_ROWS(1) * 1 * RN_VL];
-                for (long q = 0; q < both; q++) {
-                    const long p = rn_panel(part, n + q);
-                    real *const sums = sums_of[q];
-                    rn_tile(1, c->packed + PANEL_1 + p * (12 * RN_VL), 12, x_0, (int)(to - from), sums, 0);
-                }
-                for (long q = 0; q < both; q++) {
-                    const long u = rn_panel(part, n + q) * RN_VL;
-                    const real *const sums = sums_of[q];
-                    for (long j = 0; j < to - from; j++) {
-                        const rn_v h_part_3 = rn_load(sums + (j * 1 + 0) * RN_VL);
-                        const rn_v h_part_2_row_u = rn_load(h_part_2_row[j] + u);
-                        const rn_v h = rn_tanh((h_part_2_row_u + h_part_3));
-                        rn_store(h_row[j] + u, h);
-                    }
-                }
-            }
-        }
-    }
-    RN_COUNT_PRODUCT(1, rn_rows_of(rows, cuts, part), rn_columns_of(12, 12, part), 12);
-}
 
 /* unnamed values */
 static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
@@ -778,7 +684,7 @@ static void evaluate_6_5(const rn_call *c, long first, long rows, rn_part part)
 static void evaluate_0(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
 {
     const long rows = (t1 - t0) * c->B;
-    evaluate_0_0(c, t0 * c->B, rows,
+    run_0_0(c, t0 * c->B, rows,
         rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads));
 }
 
@@ -793,7 +699,7 @@ static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t
         const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
         for (long k = 0; k < frames && from < to; k++) {
             const long t = t0 + k;
-            evaluate_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
+            run_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
         }
         return;
     }
@@ -801,7 +707,7 @@ static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t
         {
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
-            evaluate_1_1(c, (t0 + low) * c->B, rows,
+            run_1_1(c, (t0 + low) * c->B, rows,
                 rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
                           c->turn + k));
         }
@@ -850,7 +756,7 @@ static void evaluate_6(const rn_call *c, const rn_team *team, int thread, long t
 
 static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
 {
-    rn_space at = {workspace, 0};
+    rn_space at = {(uintptr_t)workspace, 0};
     const long R = T * B;
     (void)R;
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 7) * sizeof(rn_flag));
@@ -1565,7 +1471,7 @@ static void backprop_11(const rn_call *c, const rn_team *team, int thread, long 
 
 static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
 {
-    rn_space at = {workspace, 0};
+    rn_space at = {(uintptr_t)workspace, 0};
     const long R = T * B;
     (void)R;
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 12) * sizeof(rn_flag));

@@ -1,0 +1,119 @@
+"""Layers that compute alike share kernels: what is the same text but for names, what is not, and the same numbers."""
+
+import re
+
+import pytest
+from compare import compare, continued, draw_data, in_segments, net_of, same_bits, set_params
+
+from rnnc import pipeline
+from rnnc.errors import Source
+from rnnc.target.alike import Reader
+
+TYPES = {"a": "real *", "b": "real *", "d": "real *", "count": "int32_t *", "near_0": "long ", "near_1": "long "}
+HEAD = "static void run_{k}_{k}(const rn_call *c, long first, long rows, rn_part part)\n{{\n    {body}\n}}"
+FINDERS = {f"{name}_before_1": f"RN_INLINE const real *{name}_before_1(const rn_call *c, long r)\n{{\n"
+                               f"    return c->{name} + (r - {back}) * 8;\n}}" for name, back in
+           (("a", 1), ("b", 1), ("d", 2))}
+
+
+def form(body: str, k: int = 0, stages: bool = True):
+    return Reader(FINDERS, TYPES, stages).form(HEAD.format(k=k, body=body))
+
+
+@pytest.mark.parametrize("one, other", [
+    ("rn_store(c->a + u, x);", "rn_store(c->b + u, x);"),
+    ("const rn_v a = rn_load(c->a); rn_store(c->b, a);", "const rn_v b = rn_load(c->b); rn_store(c->d, b);"),
+    ("rn_tile(c->packed + PANEL_0 + p);", "rn_tile(c->packed + PANEL_7 + p);"),
+    ("x = a_before_1(c, r);", "x = b_before_1(c, r);"),
+    ("const long near_0 = rn_ring(c->near_0);", "const long near_1 = rn_ring(c->near_1);"),
+    ("RN_COUNT_PRODUCT(3, rows);", "RN_COUNT_PRODUCT(8, rows);"),
+    ("x = c->a; /* h.0 */", "x = c->a; /* h.1,\n * twice */"),
+])
+def test_names_alone_make_no_difference(one, other):
+    assert form(one).text == form(other, 5).text
+
+
+@pytest.mark.parametrize("one, other", [
+    ("x = c->a + c->b;", "x = c->a + c->a;"),                               # the same place twice
+    ("x = c->a; y = c->b; z = c->a;", "x = c->a; y = c->b; z = c->b;"),     # or in another order
+    ("x = rn_tanh(c->a);", "x = rn_sigmoid(c->a);"),
+    ("x = c->a[1];", "x = c->a[2];"),
+    ("x = c->a - c->b;", "x = c->a + c->b;"),
+    ("x = *(c->a);", "x = *(c->count);"),                                   # of another type
+    ("const real *v = c->a;", "const int32_t *v = c->a;"),
+    ("x = part.p0;", "x = part.p1;"),
+    ("x = a_before_1(c, r);", "x = d_before_1(c, r);"),                     # found in another way
+    ("x = a_before_1(c, r) + c->a;", "x = b_before_1(c, r) + c->a;"),       # of the same value, or not
+    ("const rn_v a = x, b = a; y = a;", "const rn_v a = x; const rn_v b = a; y = b;"),
+    ("x = rn_sparse(COLUMNS_0, c->a);", "x = rn_sparse(COLUMNS_1, c->a);"),
+    ("rn_tile(c->packed + PANEL_0); rn_tile(c->packed + PANEL_1);",
+     "rn_tile(c->packed + PANEL_2); rn_tile(c->packed + PANEL_2);"),
+])
+def test_everything_else_does(one, other):
+    assert form(one).text != form(other).text
+
+
+def test_where_products_are_counted_stages_may_have_to_be_the_same():
+    assert form("RN_COUNT_PRODUCT(3, rows);", 0, False).text != form("RN_COUNT_PRODUCT(8, rows);", 0, False).text
+
+
+def model(body: str) -> str:
+    return (f"cell lagged(n, k)(x) {{\n    param W : [n, dim(x)]   param U : [n, n]\n"
+            f"    h = tanh(W @ x + U @ h[t-k])   init h = 0.5\n    return h\n}}\n"
+            f"cell around(n)(x) {{\n    return concat(gru(n)(x), reversed(gru(n))(x))\n}}\n"
+            f"model m(n = 20) {{\n    input x : [n]   target y : class(9)\n    h = {body}\n"
+            f"    logits = dense(9)(h)\n    output h, logits\n    loss cross_entropy(logits, y)\n}}")
+
+
+STACKS = {
+    "lstm": "stack(4, lstm(n))(x)",
+    "gru": "stack(3, gru(n))(x)",
+    "delays": "stack(5, lagged(n, 2))(x)",
+    "other delays": "stack(2, lagged(n, 3))(stack(2, lagged(n, 1))(x))",
+    "both ways": "stack(2, around(n))(x)",
+    "residual": "stack(3, residual(mlstm(16)))(dense(16)(x))",
+    "heads": "stack(2, retention(n, 2))(x)",
+    "diagonal": "stack(4, indrnn(n))(x)",
+    "numbers": "0.5 * stack(6, lagged(1, 1))(x[0:1])",
+}
+
+
+def elaborated(name: str):
+    return pipeline.elaborated(Source("<text>", model(STACKS[name])))
+
+
+@pytest.mark.parametrize("name, dtype", [*((name, "float32") for name in STACKS), ("lstm", "float64"),
+                                         ("other delays", "float64")])
+def test_each_layer_has_its_own_numbers(name, dtype):
+    graph = elaborated(name)
+    compare(graph, dtype, seed=3)
+    if name != "both ways":                                                 # a state cannot go on from there
+        continued(net_of(graph, dtype, "all"), graph, dtype, 5)
+
+
+@pytest.mark.usefixtures("any_threads")
+@pytest.mark.parametrize("name", ["lstm", "both ways", "residual"])
+def test_threads_leave_the_same_bits(name):
+    graph = elaborated(name)
+    net = net_of(graph)
+    for frames, streams in ((1, 1), (70, 1), (9, 7)):
+        data = draw_data(graph, frames, frames=frames, streams=streams)
+        set_params(net, data)
+        same_bits(net, data, threads=(1, 2, 5))
+
+
+@pytest.mark.parametrize("name", ["lstm", "delays"])
+def test_in_segments(name, monkeypatch):
+    in_segments(monkeypatch, 1)
+    compare(elaborated(name), "float64", seed=4, frames=150)
+
+
+def kernels(text: str, sizes: dict) -> int:
+    made = pipeline.emit(Source("<text>", text), pipeline.Options(gradient="all"), sizes)
+    return len(re.findall(r"^static void \w+\(const rn_(?:call|layer) \*c, long first", made.c, re.M))
+
+
+@pytest.mark.parametrize("cell", ["lstm(n)", "gru(n)", "mlstm(n)", "lagged(n, 2)", "rwkv(2)"])
+def test_more_layers_are_no_more_kernels(cell):
+    text = model(f"stack(depth, {cell})(x)").replace("n = 20", "n = 16, depth = 3")
+    assert kernels(text, {"depth": 7}) == kernels(text, {"depth": 4}) < 3 * kernels(text, {"depth": 1})
