@@ -59,8 +59,8 @@ class UnitWriter:
         self.wide = "wide" if kernel.spread > 1 else "1"        # blocks of units that a product takes at once, as C
         self.vectors = sum(p.inner * len(p.gates) for p in kernel.panels if self.plain(p))     # of a block of units
         self.far = not kernel.guards and self.vectors * self.width * 4 >= FAR
-        # Several such products, inlined, are most of a kernel's code: the backward one of an LSTM has 18 KB of it, called
-        # 4, and is as fast. Of a run a step may be inlined as a whole.
+        # Several such products, inlined, are most of a kernel: the backward one of an LSTM has 18 KB, with calls 4, and
+        # is as fast. Of a run a step may be inlined as a whole.
         self.called = kernel.spread > 1 and len(kernel.panels) > 1 and access.made.program not in ("run", "evaluate")
 
     def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
