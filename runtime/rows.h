@@ -204,11 +204,21 @@ RN_INLINE void rn_copy_rows(real *to, long to_stride, const real *from, long fro
 /* The sums of a product that counts in no row of a block: zero. The compiler does not see them, or it might fuse other
  * additions behind. */
 RN_FUNCTION void rn_leave_out(real *sums, long n) { rn_zero(sums, n); }
+RN_INLINE void rn_fill(real *to, real value, long n) {
+    long i = 0;
+    for (; i + RN_VL <= n; i += RN_VL) rn_store(to + i, rn_all(value));
+    if (i < n) rn_store_part(to + i, rn_all(value), n - i);
+}
 /* [n0][n1][n2] numbers, each axis taken in its own step (0: repeated). */
 RN_INLINE void rn_broadcast(real *to, const real *from, long n0, long n1, long n2, long s0, long s1, long s2) {
     for (long i = 0; i < n0; i++)
-        for (long j = 0; j < n1; j++)
-            for (long k = 0; k < n2; k++) to[(i * n1 + j) * n2 + k] = from[i * s0 + j * s1 + k * s2];
+        for (long j = 0; j < n1; j++) {
+            real *const row = to + (i * n1 + j) * n2;
+            const real *const mine = from + i * s0 + j * s1;
+            if (s2 == 0) rn_fill(row, *mine, n2);
+            else if (s2 == 1) rn_copy(row, mine, n2);
+            else for (long k = 0; k < n2; k++) row[k] = mine[k * s2];
+        }
 }
 RN_INLINE void rn_one_hot(real *to, long n, int64_t label) {
     rn_zero(to, n);

@@ -64,7 +64,27 @@ LOOPS = """model loops(m = 3, n = 2) {
     output p, q, S, turns
     loss mse(p + concat(q, sum(q)), z)
 }"""
-TEXTS = {"mixed": MIXED, "loops": LOOPS}
+# A small system by Runge-Kutta, and averages of different lengths whose matrix a vector drives.
+STEPS = """model steps(n = 4, k = 8) {
+    input x : [n]
+    target y : [n]
+    param A : [n, n]
+    param a, w : [n, k] ~ uniform(0, 1)
+    q = 0.5 + 0.1 * x
+    p1 = s[t-1] * (q + A @ s[t-1])
+    s2 = s[t-1] + 0.05 * p1
+    p2 = s2 * (q + A @ s2)
+    s3 = s[t-1] + 0.05 * p2
+    p3 = s3 * (q + A @ s3)
+    s = tanh(s[t-1] + 0.1 * (p1 + p2 + p3))
+    init s = 0.5
+    m = a * m[t-1] + (1 - a) * reshape(s, [n, 1])
+    e = 0.9 * e[t-1] + 0.1 * x[0] * e[t-2]   init e = 1
+    o = sum(w * m, axis = 1)
+    output o, m, e
+    loss mse(o, y) + (e - y[0]) ^ 2
+}"""
+TEXTS = {"mixed": MIXED, "loops": LOOPS, "steps": STEPS}
 
 
 def graph(name: str, **sizes):

@@ -114,6 +114,32 @@ def test_an_elementwise_loop_needs_no_meeting():
     assert not any(k.panels for k in unit_kernels(made, Sweep))
 
 
+STEPS = """input x : [n]
+ param A : [n, n]
+ k = A @ s[t-1]   m = A @ (s[t-1] + 0.1 * k)   r = A @ (s[t-1] + 0.1 * m)
+ s = s[t-1] + 0.1 * (x + k + m + r)"""
+
+
+def test_small_products_that_wait_for_one_another_go_in_lanes():
+    few, many = (plan("model m(n = %d) {\n %s\n output s\n}" % (n, STEPS), "run") for n in (5, 8))
+    assert all(isinstance(k, RowKernel) for s in sweeps(few) for p in s.phases for k, _ in p.kernels)
+    assert len(sweeps(many)[0].phases) == 3 and unit_kernels(many, Sweep)
+
+
+SPREAD = """input x : [n]
+ param a, w : [n, k]
+ m = a * m[t-1] + (1 - a) * reshape(x, [n, 1])
+ o = sum(w * m, axis = 1)"""
+
+
+def test_a_matrix_driven_by_a_vector_stays_in_its_loop():
+    """What is spread and what is summed up are nowhere in memory; large matrices keep their units apart."""
+    small, large = (plan("model m(n = 40, k = %d) {\n %s\n output o\n}" % (k, SPREAD), "run") for k in (8, 32))
+    assert len(small.stages) == 1 and len(large.stages) == 3
+    assert {name_of(small, n) for s in sweeps(small) for p in s.phases for k, _ in p.kernels for n in k.stores} == {
+        "m", "o"}
+
+
 def test_values_that_one_loop_wants_sink_into_it():
     made = plan(layer("param U : [n, n]\n k = exp(0.1 * x) + x^2\n h = tanh(U @ h[t-1] + k)", "input x : [n]"), "run")
     assert len(made.stages) == 1

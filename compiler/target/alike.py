@@ -32,7 +32,8 @@ DECLARED = re.compile(r"\b(?:real|int|long|double|u?int(?:8|32|64)_t|rn_v|rn_vi?
 FIXED = frozenset(C_WORDS.split()) | {"real"}
 SHORT = 120                                    # tokens of a kernel that is not worth a record: it compiles in no time
 HEAD = {"T": "long ", "B": "long ", "R": "long ", "since": "const int64_t *", "left": "const int64_t *", "S": "long ",
-        "spans": "const rn_span *", "sequence": "const long *", "packed": "const real *", "zeros": "const real *"}
+        "spans": "const rn_span *", "sequence": "const long *", "packed": "const real *", "zeros": "const real *",
+        "unbroken": "int "}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rnnc.graph.nodes import INT, Read
 from rnnc.plan.schedule import RowKernel
-from rnnc.target.access import Access
+from rnnc.target.access import Access, far_inside
 from rnnc.target.across import Across
 from rnnc.target.lanes import Lanes
 from rnnc.target.names import suffix
@@ -86,8 +86,7 @@ def numbers(access: Access, kernel: RowKernel, way: int) -> tuple[AloneView, dic
     for past in pasts:
         n, reach = past.read.node, abs(past.read.delay)
         loads += [*taken(past.name, register(n, reach), sizes[n]),
-                  f"if (RN_UNLIKELY(!rn_all_{side}(c->{side} + r, n, c->B, {reach}))) "
-                  f"{found(past.name, n, past.read.delay)}"]
+                  f"if (RN_UNLIKELY(!{far_inside(side, reach)})) {found(past.name, n, past.read.delay)}"]
     row = Lanes(access, kernel, named, True)
     statements = row.statements()
     across = Across(access, kernel, way, named, {n: abs(past.read.delay) for n, past in held.items()}, register)

@@ -14,7 +14,7 @@ from rnnc.graph.nodes import CONSTANT, FRAME, INT, Read
 from rnnc.graph.ops import is_elementwise
 from rnnc.plan.few import ENTRIES
 from rnnc.plan.schedule import RowKernel
-from rnnc.target.access import Access, times
+from rnnc.target.access import Access, far_inside, times
 from rnnc.target.entries import Entries, Maker, declared, renamed
 from rnnc.target.expressions import COMPARE, alike, bare, vector
 from rnnc.target.names import remark, suffix
@@ -44,7 +44,7 @@ class Lanes:
             self.equation(n)
         for n in self.kernel.stores:
             self.store(n)
-        tests = [f"rn_all_{side}(c->{side} + r, n, c->B, {least})" for side, least in self.inside.items()]
+        tests = [far_inside(side, least) for side, least in self.inside.items()]
         rings = [f"const int {name} = {test};" for name, test in self.whole.items()]
         return [f"const int inside = {' && '.join(tests)};"] * bool(tests) + rings + self.lines
 

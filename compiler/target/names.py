@@ -10,7 +10,7 @@ int32_t int64_t uint8_t uint32_t size_t NULL"""
 # What the templates and the fixed C call their own variables and members, where a signal's name may stand beside them.
 OURS = """real c r u p q t t0 t1 j n wide products frames k low high first rows part group group_end block from to sums
 T B R S since left spans sequence paths packed zeros flags plan turn parts begins ends ones scratch folders team
-thread frame stream lane inside handed by last keeps row column layers"""
+thread frame stream lane inside handed by last keeps row column layers unbroken"""
 RESERVED = frozenset(f"{C_WORDS} {OURS}".split())
 SYMBOL = re.compile("_.*|(rn|RN|AT|END|TABLE|PANEL)_.*|(x|sums|near|ring)_[0-9]+|[A-Z]+_[A-Z0-9_]+|U?INT[0-9].*|"
                     "whole_.*|.*_(before|after)_[0-9]+|(frame|sequence)_keys?(_.*)?")
