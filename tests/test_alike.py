@@ -7,10 +7,11 @@ from compare import compare, continued, draw_data, in_segments, net_of, same_bit
 
 from rnnc import pipeline
 from rnnc.errors import Source
-from rnnc.target.alike import Reader
+from rnnc.target.alike import Reader, share
+from rnnc.target.text import ProgramText
 
 TYPES = {"a": "real *", "b": "real *", "d": "real *", "count": "int32_t *", "near_0": "long ", "near_1": "long "}
-HEAD = "static void run_{k}_{k}(const rn_call *c, long first, long rows, rn_part part)\n{{\n    {body}\n}}"
+HEAD = "/* h */\nstatic void run_{k}_{k}(const rn_call *c, long first, long rows, rn_part part)\n{{\n    {body}\n}}"
 FINDERS = {f"{name}_before_1": f"RN_INLINE const real *{name}_before_1(const rn_call *c, long r)\n{{\n"
                                f"    return c->{name} + (r - {back}) * 8;\n}}" for name, back in
            (("a", 1), ("b", 1), ("d", 2))}
@@ -55,6 +56,42 @@ def test_everything_else_does(one, other):
 
 def test_where_products_are_counted_stages_may_have_to_be_the_same():
     assert form("RN_COUNT_PRODUCT(3, rows);", 0, False).text != form("RN_COUNT_PRODUCT(8, rows);", 0, False).text
+
+
+def program(finders: dict[str, str], kernels: list[str], calls: list[str]) -> ProgramText:
+    return ProgramText("run", finders=finders, kernels=kernels, stages=calls, fields=TYPES)
+
+
+SUM = """/* the sum of {a} */
+static void {name}(const rn_call *c, const rn_team *team, int thread, long t0, long t1)
+{{
+    rn_add(c->{to}, c->{a}, c->packed + {constant});
+}}"""
+CALLED = "    {0}(c, team, thread, t0, t1);"
+
+
+def test_sums_are_told_where_they_add():
+    sums = [SUM.format(name=f"run_1_{k}", a=a, to=to, constant=constant) for k, (a, to, constant) in enumerate(
+        [("a", "b", "AT_w"), ("d", "b", "AT_w"), ("a", "b", "AT_v")])]
+    text = program({}, sums, [CALLED.format(f"run_1_{k}") for k in range(3)])
+    share([text], False)
+    assert text.stages == ["    run_1_0(c, team, thread, t0, t1, c->a);", "    run_1_0(c, team, thread, t0, t1, c->d);",
+                           CALLED.format("run_1_2")]                        # which has another constant
+    assert len(text.kernels) == 2 and "rn_add(c->b, a, c->packed + AT_w);" in text.kernels[0]
+
+
+def test_finders_of_layers_stand_before_those_that_call_them():
+    inner, outer = "a_before_1", "b_before_1"
+    finders = FINDERS | {outer: FINDERS[outer].replace("return", f"if (r < 1) return {inner}(c, r);\n    return"),
+                         "d_before_1": FINDERS["d_before_1"].replace("r - 2", "r - 1").replace(
+                             "return", f"if (r < 1) return {inner}(c, r);\n    return")}
+    long = "y = rn_tanh(y);\n    " * 30
+    kernels = [HEAD.format(k=k, body=f"{long}x = {name}_before_1(c, r);") for k, name in enumerate("bd")]
+    text = program(dict(finders), kernels, ["    run_0_0(c, 0);", "    run_1_1(c, 0);"])
+    made = share([text], False)
+    assert text.stages == ["    run_0_0(c->layers + 0, 0);", "    run_0_0(c->layers + 1, 0);"] and made.most == 2
+    assert [*text.finders] == [f"layer_{inner}", f"layer_{outer}"]          # and the others are gone
+    assert made.fill == ((["l->a = c->a;", "l->b = c->b;"], ["l->a = c->a;", "l->b = c->d;"]),)
 
 
 def model(body: str) -> str:

@@ -121,7 +121,7 @@ STEPS = """input x : [n]
 
 
 def test_small_products_that_wait_for_one_another_go_in_lanes():
-    few, many = (plan("model m(n = %d) {\n %s\n output s\n}" % (n, STEPS), "run") for n in (5, 8))
+    few, many = (plan(f"model m(n = {n}) {{\n {STEPS}\n output s\n}}", "run") for n in (5, 8))
     assert all(isinstance(k, RowKernel) for s in sweeps(few) for p in s.phases for k, _ in p.kernels)
     assert len(sweeps(many)[0].phases) == 3 and unit_kernels(many, Sweep)
 
@@ -134,7 +134,7 @@ SPREAD = """input x : [n]
 
 def test_a_matrix_driven_by_a_vector_stays_in_its_loop():
     """What is spread and what is summed up are nowhere in memory; large matrices keep their units apart."""
-    small, large = (plan("model m(n = 40, k = %d) {\n %s\n output o\n}" % (k, SPREAD), "run") for k in (8, 32))
+    small, large = (plan(f"model m(n = 40, k = {k}) {{\n {SPREAD}\n output o\n}}", "run") for k in (8, 32))
     assert len(small.stages) == 1 and len(large.stages) == 3
     assert {name_of(small, n) for s in sweeps(small) for p in s.phases for k, _ in p.kernels for n in k.stores} == {
         "m", "o"}

@@ -195,7 +195,7 @@ def rewrite(text: ProgramText, family: list[Kernel], layered: bool, counting: bo
     head, close, body = text.kernels[at].partition(" */")
     if layered:
         body = of_layer(body, {*first.form.finders}, counting)
-        for finder in first.form.finders:
+        for finder in [name for name in text.finders if name in first.form.finders]:      # before those that call it
             text.finders[f"layer_{finder}"] = of_layer(text.finders[finder], {*first.form.finders}, counting)
     text.kernels[at] = f"{head}{remark}{close}{body}"
 
@@ -218,7 +218,7 @@ def share_sums(text: ProgramText, types: Mapping[str, str], counting: bool) -> N
     for made in text.kernels:
         if name := SUM.findall(made):
             form = reader.form(made)
-            families[form.text].append((name[0], form, made))
+            families[form.text, form.constants].append((name[0], form, made))
     changed, calls = {}, {}
     for (first, form, made), *others in families.values():
         differ = [k for k, name in enumerate(form.fields) if any(other.fields[k] != name for _, other, _ in others)]
