@@ -103,15 +103,13 @@ def model(body: str) -> str:
 
 
 STACKS = {
-    "lstm": "stack(4, lstm(n))(x)",
-    "gru": "stack(3, gru(n))(x)",
-    "delays": "stack(5, lagged(n, 2))(x)",
+    "lstm": "stack(3, lstm(n))(x)",
     "other delays": "stack(2, lagged(n, 3))(stack(2, lagged(n, 1))(x))",
     "both ways": "stack(2, around(n))(x)",
-    "residual": "stack(3, residual(mlstm(16)))(dense(16)(x))",
-    "heads": "stack(2, retention(n, 2))(x)",
-    "diagonal": "stack(4, indrnn(n))(x)",
-    "numbers": "0.5 * stack(6, lagged(1, 1))(x[0:1])",
+    "residual": "stack(2, residual(mlstm(16)))(dense(16)(x))",
+    "heads": "retention(n, 2)(x)",
+    "diagonal": "stack(3, indrnn(n))(x)",
+    "numbers": "0.5 * stack(4, lagged(1, 1))(x[0:1])",
 }
 
 
@@ -119,17 +117,16 @@ def elaborated(name: str):
     return pipeline.elaborated(Source("<text>", model(STACKS[name])))
 
 
-@pytest.mark.parametrize("name, dtype", [*((name, "float32") for name in STACKS), ("lstm", "float64"),
-                                         ("other delays", "float64")])
-def test_each_layer_has_its_own_numbers(name, dtype):
+@pytest.mark.parametrize("name", STACKS)
+def test_each_layer_has_its_own_numbers(name):
     graph = elaborated(name)
-    compare(graph, dtype, seed=3)
-    if name != "both ways":                                                 # a state cannot go on from there
-        continued(net_of(graph, dtype, "all"), graph, dtype, 5)
+    compare(graph, "float32", seed=3)
+    if name == "lstm":
+        assert continued(net_of(graph, "float64", "all"), graph, "float64", 5)
 
 
 @pytest.mark.usefixtures("any_threads")
-@pytest.mark.parametrize("name", ["lstm", "both ways", "residual"])
+@pytest.mark.parametrize("name", ["lstm", "both ways"])
 def test_threads_leave_the_same_bits(name):
     graph = elaborated(name)
     net = net_of(graph)
@@ -139,10 +136,9 @@ def test_threads_leave_the_same_bits(name):
         same_bits(net, data, threads=(1, 2, 5))
 
 
-@pytest.mark.parametrize("name", ["lstm", "delays"])
-def test_in_segments(name, monkeypatch):
+def test_in_segments(monkeypatch):
     in_segments(monkeypatch, 1)
-    compare(elaborated(name), "float64", seed=4, frames=150)
+    compare(elaborated("other delays"), "float64", seed=4, frames=150)
 
 
 def kernels(text: str, sizes: dict) -> int:
@@ -150,7 +146,7 @@ def kernels(text: str, sizes: dict) -> int:
     return len(re.findall(r"^static void \w+\(const rn_(?:call|layer) \*c, long first", made.c, re.M))
 
 
-@pytest.mark.parametrize("cell", ["lstm(n)", "gru(n)", "mlstm(n)", "lagged(n, 2)", "rwkv(2)"])
+@pytest.mark.parametrize("cell", ["lstm(n)", "mlstm(n)", "lagged(n, 2)"])
 def test_more_layers_are_no_more_kernels(cell):
     text = model(f"stack(depth, {cell})(x)").replace("n = 20", "n = 16, depth = 3")
-    assert kernels(text, {"depth": 7}) == kernels(text, {"depth": 4}) < 3 * kernels(text, {"depth": 1})
+    assert kernels(text, {"depth": 5}) == kernels(text, {"depth": 4}) < 3 * kernels(text, {"depth": 1})
