@@ -5,6 +5,7 @@ import pytest
 from random_programs import draw
 
 import rnnc
+from rnnc import pipeline
 
 LSTM = "model m(n = {n}) {{\n input x : [{m}]\n h = stack(2, lstm(n))(x)\n output h, p = softmax(dense(3)(h))\n}}\n"
 DELAYS = """model m {
@@ -77,3 +78,25 @@ def test_random_step_is_run(seed):
     if net.manifest.get("lookahead") or not any(s.per == "frame" for s in net.inputs.values()):
         pytest.skip("cannot go frame by frame")
     agree(net, 1, seed)
+
+
+AHEAD = {"x[t+1]": "h = tanh(W @ x[t+1])", "h[t+2]": "h = tanh(W @ h[t+2] + x)",
+         "g in all frames of a sequence": "g = tanh(W @ x)\n h = last(g)"}
+
+
+@pytest.mark.parametrize("read", AHEAD)
+def test_the_step_of_c_refuses_what_looks_ahead(read):
+    """The state stays as it is, the error names the read, and the header says so where it declares step."""
+    text = f"model m {{\n input x : [2]\n param W : [2, 2]\n {AHEAD[read]}\n output h\n}}\n"
+    net = rnnc.compile(text, gradient=None)
+    ffi, state = net.module.ffi, net.state()
+    before = state._memory.tobytes()
+    x, h, room = np.ones((1, 1, 2), "float32"), np.full((1, 1, 2), 7, "float32"), net._workspace(("run", 1, 1))
+    inputs, outputs = (ffi.new(f"m_{side} *", {name: ffi.from_buffer("float[]", array)})
+                       for side, name, array in (("inputs", "x", x), ("outputs", "h", h)))
+    code = net.module.function("step")(net._pack(), state._pointer, inputs, outputs, 1, room, 1)
+    assert code and (h == 7).all() and state._memory.tobytes() == before
+    said = ffi.string(net.module.function("error")(code)).decode()
+    assert said == f"the model reads {read}, so it cannot run frame by frame: call m_run"
+    header = " ".join(pipeline.emit(pipeline.as_source(text), pipeline.Options()).header.split())
+    assert f"This model reads {read}, so its step computes nothing" in header.replace(" * ", " ")

@@ -137,6 +137,7 @@ def view(model, texts, shared: Shared, pool: Pool, pack: dict, places: dict[str,
         "ahead": model.cut.ahead if model.cut else 0,
         "frames": [{"name": member(i.name), "size": size(i.shape)} for i in graph.inputs if i.per == FRAME],
         "stages": max(p["stages"] for p in programs),
+        "reads_ahead": model.lookahead["signal"] if model.lookahead else "",       # why step refuses
         "programs": programs, "step": straight(next(t for t in texts if t.name == "run")),
         "entries": entries, "last_entry": start, "tables": pack["tables"], "pack": pack["text"],
         "integers": ", ".join(map(str, pool.integers)),

@@ -62,6 +62,7 @@ int elman_run(const void *packed, void *state, const elman_inputs *in, elman_out
 /* A run from a fresh state that nobody keeps: only what the outputs need is computed. */
 int elman_run_fresh(const void *packed, const elman_inputs *in, elman_outputs *out,
     int frames, int streams, void *workspace, int threads);
+/* A run of one frame: arrays [streams][...]. */
 int elman_step(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int streams, void *workspace, int threads);
 /* scores: loss. */
@@ -1639,7 +1640,7 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
 
 /* ------------------------------------------------------------------------------------------------ functions */
 
-enum { RN_OK, RN_NO_FRAMES, RN_NO_INPUT, RN_OTHER_STATE, RN_BLOB_SIZE, RN_BLOB_KIND, RN_BLOB_GRAPH, RN_NO_MEMORY };
+enum { RN_OK, RN_NO_FRAMES, RN_NO_INPUT, RN_OTHER_STATE, RN_BLOB_SIZE, RN_BLOB_KIND, RN_BLOB_GRAPH, RN_NO_MEMORY, RN_AHEAD };
 
 /* Threads for a call: what is asked for, or as many as its work allows (one below some 50 microseconds). */
 RN_INLINE int rn_threads(int threads, double work, const elman_tuning *tuning)
