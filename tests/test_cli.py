@@ -241,6 +241,20 @@ def test_build_with_a_prefix(tmp_path):
     assert "charlm_" not in (tmp_path / "voice.h").read_text()
 
 
+def test_what_is_built_is_not_called_like_the_headers_of_c(tmp_path):
+    """With -I. the compiler would find math.h of a model before its own; elsewhere the name does no harm."""
+    (tmp_path / "m.rnn").write_text(GOOD.replace("model m", "model math"))
+    said = rnnc("build", "m.rnn", "-o", "out", cwd=tmp_path, code=1).stderr
+    assert said.startswith("rnnc: m.rnn: the model is called math, and math.h would hide")
+    assert "--prefix math_net" in said
+    for name, why in (("stdint", "stdint.h would hide"), ("Time", "Time.h would hide"), ("immintrin", "would hide"),
+                      ("int", "int is a reserved word of C"), ("class", "class is a reserved word of C")):
+        assert why in rnnc("build", "m.rnn", "-o", "out", "--prefix", name, cwd=tmp_path, code=2).stderr
+    assert not (tmp_path / "out").exists()
+    rnnc("build", "m.rnn", "-o", "out", "--prefix", "math_net", cwd=tmp_path)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["math_net.c", "math_net.h"]
+
+
 def test_build_from_a_checkpoint_knows_its_weights_and_characters(tmp_path, trained):
     rnnc("build", trained, "-o", tmp_path / "a", "--emit", "c,header,example,python")
     rnnc("build", trained, "-o", tmp_path / "b", "--emit", "c,header,example", "--embed-weights", "--inference")

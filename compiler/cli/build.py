@@ -13,7 +13,7 @@ from pathlib import Path
 
 import rnnc
 from rnnc.cli import weights
-from rnnc.cli.console import Usage, note, patience, takes_files, write
+from rnnc.cli.console import Refusal, Usage, note, patience, takes_files, write
 from rnnc.cli.example import example
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job
@@ -56,8 +56,11 @@ def add(commands) -> None:
 
 def identifier(text: str) -> str:
     """An argument type: what a name in C may begin with."""
+    from rnnc.graph.elaborate.outside import no_prefix
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text):
         raise argparse.ArgumentTypeError(f"{text!r} cannot begin a name in C: a letter, then letters, digits and _")
+    if why := no_prefix(text):
+        raise argparse.ArgumentTypeError(f"{why}: give another name")
     return text
 
 
@@ -87,12 +90,22 @@ def build(options) -> int:
     if files is None:
         with patience(f"compiling {order.program.stem}", options.progress):
             read = pipeline.read(order.program.source, order.model, order.sizes)
+            called(read.graph.name, order.program, options.prefix)
             files = contents(pipeline.emit_graph(read.graph, chosen, order.program.name), chosen, options, order)
         cache.keep(wanted, [s.name for s in read.sources if Path(s.name).is_file()], files)
     for name in sorted(files):
         write(options.output / name, files[name])
         print(options.output / name)
     return 0
+
+
+def called(model: str, program: Program, prefix: str | None) -> None:
+    """Refuses a model whose name, good elsewhere, would be that of a file which C takes for one of its own."""
+    from rnnc.graph.elaborate.outside import no_prefix
+    why = None if prefix else no_prefix(model)
+    if why:
+        raise Refusal(f"{program.name}: the model is called {model}, and {why}\n"
+                      f"  hint: --prefix {model}_net gives all that is built another name")
 
 
 def known(target: str) -> bool:

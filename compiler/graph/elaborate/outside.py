@@ -24,6 +24,12 @@ MACROS = frozenset("NULL EOF NAN INFINITY HUGE_VAL errno assert stdin stdout std
 NUMBERS = frozenset(                                        # macros of math.h; parameters are free to be called so
     "M_E M_LOG2E M_LOG10E M_LN2 M_LN10 M_PI M_PI_2 M_PI_4 M_1_PI M_2_PI M_2_SQRTPI M_SQRT2 M_SQRT1_2".split())
 TYPES = re.compile("u?int[a-z0-9_]*_t|size_t|ptrdiff_t|max_align_t")        # of stdint.h and stddef.h
+# Headers of C, and what the C that rnnc writes includes beside them: a file of such a name in a folder given by -I is
+# found before the system's own.
+HEADERS = re.compile(
+    "assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale|math|setjmp|signal|stdalign|stdarg|stdatomic|"
+    "stdbit|stdbool|stdckdint|stddef|stdint|stdio|stdlib|stdnoreturn|string|tgmath|threads|time|uchar|wchar|wctype|"
+    "alloca|arm_neon|endian|features|omp|pthread|sched|unistd|[a-z0-9]*intrin")
 CALLS = frozenset("state starts weight out probe accumulate streams frames threads self cotangents".split())
 VECTOR = 16                                    # numbers of the widest one
 RESULTS = frozenset("loss frames sequences".split())      # what evaluation reports beside the metrics
@@ -64,6 +70,15 @@ def check_names(graph: Graph, metrics: dict[str, Span], model: Span, faults: Fau
             faults.add("E0209", f"{name} and {other} are both {flat} in C", span, [Note(there, f"{other} is here")],
                        "rename one of them")
         seen.setdefault(flat, (name, span))
+
+
+def no_prefix(name: str) -> str | None:
+    """Why files and functions in C cannot be called so."""
+    if name in C_KEYWORDS | CPP_KEYWORDS | MACROS:
+        return f"{name} is a reserved word of C"
+    if HEADERS.fullmatch(name.lower()):        # there are file systems that take both for one
+        return f"{name}.h would hide a header of C's own of that name"
+    return None
 
 
 def refuse(name: str, span: Span, words, what: str, faults: Faults) -> None:
