@@ -10,7 +10,7 @@ from pathlib import Path
 from rnnc.errors import Faults, Source
 from rnnc.front import tree
 from rnnc.front.parse import parse
-from rnnc.graph.elaborate import bodies, causality, names, outside
+from rnnc.graph.elaborate import bodies, causality, names, outside, unknown
 from rnnc.graph.elaborate.emit import Emitter
 from rnnc.graph.elaborate.hints import near
 from rnnc.graph.elaborate.library import Library
@@ -118,6 +118,9 @@ def _elaborated(file: tree.File, sizes: dict, model: str | None, read_file: Read
     if not work.outputs and not work.losses:
         faults.add("E0603", f"the model {chosen.name.id} has neither an output nor a loss", chosen.name.span)
     work.complete()
+    if not faults.found:
+        unknown.report(work)
+    work.engine.verify()
     faults.stop()
     graph = replace(Emitter(work, faults).emit(), name=chosen.name.id)
     causality.check(graph, faults, work.doubts)

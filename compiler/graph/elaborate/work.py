@@ -15,12 +15,11 @@ from rnnc.front import tree
 from rnnc.graph.elaborate import builtins, rules, sketches
 from rnnc.graph.elaborate.applications import MAKERS, settled
 from rnnc.graph.elaborate.builtins import LARGEST
-from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Engine, NotYet, Ref, Silent, Stop, grows, growth
+from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Engine, NotYet, Ref, Silent, Stop
 from rnnc.graph.elaborate.expressions import evaluate, size, static
 from rnnc.graph.elaborate.library import is_standard
 from rnnc.graph.elaborate.operators import lift
 from rnnc.graph.elaborate.scope import At, Constant, Doubt, Layer, Parameter, Scope, Signal
-from rnnc.graph.loops import components
 
 TRAIL = 3                                      # applications told of a fault inside cells inside cells
 
@@ -124,9 +123,6 @@ class Work:
             self.attempt(lambda c=constant: self.constant(c, c.statement.span))
         for layer in self.instances:
             self.attempt(lambda x=layer: settled(x))
-        if not self.faults.found:
-            self._report_unknown()
-        engine.verify()
 
     def _ask_again(self) -> bool:
         """Declared sizes may wait for a size that has become known since."""
@@ -136,29 +132,6 @@ class Work:
                 self.engine.update(draft)
                 moved = moved or draft.type is not None
         return moved
-
-    def _report_unknown(self) -> None:
-        """Nothing fixes these: the first signal of every loop that waits on nothing but itself."""
-        for _, _, wait, scope in self.waiting:
-            if wait.draft is None:
-                self.report(Stop("E0310", f"{wait.what} cannot be worked out", wait.span, hint=wait.hint), scope)
-        if self.faults.found:
-            return
-        open_ = [d for d in self.engine.drafts if not d.final]
-        place = {d: i for i, d in enumerate(open_)}
-        waits = [{place[r] for r in (*(r.draft for r in d.args), d.attrs.get("waits")) if r in place} for d in open_]
-        for group in components(len(open_), [(u, v, 0) for v, feeders in enumerate(waits) for u in feeders]):
-            named = [open_[i].signal for i in group if open_[i].signal is not None]
-            if not set().union(*(waits[i] for i in group)) - set(group):
-                growing = next((open_[i] for i in sorted(group) if grows(open_[i])), None)
-                if growing is not None:
-                    self.report(growth(growing), growing.scope)
-                    continue
-                made = min(named, key=lambda s: (s.span.line, s.span.column)) if named else None
-                self.report(Stop("E0310", f"nothing fixes the size of {made.name if made else 'this'}",
-                                 made.span if made else open_[group[0]].span,
-                                 hint="give it a part whose size is declared, or an init of that size"),
-                            open_[group[0]].scope)
 
     # ---------------------------------------------------------------------------------------------------- shared parts
 
