@@ -115,7 +115,7 @@ def _elaborated(file: tree.File, sizes: dict, model: str | None, read_file: Read
     faults.stop()
     bodies.declare(scope, chosen.body)
     bodies.elaborate(scope, chosen.body)
-    if not work.outputs and not work.losses:
+    if not any(isinstance(item, (tree.Output, tree.Loss)) for item in chosen.body):        # one may be at fault itself
         faults.add("E0603", f"the model {chosen.name.id} has neither an output nor a loss", chosen.name.span)
     work.complete()
     if not faults.found:
