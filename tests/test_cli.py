@@ -60,7 +60,13 @@ def test_check_takes_sizes_and_samples():
 
 def test_text_that_is_not_utf8_is_refused(tmp_path):
     (tmp_path / "x.rnn").write_bytes(b"model m() {\n\xff\n}")
-    assert "x.rnn:2: this is not UTF-8" in rnnc("check", "x.rnn", cwd=tmp_path, code=1).stderr
+    assert "x.rnn:2:1: error E0101: this is not UTF-8" in rnnc("show", "x.rnn", cwd=tmp_path, code=1).stderr
+    (tmp_path / "y.rnn").write_bytes(b"\xef\xbb\xbfmodel m {\n  # \xc3\xa4 and \xe4\n}")
+    assert rnnc("check", "y.rnn", cwd=tmp_path, code=1).stdout == (
+        "y.rnn:2:11: error E0101: this is not UTF-8 text: byte e4\n    2 |   # \u00e4 and \ufffd\n"
+        "      |           ^\n  hint: save the file as UTF-8\n")
+    found, = json.loads(rnnc("check", "-", "--format", "json", input=b"model m() {\n\xff\n}", code=1).stdout)
+    assert (found["path"], found["line"], found["column"]) == ("<stdin>", 2, 1)
 
 
 def test_colours_only_on_a_terminal(monkeypatch):

@@ -57,7 +57,10 @@ def check(options) -> int:
 def faults(options) -> list[Diagnostic]:
     """What is wrong with any model of the file."""
     from rnnc import pipeline
-    source = find(options.file).source
+    try:
+        source = find(options.file).source
+    except CompileError as fault:                # it is no text
+        return fault.diagnostics
     found: dict[Diagnostic, None] = {}
     for model in [options.model] if options.model else models(source):
         try:

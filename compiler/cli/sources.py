@@ -5,6 +5,7 @@ a list of them.
 """
 
 import argparse
+import codecs
 import difflib
 import re
 import sys
@@ -13,7 +14,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage
-from rnnc.errors import InputError, Source
+from rnnc.errors import CompileError, Diagnostic, InputError, Source, Span
 from rnnc.runtime.ask import is_target
 
 STDIN = "<stdin>"
@@ -46,7 +47,7 @@ def samples() -> list[str]:
 def find(name: str) -> Program:
     """The program that FILE means; a wrong word is answered with near ones."""
     if name == "-":
-        return Program(STDIN, None, decoded(bounded(sys.stdin.buffer, STDIN), STDIN))
+        return Program(STDIN, None, written(bounded(sys.stdin.buffer, STDIN), STDIN))
     path = Path(name)
     if path.is_dir():
         raise Usage(f"{name} is a folder, not a program")
@@ -57,7 +58,7 @@ def find(name: str) -> Program:
         with as_file(files("rnnc.samples") / f"{sample}.rnn") as shipped:
             path = Path(shipped)
     with open(path, "rb") as file:
-        return Program(str(path), path, decoded(bounded(file, name), name))
+        return Program(str(path), path, written(bounded(file, name), name))
 
 
 def bounded(file, name: str) -> bytes:
@@ -95,6 +96,20 @@ def not_a_file(path: str | Path, kind: str) -> str:
     if not path.exists():
         return f"no such {kind}: {path}"
     return f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device'}; a file is wanted"
+
+
+def written(data: bytes, name: str) -> str:
+    """The text of a program. What is none is a fault of it as any other, with its place."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        before = data[: fault.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        shown = Source(name, data.decode("utf-8", "replace"))
+        found = Diagnostic("E0101", f"this is not UTF-8 text: byte {data[fault.start]:02x}",
+                           Span(shown, line, column, line, column + 1), hint="save the file as UTF-8")
+        raise CompileError([found]) from None
 
 
 def decoded(data: bytes, name: str) -> str:
