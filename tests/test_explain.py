@@ -153,6 +153,9 @@ def test_bench_command(tmp_path):
     assert [(r["function"], r["streams"]) for r in said["rows"]] == [("run", 1), ("backprop", 1), ("run", 2),
                                                                      ("backprop", 2)]
     assert all(r["frames_per_second"] > 0 and r["predicted_seconds"] > 0 for r in said["rows"])
+    line = ("bench", "-", "--frames", "4", "--threads", "1", "--inference", "-D", "n=8")
+    assert rnnc(*line, input=" ".join(LSTM.split())).stdout.startswith("model, 4 frames a call, float32")
+    assert rnnc(*line, input="model m { output h = lstm(8)(y) }", code=1).stderr.startswith("<stdin>:1:30: error E0201")
 
 
 @pytest.mark.parametrize("source", [

@@ -5,7 +5,7 @@ import json
 import statistics
 import time
 
-from rnnc.cli.console import Usage, note, patience
+from rnnc.cli.console import note, patience
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.sources import add_program, find
 
@@ -71,11 +71,9 @@ def bench(options) -> int:
     from rnnc.runtime.trial import cores
     from rnnc.target.measure import machine as this_machine
     program, chosen, sizes = find(options.file), wanted(options), dict(options.sizes)
-    if program.path is None:
-        raise Usage("`rnnc bench` wants a file, not stdin")
     with patience(f"compiling {program.stem}", options.progress):
-        net = pipeline.compile_net(str(program.path), options.model, chosen, sizes)
-        planned = pipeline.schedules(program.source, chosen, sizes, options.model)
+        planned = pipeline.schedules(program.source, chosen, sizes, options.model)     # faults are told by its own name
+        net = pipeline.compile_net(program.given, options.model, chosen, sizes)
         machine = this_machine()
     rows = []
     for threads in options.threads or [cores()]:

@@ -35,6 +35,11 @@ class Program:
         return Source(self.name, self.text)
 
     @property
+    def given(self) -> str:
+        """What `rnnc.compile` takes: a path, or text with a newline in it."""
+        return str(self.path) if self.path else self.text + "\n"
+
+    @property
     def stem(self) -> str:
         return self.path.stem if self.path else "model"
 

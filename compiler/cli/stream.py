@@ -71,8 +71,7 @@ def trained(options) -> tuple:
     there(options.weights)
     program = find(str(options.checkpoint))
     with patience("compiling", options.progress):
-        net = rnnc.compile(str(program.path) if program.path else program.text, options.model, gradient=None,
-                           sizes=dict(options.sizes))
+        net = rnnc.compile(program.given, options.model, gradient=None, sizes=dict(options.sizes))
     load(net, options.weights)
     return net, None, net.dtype
 
