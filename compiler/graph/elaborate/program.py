@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from rnnc.errors import Faults, Source
 from rnnc.front import tree
 from rnnc.front.parse import parse
@@ -97,7 +99,7 @@ def room(levels: int):
 
 
 def _elaborate(file: tree.File, sizes: dict, model: str | None, read_file: ReadFile) -> tuple[Graph, Library]:
-    with room(LEVELS):
+    with room(LEVELS), np.errstate(all="ignore"):      # constants that are not finite are told as faults
         return _elaborated(file, sizes, model, read_file)
 
 
