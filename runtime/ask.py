@@ -6,7 +6,7 @@ from numbers import Real
 from pathlib import Path
 
 from rnnc.errors import InputError
-from rnnc.runtime.wanted import is_whole, mapping, one_of, truth
+from rnnc.runtime.wanted import is_whole, mapping, number, one_of, truth
 from rnnc.runtime.words import said, unknown
 
 DTYPES = ("float32", "float64")
@@ -94,7 +94,7 @@ def _size(name: str, value):
     if is_whole(value):
         return int(value)
     if isinstance(value, Real):
-        return float(value)
+        return number(name, value)
     close = ("model", "dtype", "target", "threads", "gradient", "weights", "memory_limit", "check_numbers", "seed",
              "cache", "sizes")
     if isinstance(value, str) and get_close_matches(name, close):

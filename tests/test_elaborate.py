@@ -208,8 +208,9 @@ def test_a_part_that_is_not_there_is_answered_with_those_that_are(layer, read, s
         graph_of(f"model m {{\n input x : [2]\n layer L = {layer}\n v = L(x)\n output o = {read}\n}}")
 
 
-@pytest.mark.parametrize("value", ["expm(ones(3, 3) * 1000)", "dot(ones(2) * 1e30, exp(ones(2) * 700))", "norm(exp(x))",
-                                   "outer(exp(x), exp(x))", "solve(eye(2) / exp(x)[0], exp(x))", "-logsumexp(log(0 * x))"])
+@pytest.mark.parametrize("value", [
+    "expm(ones(3, 3) * 1000)", "dot(ones(2) * 1e30, exp(ones(2) * 700))", "norm(exp(x))", "outer(exp(x), exp(x))",
+    "solve(eye(2) / exp(x)[0], exp(x))", "-logsumexp(log(0 * x))"])
 def test_of_constants_without_end_only_the_compiler_speaks(value, recwarn):
     """NumPy's own warnings of overflow say nothing of a program."""
     text = f"const x = 700 * ones(2)\nmodel m {{\n const A = {value}\n input u\n output y = u + A[0]\n}}"

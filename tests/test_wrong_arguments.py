@@ -4,6 +4,7 @@ The messages name the argument, what came and what was wanted."""
 import copy
 import pickle
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +220,12 @@ def test_text_for_a_size_and_a_misspelt_option_are_told_apart():
         rnnc.compile("model m { }\n", hidden="a")
     with pytest.raises(InputError, match="no argument of compile is called 'dtyp'; did you mean 'dtype'"):
         rnnc.compile("model m { }\n", dtyp="float64")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -np.float32("inf"), [1.0, np.nan], Fraction(10**400, 3)])
+def test_sizes_are_finite(value):
+    with pytest.raises(InputError, match="hidden: got .*, wanted a (finite )?number"):
+        rnnc.compile("model m { }\n", hidden=value)
 
 
 def test_numbers_beyond_the_type_are_not_taken_for_infinite_ones():

@@ -7,6 +7,7 @@ a list of them.
 import argparse
 import codecs
 import difflib
+import math
 import re
 import sys
 from dataclasses import dataclass
@@ -143,7 +144,10 @@ def number(text: str) -> int | float:
     text = text.strip()
     if not NUMBER.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    value = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is larger than any number here")
+    return value
 
 
 def size(text: str) -> tuple[str, int | float | list]:
