@@ -7,10 +7,16 @@ from rnnc.errors import InputError
 
 
 def said(value) -> str:
-    """What came, in few words: `got 'abc'`."""
+    """What came, in few words: `got 'abc'`. A number of NumPy's is a number."""
+    if getattr(value, "shape", None) == () and type(value).__name__ != "ndarray" and hasattr(value, "item"):
+        value = value.item()
     text = f"an array of shape {list(value.shape)}" if getattr(value, "shape", None) else repr(value)
     text = " ".join(text.split())
-    return f"got {text if len(text) <= 60 else text[:57] + '...'}"
+    return f"got {short(text)}"
+
+
+def short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[:most - 3] + "..."
 
 
 def unknown(what: str, name: object, known: Iterable[str], said_as: str | None = None,

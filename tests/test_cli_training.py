@@ -220,6 +220,7 @@ def test_train_on_arrays_and_run_numbers(tmp_path):
         rnnc("run", "m-run", cwd=tmp_path, input="1 2 3\n1 2\n", code=1).stderr
     assert "stdin line 1: a line of numbers is wanted (could not convert string to float: 'x[0]')" in \
         rnnc("run", "m-run", cwd=tmp_path, input="x[0] x[1] x[2]\n1 2 3\n", code=1).stderr
+    assert len(rnnc("run", "m-run", cwd=tmp_path, input="\0" * 100_000, code=1).stderr) < 200
     assert "text" in rnnc("generate", "m-run", cwd=tmp_path, code=1).stderr
     assert "line 1: not an object" in rnnc("run", "m-run", "--format", "json", cwd=tmp_path, code=1,
                                            input='{"x": [1, null, 2]}\n').stderr

@@ -71,6 +71,18 @@ def test_what_cannot_be_written_is_told_before_any_work(programs, line, said):
     assert sorted(programs.rglob("*")) == before
 
 
+def test_what_the_model_does_not_take_is_told_before_its_length(programs):
+    """Such as a vocabulary beside the signals; lengths and starts are no signals, nor are lengths of lists."""
+    both = {"x": np.zeros((200, 3)), "y": np.zeros((200, 4))}
+    np.savez(programs / "more.npz", **both, vocabulary=np.zeros(7), starts=np.zeros(200))
+    np.savez(programs / "whole.npz", **both, lengths=[100, 100], weights=np.zeros(7), y_lengths=[100, 100])
+    np.save(programs / "z.npy", np.zeros(7))
+    for data, name in (("--data more.npz", "vocabulary"), ("--data whole.npz", "weights"),
+                       ("--set x=x.npy --set y=x.npy --set z=z.npy", "z")):
+        said = rnnc("train", "m.rnn", *data.split(), "--epochs", 1, cwd=programs, code=1).stderr
+        assert said == f"rnnc: the data has {name}, which the model does not take\n"
+
+
 def test_data_may_weigh_frames(programs):
     assert "epoch 1/1: " in rnnc("train", "labels.rnn", "--data", "weighted.npz", "--epochs", 1, "--streams", 1,
                                  cwd=programs).stdout

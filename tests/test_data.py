@@ -146,6 +146,34 @@ def test_numbers_of_a_table_that_no_integer_holds(tmp_path):
     assert list(found) == ["x", "y", "z[²]"]
 
 
+def test_files_of_another_kind_and_signals_that_differ_name_the_file(tmp_path, monkeypatch):
+    """Without NumPy's advice to load Python objects, which would run what is in them."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").write_text("")
+    for name in ("t.npz", "t.npy"):
+        Path(name).write_text("some text\n")
+    np.savez("o.npz", x=np.array([{}], object))
+    np.savez("e.npz", x=np.zeros((9, 3)), y=np.zeros(8))
+    np.save("x.npy", np.zeros(9))
+    np.save("y.npy", np.zeros(8))
+    load, differ = rnnc.data.load, "signals differ in frames: "
+    advice = "; each has one value for every frame of the recording: cut them to one length, or leave out what is no "
+    for act, said in [
+            (lambda: rnnc.data.text("empty.txt"), "empty.txt: the file is empty"),
+            (lambda: load("t.npz"), "t.npz: not a .npz of plain arrays (it is a file of another kind)"),
+            (lambda: load({"x": "t.npy"}), "t.npy: not a .npy of plain numbers (it is a file of another kind)"),
+            (lambda: load("o.npz"), "o.npz: not a .npz of plain arrays (it holds Python objects)"),
+            (lambda: load("e.npz"), f"e.npz: {differ}{{'x': 9, 'y': 8}}{advice}signal"),
+            (lambda: load({"x": "x.npy", "y": "y.npy"}),
+             f"{differ}{{'x (x.npy)': 9, 'y (y.npy)': 8}}{advice}signal"),
+            (lambda: load({"x": "x.npy"}, batch=2),
+             "no argument of arrays is called 'batch'; there is signals, streams, frames, starts, held_out"),
+            (lambda: rnnc.data.text("a\n", streams=1).decode([99]), "labels: 99 is not in 0..1")]:
+        with pytest.raises(InputError) as caught:
+            act()
+        assert str(caught.value) == said
+
+
 def test_damaged_arrays(tmp_path):
     path = tmp_path / "d.npz"
     np.savez_compressed(path, x=np.arange(1000.0))

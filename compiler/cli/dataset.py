@@ -104,9 +104,20 @@ def of_table(where: Place, takes: dict) -> dict:
 
 def checked(where: Place, takes: dict, targets, dtype: str, **form):
     """The data in one stream, nothing held out: places in it are those in its files."""
-    from rnnc.runtime.data.check import WEIGHT, check
+    from rnnc.runtime.data.check import check
+    from rnnc.runtime.data.files import names_in
+    if names := names_in(where.source):        # what is no signal of the model need not be as long as those
+        known(names, where, takes)
     data = rnnc.data.load(where.source, streams=1, **form, **of_table(where, takes))
-    strange, missing = sorted(set(data.names) - set(takes) - {WEIGHT}), sorted(set(takes) - set(data.names))
+    known(data.names, where, takes)
+    check(data, takes, targets, dtype, lambda name: where.path or where.source[name])
+    return data
+
+
+def known(names: list[str], where: Place, takes: dict) -> None:
+    """Refuses data of other signals than the model's."""
+    from rnnc.runtime.data.check import WEIGHT
+    strange, missing = sorted(set(names) - set(takes) - {WEIGHT}), sorted(set(takes) - set(names))
     if strange or missing:
         hint, vectors = "", [name for name in takes if name in missing and takes[name].shape]
         if vectors and str(where.path).lower().endswith(".csv"):
@@ -114,8 +125,6 @@ def checked(where: Place, takes: dict, targets, dtype: str, **form):
         raise Refusal("; ".join(
             ([f"the data has {', '.join(strange)}, which the model does not take"] if strange else [])
             + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else [])) + hint)
-    check(data, takes, targets, dtype, lambda name: where.path or where.source[name])
-    return data
 
 
 def facts(where: Place, data, found: corpus.Corpus | None) -> dict:

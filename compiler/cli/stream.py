@@ -16,6 +16,7 @@ from rnnc.cli.generate import labels
 from rnnc.cli.record import JOB, Job
 from rnnc.cli.sources import add_model, add_progress, find, load, there
 from rnnc.errors import InputError
+from rnnc.runtime.words import short
 
 FORMATS = ("numbers", "json", "raw", "label")
 
@@ -116,7 +117,7 @@ def number_frame(net, line: str, place: str) -> dict:
     try:
         values = [float(word) for word in line.replace(",", " ").split()]
     except ValueError as fault:
-        raise Refusal(f"{place}: a line of numbers is wanted ({fault})") from None
+        raise Refusal(f"{place}: a line of numbers is wanted ({short(str(fault), 100)})") from None
     wanted = sum(width(s) for s in net.inputs.values())
     if len(values) != wanted:
         each = ", ".join(f"{width(s)} of {name}" for name, s in net.inputs.items())

@@ -174,11 +174,15 @@ def digest(pairs, *numbers) -> str:
     return sink.hexdigest()[:32]
 
 
-def shared_length(signals: dict[str, np.ndarray]) -> int:
-    """How many frames all of these recordings have."""
+def shared_length(signals: dict[str, np.ndarray], source=None) -> int:
+    """How many frames all of these recordings have. `source`: the file they come from, or a dict of one for each."""
     lengths = {name: len(a) for name, a in signals.items()}
     if len(set(lengths.values())) != 1:
-        raise InputError(f"signals differ in frames: {lengths}")
+        told = {f"{name} ({source[name]})" if isinstance(source, dict) and name in source else name: n
+                for name, n in lengths.items()}
+        place = "" if source is None or isinstance(source, dict) else f"{source}: "
+        raise InputError(f"{place}signals differ in frames: {told}; each has one value for every frame of the "
+                         "recording: cut them to one length, or leave out what is no signal")
     return next(iter(lengths.values()))
 
 

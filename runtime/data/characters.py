@@ -25,7 +25,7 @@ class Text(Streams):
         labels = np.ravel(labels)
         for label in labels:
             if not is_whole(label) or not 0 <= label < len(self.vocabulary):
-                raise InputError(f"labels: {label!r} is not in 0..{len(self.vocabulary) - 1}")
+                raise InputError(f"labels: {said(label)[4:]} is not in 0..{len(self.vocabulary) - 1}")
         return "".join(self.vocabulary[i] for i in labels)
 
 
@@ -39,6 +39,8 @@ def text(source, streams: int = 16, frames: int = 64, *, vocabulary: str | None 
         if not isinstance(value, str):
             raise InputError(f"{name}: {said(value)}, wanted the name of a signal")
     words = read(source)
+    if not words:
+        raise InputError(f"{source}: the file is empty")
     vocabulary = "".join(sorted(set(words))) if vocabulary is None else vocabulary
     if not isinstance(vocabulary, str) or len(set(vocabulary)) != len(vocabulary) or not vocabulary:
         raise InputError("vocabulary: a string in which no character comes twice is wanted")

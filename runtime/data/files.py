@@ -17,11 +17,20 @@ from rnnc.runtime.wanted import path as as_path
 from rnnc.runtime.words import listed, unknown
 
 
+class Filed(dict):
+    """Signals by name, and the file that they come from, or a dict of one for each."""
+
+    def __init__(self, signals: dict, source):
+        super().__init__(signals)
+        self.source = source
+
+
 @asked
 def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, held_out: float = 0.0) -> Streams:
     """One recording, arrays [N, ...] by signal, cut into streams. `starts` [N] marks where sequences begin in it; a
     signal that has as many values as there are sequences (one more than starts after the first frame), or a list of
     lists of labels, has one for each of these."""
+    source = getattr(signals, "source", None)
     signals = {name: value if isinstance(value, (list, tuple)) else _array(name, value)
                for name, value in mapping("signals", signals, "signal to array").items()}
     if not signals:
@@ -42,7 +51,7 @@ def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, he
         given[BEGINS] = begins
     if each:
         given[NUMBER] = number
-    length = shared_length(given)
+    length = shared_length(given, source)
     split = parted(length, int(length * fraction(held_out)), held_out, "frames")
     held = None
     if held_out:
@@ -97,12 +106,12 @@ def npz(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: b
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None
     except DAMAGE as fault:
-        raise InputError(f"{path}: not a .npz of plain arrays ({fault})") from None
+        raise InputError(f"{path}: not a .npz of plain arrays ({_reason(fault)})") from None
     lengths, starts = found.pop("lengths", None), found.pop("starts", None)
     found |= {name: _split(path, name, found[name], found.pop(f"{name}_lengths"))
               for name in list(found) if f"{name}_lengths" in found}
     if lengths is None:
-        return arrays(found, streams, frames, starts=starts, held_out=held_out)
+        return arrays(Filed(found, path), streams, frames, starts=starts, held_out=held_out)
     return sequences(_apart(path, found, lengths), batch, shuffle=shuffle, seed=seed, held_out=held_out)
 
 
@@ -117,6 +126,26 @@ def unpacked(path) -> dict[str, np.ndarray]:
         raise ValueError("it is a single array, a .npy")
     with file:
         return {name: file[name] for name in file.files}
+
+
+def names_in(source) -> list[str]:
+    """The signals of a .npz, or of a file for each, before anything is read; none where these do not tell."""
+    if isinstance(source, dict):
+        return list(source)
+    try:
+        with zipfile.ZipFile(source) as file:
+            found = [name.removesuffix(".npy") for name in file.namelist()]
+    except (OSError, *DAMAGE):                 # a table; or what is wrong is told where it is read
+        return []
+    lists = [f"{name}_lengths" for name in found]
+    return [name for name in found if name not in ("lengths", "starts", *lists)]
+
+
+def _reason(fault: Exception) -> str:
+    """What NumPy says, without its advice to load such a file all the same, which would run what is in it."""
+    if "allow_pickle" not in str(fault):
+        return str(fault)
+    return "it holds Python objects" if str(fault).startswith("Object arrays") else "it is a file of another kind"
 
 
 def _split(path, name: str, array: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
@@ -298,7 +327,7 @@ def load(source, **options) -> Streams | Sequences:
             return wav(source, **options)
         if endings <= {".npy", ".wav"}:
             found = {n: read_wav(p)[0] if p.suffix.lower() == ".wav" else _npy(p) for n, p in source.items()}
-            return arrays(found, **options)
+            return arrays(Filed(found, source), **options)
         raise InputError(f"signals come from .wav or .npy files, not {listed(sorted(endings - {'.wav', '.npy'}))}")
     reader = READERS.get(as_path("source", source).suffix.lower())
     if reader is None:
@@ -313,7 +342,7 @@ def _npy(path) -> np.ndarray:
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None
     except (ValueError, EOFError) as fault:
-        raise InputError(f"{path}: not a .npy of plain numbers ({fault})") from None
+        raise InputError(f"{path}: not a .npy of plain numbers ({_reason(fault)})") from None
 
 
 def _array(name: str, value) -> np.ndarray:
