@@ -1,12 +1,11 @@
 """From tree to graph: a corpus of tricky programs; paths; sizes; what is read. What programs mean is judged in
 test_meaning.py, wrong programs in test_bad_programs.py."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from programs_in_text import B, T, graph_of, run, values, weights
+from programs_in_text import B, T, calls, graph_of, run, values, weights
 
 from rnnc import pipeline
 from rnnc.errors import CompileError, Source
@@ -280,18 +279,26 @@ def test_work_grows_with_the_program():
                                              *chain, f"output s{n - 1} }}"]))
 
     def work(source: Source) -> int:
-        calls = 0
-
-        def count(frame, event, argument):
-            nonlocal calls
-            calls += event in ("call", "c_call")
-        sys.setprofile(count)
-        try:
-            pipeline.check(source)
-        finally:
-            sys.setprofile(None)
+        found = calls(lambda: pipeline.check(source))
         assert parse(source) is parse(source)
-        return calls
+        return found
 
     work(program(3))                                            # the parser itself, once
     assert work(program(400)) < 5 * work(program(100))
+
+
+CHAINS = {"values": ("x", "y"), "products": ("W[{}] @ x", "y"), "products in a loop": ("W[{}] @ y[t-1]", "tanh(y)")}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_work_grows_with_a_chain(chain):
+    """All of the compiler's own, down to the C. Each term of a sum was asked for the sum of products up to it."""
+    term, result = CHAINS[chain]
+
+    def work(n: int) -> int:
+        terms = " + ".join(term.format(i) for i in range(n))
+        text = f"model m {{ input x : [4]\n param W : [{n}, 4, 4]\n y = {terms}\n output z = {result} }}"
+        return calls(lambda: pipeline.emit(Source("long.rnn", text), pipeline.Options(gradient=None)))
+
+    work(3)
+    assert work(400) < 5 * work(100)

@@ -65,33 +65,37 @@ def spreads(graph: Graph, number: int) -> bool:
         for reader, position in graph.uses[number])
 
 
-def gate_terms(graph: Graph, number: int, same_loop, roots: frozenset[int]) -> tuple[list[Term], list[int]] | None:
-    """The products that `number` is a sum of, and the nodes inside; None if it is anything else as well."""
-    terms: list[Term] = []
-    inside: list[int] = []
-    stack = [(number, True)]
-    while stack:
-        n, top = stack.pop()
-        node = graph[n]
-        if not top and not (read_once(graph, n, roots) and same_loop(n, number) and node.name is None
-                            and node.domain == graph[number].domain):
-            return None
-        if is_product(graph, n):
-            matrix, operand = node.args
-            shape = graph[matrix.node].shape
-            transposed = bool(node.attr("ta", False))
-            pattern = graph[matrix.node].attr("pattern") if graph[matrix.node].op == "scatter" else None
-            inner = shape[0] if transposed else shape[1]
-            if pattern is not None:            # in the mean
-                inner = max(1, round(inner * pattern.kept / pattern.columns))
-            terms.append(Term(matrix.node, transposed, operand, inner, pattern))
-        elif node.op == "add" and node.shape == graph[number].shape and all(read.delay == 0 for read in node.args):
-            stack += [(read.node, False) for read in reversed(node.args)]
-        else:
-            return None
-        if not top:
-            inside.append(n)
-    return terms, inside
+def sums_of_products(graph: Graph, same_loop, roots: frozenset[int]) -> dict[int, tuple[list[Term], list[int]]]:
+    """The products that a node is a sum of and of nothing else, and the nodes inside. Each sum is put together from
+    those that it adds: chains are long."""
+    found: dict[int, tuple[list[Term], list[int]]] = {}
+
+    def goes_into(n: int, number: int) -> bool:
+        node, whole = graph[n], graph[number]
+        return (n in found and node.name is None and node.domain == whole.domain and same_loop(n, number)
+                and (is_product(graph, n) or node.shape == whole.shape) and read_once(graph, n, roots))
+
+    for number in graph.order:
+        node = graph[number]
+        if is_product(graph, number):
+            found[number] = [_term(graph, number)], []
+        elif node.op == "add" and len(node.shape) == 1 and all(
+                read.delay == 0 and goes_into(read.node, number) for read in node.args):
+            parts = [read.node for read in node.args]
+            found[number] = ([term for n in parts for term in found[n][0]],
+                             [m for n in parts for m in (n, *found[n][1])])
+    return found
+
+
+def _term(graph: Graph, number: int) -> Term:
+    matrix, operand = graph[number].args
+    shape = graph[matrix.node].shape
+    transposed = bool(graph[number].attr("ta", False))
+    pattern = graph[matrix.node].attr("pattern") if graph[matrix.node].op == "scatter" else None
+    inner = shape[0] if transposed else shape[1]
+    if pattern is not None:                    # in the mean
+        inner = max(1, round(inner * pattern.kept / pattern.columns))
+    return Term(matrix.node, transposed, operand, inner, pattern)
 
 
 def roles(graph: Graph, found) -> Roles:
@@ -131,16 +135,16 @@ def roles(graph: Graph, found) -> Roles:
         else:
             role[number] = "row"
     small = frozenset(loop for loop in found if together(graph, loop, role))
+    sums = sums_of_products(graph, same_loop, roots)
     for number, node in enumerate(graph.nodes):
         if node.domain == CONSTANT or role[number] == "inner":
             continue
         if found.loop.get(number) in small:
             continue
-        if is_product(graph, number) or (node.op == "add" and len(node.shape) == 1):
-            made = gate_terms(graph, number, same_loop, roots)
-            if made is None or any(role[term.matrix] != "early" for term in made[0]):
+        if number in sums:
+            terms, inside = sums[number]
+            if any(role[term.matrix] != "early" for term in terms):
                 continue
-            terms, inside = made
             gates[number] = Gate(number, tuple(terms), tuple(inside))
             role[number] = "gate"
     for gate in list(gates.values()):

@@ -235,7 +235,7 @@ class Clusters:
             if n not in waiting and n not in self.stage:
                 waiting.add(n)
                 stack += [r.node for r in self.reads(n)]
-        for n in self.graph.order:
+        for n in self.graph.order if waiting else ():
             if n in waiting and self.role[n] in ("unit", "row", "gate"):
                 self.place(n, eager=True)
 

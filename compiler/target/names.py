@@ -61,11 +61,13 @@ def names(graph: Graph) -> dict[int, str]:
     """A C name for every node: a signal's own; for an unnamed value, the signal that it leads to and a count."""
     found: dict[int, str] = {}
     taken: set[str] = set()
+    counts: dict[str, int] = {}                # behind a name: below that all are taken
 
     def take(number: int, wanted: str) -> None:
-        name, count = wanted, 2
+        name = wanted
         while name in taken:
-            name, count = f"{wanted}_{count}", count + 1
+            count = counts.get(wanted, 2)
+            name, counts[wanted] = f"{wanted}_{count}", count + 1
         taken.add(name)
         found[number] = name
 

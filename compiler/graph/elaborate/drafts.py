@@ -230,10 +230,11 @@ class Engine:
                 left = draft.args[0].draft.known
                 if left is not None and left.rank == 2:
                     open_.append(draft)
-        vectors = [draft for draft in open_ if not _makes_matrices(draft.args[1].draft)]
-        if open_ and not vectors and self.assume():
+        vector = next((draft for draft in open_ if not _makes_matrices(draft.args[1].draft)), None)
+        if open_ and vector is None and self.assume():
             return True
-        for draft in [*vectors, *open_][:1]:
+        if open_:
+            draft = vector or open_[0]
             draft.attrs["guess"] = True
             self.update(draft)
             self.run()
