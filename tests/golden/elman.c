@@ -1640,7 +1640,7 @@ static void rn_body_backprop(void *argument, const rn_team *team, int thread)
 
 /* ------------------------------------------------------------------------------------------------ functions */
 
-enum { RN_OK, RN_NO_FRAMES, RN_NO_INPUT, RN_OTHER_STATE, RN_BLOB_SIZE, RN_BLOB_KIND, RN_BLOB_GRAPH, RN_NO_MEMORY, RN_AHEAD };
+enum { RN_OK, RN_NO_FRAMES, RN_NO_INPUT, RN_OTHER_STATE, RN_BLOB_SIZE, RN_BLOB_KIND, RN_BLOB_GRAPH, RN_NO_MEMORY, RN_LOOKS_AHEAD };
 
 /* Threads for a call: what is asked for, or as many as its work allows (one below some 50 microseconds). */
 RN_INLINE int rn_threads(int threads, double work, const elman_tuning *tuning)
