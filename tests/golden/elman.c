@@ -176,6 +176,7 @@ typedef struct {
     long T, B, R;                             /* frames, streams, rows = frames * streams */
     const int64_t *since;                     /* frames since the start, of each row */
     const int64_t *left;                      /* frames that follow, of each row */
+    int unbroken;                             /* no stream starts anew inside the call */
     long S;                                   /* sequences inside the call, by stream, then start */
     const rn_span *spans;                     /* their rows */
     const long *sequence;                     /* the sequence of each row */
@@ -1674,6 +1675,7 @@ RN_INLINE void rn_counters(rn_call *c, const void *state, const uint8_t *starts,
 {
     if (spans) c->S = rn_fill_spans((rn_span *)(uintptr_t)c->spans, (long *)(uintptr_t)c->sequence, starts, c->T, c->B);
     c->turn = state ? rn_state_count(state)[0] : 0;
+    c->unbroken = !starts;
     rn_fill_since((int64_t *)(uintptr_t)c->since, rn_state_count(state), starts, c->T, c->B);
     if (ahead) rn_fill_left((int64_t *)(uintptr_t)c->left, c->since, c->T, c->B);
 }
