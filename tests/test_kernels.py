@@ -344,8 +344,8 @@ def test_matrices_are_turned_over(k):
 
 
 def test_along_an_axis(k):
-    for shape in ((1, 5, 1), (3, 4, 1), (5, 4, 1), (37, 20, 1), (4, 32, 1), (17, 33, 1), (2, 7, 5), (1, 3, 16),
-                  (2, 5, 37)):
+    for shape in ((1, 5, 1), (3, 4, 1), (5, 4, 1), (40, 8, 1), (21, 2, 1), (37, 20, 1), (4, 32, 1), (17, 33, 1),
+                  (2, 7, 5), (1, 3, 16), (2, 5, 37)):
         x = random.standard_normal(shape) * 3
         given, v = k.array(x), k.array(x).astype(np.float64)
         lse = np.log(np.exp(v).sum(1, keepdims=True))
@@ -358,6 +358,8 @@ def test_along_an_axis(k):
     to = k.array(np.zeros(2))
     k.along_axis(1, to, line, 1, 3, 2)
     assert np.isnan(to[0]) and to[1] == 1
+    k.along_axis(2, many := k.array(np.zeros(6)), k.array([np.nan, 1, 3, np.inf] * 6), 6, 4, 1)
+    assert np.isnan(many).all()
     k.along_axis(3, to, line[:, 1:].copy(), 1, 2, 2)
     k.close(to[0], np.log(1 + np.exp(2)), 4)
     assert to[1] == -np.inf
