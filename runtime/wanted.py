@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from rnnc.errors import InputError
-from rnnc.runtime.words import listed, said, unknown
+from rnnc.runtime.words import listed, said, shown, unknown
 
 
 def is_whole(value) -> bool:
@@ -91,7 +91,7 @@ def mapping(name: str, value, of: str) -> dict:
     found = dict(value)
     for key in found:
         if not isinstance(key, str):
-            raise InputError(f"{name}: the key {said(key)[4:]} is no name; wanted a dict from {of}")
+            raise InputError(f"{name}: the key {shown(key)} is no name; wanted a dict from {of}")
     return found
 
 

@@ -7,12 +7,16 @@ from rnnc.errors import InputError
 
 
 def said(value) -> str:
-    """What came, in few words: `got 'abc'`. A number of NumPy's is a number."""
+    """What came, in few words: `got 'abc'`."""
+    return f"got {shown(value)}"
+
+
+def shown(value) -> str:
+    """A value in few words. A number of NumPy's is a number."""
     if getattr(value, "shape", None) == () and type(value).__name__ != "ndarray" and hasattr(value, "item"):
         value = value.item()
     text = f"an array of shape {list(value.shape)}" if getattr(value, "shape", None) else repr(value)
-    text = " ".join(text.split())
-    return f"got {short(text)}"
+    return short(" ".join(text.split()))
 
 
 def short(text: str, most: int = 60) -> str:
@@ -24,7 +28,7 @@ def unknown(what: str, name: object, known: Iterable[str], said_as: str | None =
     """`what` has no such name: says so, with the nearest ones or all of them. `said_as`: how the caller wrote it.
     `also`: what may have been meant, and is of another kind."""
     known = [str(k) for k in known]
-    shown = said(name if said_as is None else said_as)[4:]
+    given = shown(name if said_as is None else said_as)
     close = difflib.get_close_matches(str(name), dict.fromkeys([*known, *also]), n=3, cutoff=0.6)
     if close:
         tail = "; did you mean " + " or ".join(repr(c) for c in close) + "?"
@@ -32,7 +36,7 @@ def unknown(what: str, name: object, known: Iterable[str], said_as: str | None =
         tail = "; there is " + listed(known)
     else:
         tail = "; there is none"
-    return InputError(f"no {what} is called {shown}{tail}")
+    return InputError(f"no {what} is called {given}{tail}")
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:

@@ -59,7 +59,8 @@ def test_where_products_are_counted_stages_may_have_to_be_the_same():
 
 
 def program(finders: dict[str, str], kernels: list[str], calls: list[str]) -> ProgramText:
-    return ProgramText("run", finders=finders, kernels=kernels, stages=calls, fields=TYPES)
+    named = {re.search(r"void (\w+)", made)[1]: made for made in kernels}
+    return ProgramText("run", finders=finders, kernels=named, stages=calls, fields=TYPES)
 
 
 SUM = """/* the sum of {a} */
@@ -77,7 +78,7 @@ def test_sums_are_told_where_they_add():
     share([text], False)
     assert text.stages == ["    run_1_0(c, team, thread, t0, t1, c->a);", "    run_1_0(c, team, thread, t0, t1, c->d);",
                            CALLED.format("run_1_2")]                        # which has another constant
-    assert len(text.kernels) == 2 and "rn_add(c->b, a, c->packed + AT_w);" in text.kernels[0]
+    assert len(text.kernels) == 2 and "rn_add(c->b, a, c->packed + AT_w);" in text.kernels["run_1_0"]
 
 
 def test_finders_of_layers_stand_before_those_that_call_them():

@@ -84,9 +84,9 @@ class Clusters:
         sizes = {graph[n].size for n in loop.nodes}
         if graph.gradients or graph.input_gradients or max(sizes) > SPREAD:
             return False
-        readers = lambda numbers: {reader for n in numbers for reader, _ in graph.uses[n]}
-        return any(spreads(graph, n) and graph[n].size in sizes and n not in loop.members
-                   and ((near := readers([n])) | readers(near)) & loop.members for n in range(len(graph)))
+        near = {read.node for n in loop.nodes for read in graph[n].args}
+        near |= {read.node for n in near for read in graph[n].args}
+        return any(spreads(graph, n) and graph[n].size in sizes for n in near - loop.members)
 
     def reads(self, number: int) -> list[Read]:
         """What has to be there before `number`, and what that is before a start."""

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from rnnc.target.names import C_WORDS
 from rnnc.target.text import ProgramText
 
-KERNEL = re.compile(r"^static void (\w+)\(const rn_call \*c, long first, long rows, rn_part part\)$", re.M)
-SUM = re.compile(r"^static void (\w+)\(const rn_call \*c, const rn_team \*team, int thread, long t0, long t1\)$", re.M)
+KERNEL = "(const rn_call *c, long first, long rows, rn_part part)\n"        # what a kernel is told; and a sum
+SUM = "(const rn_call *c, const rn_team *team, int thread, long t0, long t1)\n"
 SUM_CALL = re.compile(r"\b(\w+)\((c, team, thread, t0, t1)\)")
 REMARK = re.compile(r"/\*.*?\*/", re.S)
 TOKEN = re.compile(r"(?<![\w>.])c->packed \+ (?P<constant>(?:AT|PANEL|TABLE)_\w+)|(?<![\w>.])c->(?P<field>\w+)"
@@ -96,8 +96,11 @@ class Kernel:
 
     program: int                               # its place among the texts
     name: str
-    stage: str
     form: Form
+
+    @property
+    def stage(self) -> str:
+        return self.name.rpartition("_")[0]
 
 
 @dataclass
@@ -142,34 +145,31 @@ def share(texts: list[ProgramText], counting: bool) -> Shared:
     calls: list[dict[str, str]] = [{} for _ in texts]                       # of kernels that are gone or have changed
     for family in alike(texts, types):
         first, told = family[0], 3 if counting else 2
-        plain = all(mine.form.names[:told] == first.form.names[:told] for mine in family)
+        layered = any(mine.form.names[:told] != first.form.names[:told] for mine in family)
         for mine in family:
-            to = "c"
-            if not plain:
-                own = layers[mine.program]
-                number = next((i for i, layer in enumerate(own) if layer.takes(first.form, mine.form)), len(own))
-                if number == len(own):
-                    own.append(Layer())
-                    own[number].takes(first.form, mine.form)
-                to = f"c->layers + {number}"
-            calls[mine.program][mine.name] = f"{first.name}({to}, "
-        rewrite(texts[first.program], family, not plain, counting)
+            at = f"c->layers + {place(layers[mine.program], first.form, mine.form)}" if layered else "c"
+            calls[mine.program][mine.name] = f"{first.name}({at}, "
+        rewrite(texts[first.program], family, layered, counting)
+        for mine in family[1:]:
+            del texts[mine.program].kernels[mine.name]
     for text, named in zip(texts, calls):
-        text.kernels = [made for made in text.kernels if main(made) not in named or named[main(made)].startswith(
-            main(made) + "(")]
         text.stages = [CALL.sub(lambda m, named=named: named.get(m[1], m[0]), made) for made in text.stages]
-    for text in texts:
         drop_unread(text)
-    every = [dict.fromkeys(name for own in layers for layer in own for name in layer.names[k]) for k in range(3)]
-    fields = [*(f"{types[name]}{name}" for name in every[0]),
-              *(f"const real *{name}" for name in every[1]), *(f"int stage_{name}" for name in every[2] if counting)]
+    fields, constants, stages = (dict.fromkeys(name for own in layers for layer in own for name in layer.names[k])
+                                 for k in range(3))
+    fields = [*(f"{types[name]}{name}" for name in fields), *(f"const real *{name}" for name in constants),
+              *(f"int stage_{name}" for name in stages if counting)]
     fill = [tuple(layer.filled(counting) for layer in own) for own in layers]
     return Shared(tuple(fields), tuple(fill), max(map(len, layers), default=0))
 
 
-def main(kernel: str) -> str:
-    """The function that a stage calls; empty: it is none of rows and parts."""
-    return next(iter(KERNEL.findall(kernel)[-1:]), "")
+def place(layers: list[Layer], first: Form, mine: Form) -> int:
+    """The record in which a kernel finds its own; a further one, where no other has room for it."""
+    number = next((i for i, layer in enumerate(layers) if layer.takes(first, mine)), len(layers))
+    if number == len(layers):
+        layers.append(Layer())
+        layers[number].takes(first, mine)
+    return number
 
 
 def alike(texts: list[ProgramText], types: Mapping[str, str]) -> list[list[Kernel]]:
@@ -177,27 +177,32 @@ def alike(texts: list[ProgramText], types: Mapping[str, str]) -> list[list[Kerne
     found: dict[str, list[Kernel]] = defaultdict(list)
     for number, text in enumerate(texts):
         reader = Reader(text.finders, types)
-        for kernel in text.kernels:
-            form = reader.form(kernel) if main(kernel) else None
+        for name, kernel in text.kernels.items():
+            form = reader.form(kernel) if KERNEL in kernel else None
             if form and form.text.count(" ") >= SHORT and types.keys() >= {*form.fields}:
-                found[form.text].append(Kernel(number, main(kernel), main(kernel).rpartition("_")[0], form))
+                found[form.text].append(Kernel(number, name, form))
     return [family for family in found.values() if len(family) > 1]
 
 
 def rewrite(text: ProgramText, family: list[Kernel], layered: bool, counting: bool) -> None:
     """The first kernel of a family as the one of all; in `text`, its program."""
-    first, others = family[0], [mine.stage for mine in family[1:]]
-    names = others if len(others) < 4 else [*others[:2], "…", others[-1]]
-    remark = f"\n * {first.stage} shares it with {', '.join(names)}"
+    first, finders = family[0], {*family[0].form.finders}
+    made = text.kernels[first.name]
     if layered:
-        remark += "; the names are those of the first"
-    at = next(i for i, kernel in enumerate(text.kernels) if main(kernel) == first.name)
-    head, close, body = text.kernels[at].partition(" */")
-    if layered:
-        body = of_layer(body, {*first.form.finders}, counting)
-        for finder in [name for name in text.finders if name in first.form.finders]:      # before those that call it
-            text.finders[f"layer_{finder}"] = of_layer(text.finders[finder], {*first.form.finders}, counting)
-    text.kernels[at] = f"{head}{remark}{close}{body}"
+        made = of_layer(made, finders, counting)
+        for finder in [name for name in text.finders if name in finders]:                 # before those that call it
+            text.finders[f"layer_{finder}"] = of_layer(text.finders[finder], finders, counting)
+    text.kernels[first.name] = remarked(made, f"{first.stage} shares it with {some([k.stage for k in family[1:]])}"
+                                        + "; the names are those of the first" * layered)
+
+
+def remarked(text: str, remark: str) -> str:
+    """A function with one more line in its title."""
+    return text.replace(" */", f"\n * {remark} */", 1)
+
+
+def some(names: list[str]) -> str:
+    return ", ".join(names if len(names) < 4 else [*names[:2], "…", names[-1]])
 
 
 def of_layer(text: str, finders: set[str], counting: bool) -> str:
@@ -215,32 +220,32 @@ def share_sums(text: ProgramText, types: Mapping[str, str], counting: bool) -> N
     """Sums that differ only in where they find what they add and where they put it are told so: the four gates of an
     LSTM, and what lies beside them in other layers."""
     reader, families = Reader({}, types, not counting), defaultdict(list)
-    for made in text.kernels:
-        if name := SUM.findall(made):
+    for name, made in text.kernels.items():
+        if SUM in made:
             form = reader.form(made)
-            families[form.text, form.constants].append((name[0], form, made))
-    changed, calls = {}, {}
-    for (first, form, made), *others in families.values():
-        differ = [k for k, name in enumerate(form.fields) if any(other.fields[k] != name for _, other, _ in others)]
+            families[form.text, form.constants].append((name, form))
+    calls = {}
+    for (first, form), *others in families.values():
+        made = text.kernels[first]
+        differ = [k for k, name in enumerate(form.fields) if any(other.fields[k] != name for _, other in others)]
         told = [form.fields[k] for k in differ]
         if not others or any(re.search(rf"(?<!->)\b{name}\b", REMARK.sub("", made)) for name in told):
             continue
         arguments = ",\n    " + ", ".join(f"{types[name]}{name}" for name in told)
-        body = TOKEN.sub(lambda token, told=told: token["field"] if token["field"] in told else token[0], made)
-        names = [name for name, _, _ in others]
-        remark = f"\n * the same for {', '.join(names if len(names) < 4 else [*names[:2], '…', names[-1]])} */"
-        changed[first] = SUM.sub(lambda head, more=arguments: head[0][:-1] + more + ")", body).replace(" */", remark, 1)
-        for name, other, _ in [(first, form, made), *others]:
+        made = TOKEN.sub(lambda token, told=told: token["field"] if token["field"] in told else token[0], made)
+        text.kernels[first] = remarked(made.replace(SUM, f"{SUM[:-2]}{arguments})\n"),
+                                       f"the same for {some([name for name, _ in others])}")
+        for name, other in [(first, form), *others]:
             calls[name] = first, "".join(f", c->{other.fields[k]}" for k in differ)
-            changed.setdefault(name, "")
-    text.kernels = [new for made in text.kernels if (new := changed.get("".join(SUM.findall(made)), made))]
+        for name, _ in others:
+            del text.kernels[name]
     text.stages = [SUM_CALL.sub(lambda m: f"{calls[m[1]][0]}({m[2]}{calls[m[1]][1]})" if m[1] in calls else m[0], made)
                    for made in text.stages]
 
 
 def drop_unread(text: ProgramText) -> None:
     """Without finders that nobody calls any more."""
-    rest = "\n".join([*text.kernels, *text.stages, *text.prepare, *text.leave, *text.finish,
+    rest = "\n".join([*text.kernels.values(), *text.stages, *text.prepare, *text.leave, *text.finish,
                       *(handed.place for handed in text.handed)])
     wanted, more = set(), [rest]
     while more:

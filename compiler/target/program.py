@@ -43,7 +43,7 @@ class Program:
         text, names = self.text, []
         for number, stage in enumerate(self.made.stages):
             made, view = self.stage(stage, number)
-            text.kernels += made
+            text.kernels |= made
             text.stages.append(render("stage.c.j2", s=view))
             names.append(view.name)
         text.crews = Crews(self.made, self.number)
@@ -71,18 +71,18 @@ class Program:
 
     # -------------------------------------------------------------------------------------------- stages
 
-    def stage(self, stage, number: int) -> tuple[list[str], StageView]:
+    def stage(self, stage, number: int) -> tuple[dict[str, str], StageView]:
         name = f"{self.made.program}_{number}"
-        made: list[str] = []
+        made: dict[str, str] = {}
         if isinstance(stage, (Fold, Spans)):
             calls = []
             for n in stage.nodes:
                 function = f"{name}_{self.names[n]}"
                 if isinstance(stage, Spans):
-                    made.append(span(self.access, n, function))
+                    made[function] = span(self.access, n, function)
                     calls.append(f"{function}(c, team, thread);")
                 else:
-                    made.append(self.fold(n, function, number, stage.per).replace("{stage}", str(number)))
+                    made[function] = self.fold(n, function, number, stage.per).replace("{stage}", str(number))
                     part = self.part(number, n)
                     when = f"if ({part}) " if part != self.part(number) else ""
                     calls.append(f"{when}{function}(c, team, thread, t0, t1);")
@@ -109,7 +109,7 @@ class Program:
             row = []
             for kernel, offset in phase:
                 function = f"{name}_{kernel.number}"
-                made.append(self.kernel(kernel, function, number, kind, direction, cuts))
+                made[function] = self.kernel(kernel, function, number, kind, direction, cuts)
                 blocks, panels = self.work(kernel, cuts)
                 split = "rn_split_units" if getattr(kernel, "ordered", False) else "rn_split"
                 row.append(Call(function, offset, blocks, panels, number, split))

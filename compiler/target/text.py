@@ -25,7 +25,7 @@ class Handed:
 class ProgramText:
     name: str
     finders: dict[str, str] = field(default_factory=dict)       # functions that find a row, by their names
-    kernels: list[str] = field(default_factory=list)            # and those that compute some; sums, too
+    kernels: dict[str, str] = field(default_factory=dict)       # and those that compute some; sums, too
     stages: list[str] = field(default_factory=list)             # one function each
     steps: list[StepView] = field(default_factory=list)         # which stage functions run when
     fields: dict[str, str] = field(default_factory=dict)        # field of rn_call -> C type
@@ -41,4 +41,4 @@ class ProgramText:
     @property
     def functions(self) -> list[str]:
         """All, in their order."""
-        return [*self.finders.values(), *self.kernels, *self.stages]
+        return [*self.finders.values(), *self.kernels.values(), *self.stages]

@@ -5,7 +5,7 @@ import numpy as np
 from rnnc.errors import InputError
 from rnnc.runtime.data.batches import Streams, fraction, parted
 from rnnc.runtime.wanted import asked, asked_each, is_whole, path, whole
-from rnnc.runtime.words import said
+from rnnc.runtime.words import said, shown
 
 
 @asked_each
@@ -25,7 +25,7 @@ class Text(Streams):
         labels = np.ravel(labels)
         for label in labels:
             if not is_whole(label) or not 0 <= label < len(self.vocabulary):
-                raise InputError(f"labels: {said(label)[4:]} is not in 0..{len(self.vocabulary) - 1}")
+                raise InputError(f"labels: {shown(label)} is not in 0..{len(self.vocabulary) - 1}")
         return "".join(self.vocabulary[i] for i in labels)
 
 
