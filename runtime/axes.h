@@ -38,22 +38,16 @@ RN_INLINE long rn_lines_turned(long lines, long count) {
     rn_turn(to + o * count, made, count, lines)
 #define RN_LINE_AT(k) rn_load_before(x + (k) * inner, n, end)
 
-/* Lines of N = 2, 4 or 8 numbers one behind the other: neighbours are joined until a number is left of each line, as in
- * rn_matvec_narrow. Max and sum of 40 lines of 8 take 0.08 us, turned over 0.49; of 64 by 4 0.06 and 0.54 (Xeon). */
+/* Lines of N = 2, 4 or 8 numbers one behind the other. Max and sum of 40 lines of 8 take 0.08 us, turned over 0.49; of
+ * 64 by 4 0.06 and 0.54 (Xeon). */
 #define RN_NARROW_LINES 4
 #define RN_AXIS(name, join)                                                                                          \
     RN_INLINE void rn_narrow_##name(const int N, real *to, const real *from, long outer) {                           \
         for (long o = 0; o < outer; o += RN_VL) {                                                                    \
             const long high = RN_MIN(RN_VL, outer - o);                                                              \
             rn_v part[8];                                                                                            \
-            RN_UNROLL for (int k = 0; k < N; k++)                                                                    \
-                part[k] = rn_load_part(from + o * N + k * RN_VL, RN_MIN(RN_VL, RN_MAX(0, high * N - k * RN_VL)));    \
-            RN_UNROLL for (int left = N / 2; left > 0; left /= 2)                                                    \
-                RN_UNROLL for (int k = 0; k < left; k++) {                                                           \
-                    const rn_v so_far = RN_SHUFFLE(part[2 * k], part[2 * k + 1], RN_EVEN);                           \
-                    const rn_v next = RN_SHUFFLE(part[2 * k], part[2 * k + 1], RN_ODD);                              \
-                    part[k] = join;                                                                                  \
-                }                                                                                                    \
+            RN_UNROLL for (int k = 0; k < N; k++) part[k] = rn_load_lines(from + o * N, N, k, high);                 \
+            RN_JOIN_NEIGHBOURS(N, part, join)                                                                        \
             rn_store_part(to + o, part[0], high);                                                                    \
         }                                                                                                            \
     }                                                                                                                \

@@ -210,6 +210,11 @@ RN_INLINE long rn_ahead(int mv, long next, long block, int nrows, long vector) {
 #else
 #define RN_AT_ONCE 2
 #endif
+#define RN_SOME_CALLED(tile, gates)                                                                                   \
+    RN_FUNCTION void tile##called_##gates(int wide, long next, long block, const real *restrict panel, long K,        \
+                                          const real *const *rows, int nrows, real *restrict acc, int accumulate) {   \
+        tile##of_##gates(wide, next, block, panel, K, rows, nrows, acc, accumulate);                                  \
+    }
 #define RN_SOMES(tile, ROOM)                                                                                          \
     RN_INLINE void tile##of_1(int wide, long next, long block, const real *restrict panel, long K,                    \
                               const real *const *rows, int nrows, real *restrict acc, int accumulate) {               \
@@ -230,19 +235,13 @@ RN_INLINE long rn_ahead(int mv, long next, long block, int nrows, long vector) {
         if (wide == 2) RN_JOIN(tile, RN_AT_ONCE)(form, panel, K, rows, nrows, acc, accumulate);                       \
         else tile##some_2(form, panel, K, rows, nrows, acc, accumulate);                                              \
     }                                                                                                                 \
-    RN_FUNCTION void tile##called_1(int wide, long next, long block, const real *restrict panel, long K,              \
-                                    const real *const *rows, int nrows, real *restrict acc, int accumulate) {         \
-        tile##of_1(wide, next, block, panel, K, rows, nrows, acc, accumulate);                                        \
-    }                                                                                                                 \
-    RN_FUNCTION void tile##called_2(int wide, long next, long block, const real *restrict panel, long K,              \
-                                    const real *const *rows, int nrows, real *restrict acc, int accumulate) {         \
-        tile##of_2(wide, next, block, panel, K, rows, nrows, acc, accumulate);                                        \
-    }
+    RN_SOME_CALLED(tile, 1) RN_SOME_CALLED(tile, 2)
 RN_SOMES(rn_tile_, K)
 
 /* rn_some(gates, wide, panel, K, rows, nrows, acc, accumulate): `wide` panels, 1 .. RN_AT_ONCE / gates; nrows at most
  * RN_ROWS(RN_AT_ONCE). acc has RN_AT_ONCE vectors for each row. Of rn_some_next the `next` are as many at once. */
 #define rn_some(gates, wide, ...) RN_JOIN(rn_tile_of_, gates)(wide, 0, 0, __VA_ARGS__)
 #define rn_some_next(gates, ...) RN_JOIN(rn_tile_of_, gates)(__VA_ARGS__)
+/* The same as a call. */
 #define rn_some_called(gates, wide, ...) RN_JOIN(rn_tile_called_, gates)(wide, 0, 0, __VA_ARGS__)
 #define rn_some_next_called(gates, ...) RN_JOIN(rn_tile_called_, gates)(__VA_ARGS__)

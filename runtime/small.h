@@ -9,6 +9,19 @@ RN_INLINE rn_v rn_load_before(const real *p, long n, const real *end) {
     return p + RN_VL <= end ? (rn_v)((rn_i)rn_load(p) & rn_first(n)) : rn_load_part(p, n);
 }
 
+/* Lines of N = 2, 4 or 8 numbers one behind the other: vector k of `high` of them, RN_VL at most, and zeros behind. N such
+ * vectors v, whose neighbours are joined (so_far and next) until v[0] has a number of each line. */
+RN_INLINE rn_v rn_load_lines(const real *from, const int N, int k, long high) {
+    return rn_load_part(from + k * RN_VL, RN_MIN(RN_VL, RN_MAX(0, high * N - k * RN_VL)));
+}
+#define RN_JOIN_NEIGHBOURS(N, v, join)                                                                               \
+    RN_UNROLL for (int left = (N) / 2; left > 0; left /= 2)                                                          \
+        RN_UNROLL for (int k = 0; k < left; k++) {                                                                   \
+            const rn_v so_far = RN_SHUFFLE(v[2 * k], v[2 * k + 1], RN_EVEN);                                         \
+            const rn_v next = RN_SHUFFLE(v[2 * k], v[2 * k + 1], RN_ODD);                                            \
+            v[k] = join;                                                                                             \
+        }
+
 /* y[i] (+)= sum over j of S[i][j] q[j], rows of N = 2, 4 or 8 numbers one behind the other: RN_VL rows are N vectors,
  * whose neighbours are added until a number is left of each row. 64 x 8: 0.03 us, 0.12 as below (Xeon). */
 RN_INLINE void rn_matvec_narrow(const int N, real *restrict y, const real *S, const real *q, long m, int accumulate) {
@@ -18,12 +31,8 @@ RN_INLINE void rn_matvec_narrow(const int N, real *restrict y, const real *S, co
     for (long i = 0; i < m; i += RN_VL) {
         const long high = RN_MIN(RN_VL, m - i);
         rn_v sum[8];
-        RN_UNROLL for (int k = 0; k < N; k++)
-            sum[k] = x * rn_load_part(S + i * N + k * RN_VL, RN_MIN(RN_VL, RN_MAX(0, high * N - k * RN_VL)));
-        RN_UNROLL for (int left = N / 2; left > 0; left /= 2)
-            RN_UNROLL for (int k = 0; k < left; k++)
-                sum[k] = RN_SHUFFLE(sum[2 * k], sum[2 * k + 1], RN_EVEN)
-                         + RN_SHUFFLE(sum[2 * k], sum[2 * k + 1], RN_ODD);
+        RN_UNROLL for (int k = 0; k < N; k++) sum[k] = x * rn_load_lines(S + i * N, N, k, high);
+        RN_JOIN_NEIGHBOURS(N, sum, so_far + next)
         rn_store_part(y + i, accumulate ? sum[0] + rn_load_part(y + i, high) : sum[0], high);
     }
 }
