@@ -20,6 +20,11 @@
 #define RN_DOUBLE 0
 #endif
 
+/* Whether a product asks for panels that are far away, in the third cache (products.h). */
+#ifndef RN_ASKS
+#define RN_ASKS 1
+#endif
+
 /* A module for Python is compiled in two halves side by side: 1, what trains, and 2, all else. 0: whole. */
 #ifndef RN_HALF
 #define RN_HALF 0
@@ -104,6 +109,15 @@ RN_INLINE void rn_fetch_rows(const real *const *rows, long count, long n) {
 /* x in every lane. Compilers drop `minus zero`; `plus zero` they may not (-0 + 0 is 0), and an addition here would cost
  * a third of the speed of products on processors that add and multiply in the same units. */
 RN_INLINE rn_v rn_all(real x) { return x - (rn_v){0}; }
+
+/* sum += column * *p, where one instruction does both; gcc spreads *p over a register first if several want it. */
+#if defined(__AVX512F__) && RN_DOUBLE
+#define RN_ADD_PRODUCT(sum, column, p) __asm__("vfmadd231pd %1%{1to8%}, %2, %0" : "+v"(sum) : "m"(*(p)), "v"(column))
+#elif defined(__AVX512F__)
+#define RN_ADD_PRODUCT(sum, column, p) __asm__("vfmadd231ps %1%{1to16%}, %2, %0" : "+v"(sum) : "m"(*(p)), "v"(column))
+#else
+#define RN_ADD_PRODUCT(sum, column, p) ((sum) += (column) * rn_all(*(p)))
+#endif
 
 /* Lanes 0 .. n-1 set. */
 RN_INLINE rn_i rn_first(long n) {

@@ -41,6 +41,20 @@ RN_FUNCTION void rn_fold_pack(real *restrict dst, const rn_rows *x, long R, long
     }
 }
 
+/* A row of x and of a, as in RN_TILE_ROWS. */
+#define RN_FOLD_ROW(M, N)                                                                                            \
+    RN_UNROLL for (int v = 0; v < M; v++) {                                                                          \
+        x[v] = rn_load(panel + v * RN_VL);                                                                           \
+        RN_PIN(x[v]);                                                                                                \
+    }                                                                                                                \
+    RN_UNROLL for (int j = 0; j < N - RN_SPREAD_LATE(M, N); j++) {                                                   \
+        rn_v value = rn_all(a[j]);                                                                                   \
+        RN_UNROLL for (int v = 0; v < M; v++) sum[j][v] += x[v] * value;                                             \
+    }                                                                                                                \
+    RN_UNROLL for (int j = N - RN_SPREAD_LATE(M, N); j < N; j++)                                                     \
+        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_PRODUCT(sum[j][v], x[v], a + j);                                \
+    a += RN_VL, panel += RN_FOLD_WIDE;
+
 /* N rows of C by the first M vectors of a panel: all of them, or one where C ends there. a holds RN_VL columns of all
  * rows, of which this tile takes N. C is asked for beforehand: it comes from far away, and with 16 rows waiting for it
  * costs a quarter of the time. */
@@ -53,18 +67,10 @@ RN_FUNCTION void rn_fold_pack(real *restrict dst, const rn_rows *x, long R, long
             RN_UNROLL for (int v = 0; v < M; v++) sum[j][v] = zero;                                                  \
         RN_UNROLL for (int j = 0; j < N; j++)                                                                        \
             RN_UNROLL for (int v = 0; v < M; v++) __builtin_prefetch(c + j * ldc + v * RN_VL, 1);                    \
-        for (long r = 0; r < R; r++) {                                                                               \
-            RN_UNROLL for (int v = 0; v < M; v++) {                                                                  \
-                x[v] = rn_load(panel + v * RN_VL);                                                                   \
-                RN_PIN(x[v]);                                                                                        \
-            }                                                                                                        \
-            RN_UNROLL for (int j = 0; j < N; j++) {                                                                  \
-                rn_v value = rn_all(a[j]);                                                                           \
-                RN_UNROLL for (int v = 0; v < M; v++) sum[j][v] += x[v] * value;                                     \
-            }                                                                                                        \
-            a += RN_VL;                                                                                              \
-            panel += RN_FOLD_WIDE;                                                                                   \
-        }                                                                                                            \
+        long r = 0;                                                                                                  \
+        for (; r + RN_DEEP(N) <= R; r += RN_DEEP(N))                                                                 \
+            RN_UNROLL for (int d = 0; d < RN_DEEP(N); d++) { RN_FOLD_ROW(M, N) }                                     \
+        for (; r < R; r++) { RN_FOLD_ROW(M, N) }                                                                     \
         RN_UNROLL for (int j = 0; j < N; j++)                                                                        \
             RN_UNROLL for (int v = 0; v < M; v++)                                                                    \
                 rn_fold_write(c + j * ldc + v * RN_VL, sum[j][v], wide - v * RN_VL, accumulate);                     \

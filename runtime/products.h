@@ -102,7 +102,7 @@ typedef struct {
                                         const real *const *rows, real *restrict acc, int accumulate) {                \
         const long step = form->step, near = form->near, far = form->far, across = form->across;                      \
         rn_v sum[F][N][M], column[M], zero = {0};                                                                     \
-        const real *row[N], *const ahead = panel + form->ahead;                                                       \
+        const real *row[N];                                                                                           \
         long k = 0;                                                                                                   \
         RN_PIN(zero);                                                                                                 \
         RN_UNROLL for (int j = 0; j < N; j++) row[j] = rows[j];                                                       \
@@ -117,42 +117,88 @@ typedef struct {
                 if (accumulate) total += rn_load(acc + j * across + v * RN_VL);                                       \
                 rn_store(acc + j * across + v * RN_VL, total);                                                        \
             }                                                                                                         \
-        (void)near, (void)far, (void)ahead;                                                                           \
+        (void)near, (void)far;                                                                                        \
     }                                                                                                                 \
     RN_FUNCTION void tile##M##_##N(const rn_form *form, const real *restrict panel, long K,                           \
                                    const real *const *rows, real *restrict acc, int accumulate) {                     \
         tile##sums_##M##_##N(form, panel, K, rows, acc, accumulate);                                                  \
     }
 
-/* Panels that come from the third cache are asked for so many inner indices ahead. Behind the sums that costs nothing:
- * of 2 MiB, with a second cache as large, 4 x 4 rises from 63 to 75 GFLOP/s, 4 x 6 from 108 to 132, 3 x 8 from 124 to
- * 158 (Xeon, peak 175); from the second cache it is 170 before and after. Few rows are bound by the cache itself, which
- * the questions would keep busy: 4 x 1 loses 5 %. */
+/* Three rows and more, one chain each. RN_DEEP inner indices make a turn, and the numbers of some rows are not spread
+ * over a register first, but by each multiplication that wants them: 1.5 instructions for each multiplication, not 2.2.
+ * That is felt where another program shares the core, as happens to a virtual one (old and new in turn, panels in the
+ * second cache, GFLOP/s): 1 x 12 70 to 100, 2 x 8 106 to 119, 4 x 4 108 to 113; undisturbed 128 to 141, 158 to 160, 151
+ * to 162. Too many loads lose that again: of few rows, or of four vectors, hardly any goes that way. (Xeon.) */
+#define RN_DEEP(N) ((N) > 4 ? 4 : 2)
+#define RN_SPREAD_LATE(M, N) ((N) <= 4 ? 0 : (M) < 4 ? (N) / 2 : 1)
+#define RN_TILE_COLUMN(M)                                                                                             \
+    RN_UNROLL for (int v = 0; v < M; v++) {                                                                           \
+        column[v] = rn_load(panel + RN_NTH(v));                                                                       \
+        RN_PIN(column[v]);                                                                                            \
+    }
+/* Rows j0 .. j1 - 1 of chain f: their numbers at k, times the column. */
+#define RN_TILE_SUMS(M, j0, j1, k, f)                                                                                 \
+    RN_UNROLL for (int j = j0; j < j1; j++) {                                                                         \
+        rn_v value = rn_all(row[j][k]);                                                                               \
+        RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                                      \
+    }
+#define RN_TILE_INDEX(M, N, k)                                                                                        \
+    RN_TILE_COLUMN(M)                                                                                                 \
+    RN_TILE_SUMS(M, 0, N - RN_SPREAD_LATE(M, N), k, 0)                                                                \
+    RN_UNROLL for (int j = N - RN_SPREAD_LATE(M, N); j < N; j++)                                                      \
+        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_PRODUCT(sum[0][j][v], column[v], row[j] + k);                    \
+    panel += step;
+#define RN_TILE_NEAR(M, N)                                                                                            \
+    for (; k + RN_DEEP(N) <= K; k += RN_DEEP(N)) {                                                                    \
+        RN_UNROLL for (int d = 0; d < RN_DEEP(N); d++) { RN_TILE_INDEX(M, N, d) }                                     \
+        RN_UNROLL for (int j = 0; j < N; j++) {                                                                       \
+            row[j] += RN_DEEP(N);                                                                                     \
+            RN_HIDE(row[j]);                          /* or one index counts for all, too far for a multiplication */ \
+        }                                                                                                             \
+    }                                                                                                                 \
+    for (; k < K; k++) {                                                                                              \
+        RN_TILE_INDEX(M, N, 0)                                                                                        \
+        RN_UNROLL for (int j = 0; j < N; j++) row[j]++;                                                               \
+    }
+
+/* The same where panels come from the third cache. This one is asked for RN_SOON inner indices ahead: of 2 MiB, with a
+ * second cache as large, 4 x 4 rises from 63 to 75 GFLOP/s, 4 x 6 from 108 to 132, 3 x 8 from 124 to 158 (Xeon, peak
+ * 175). From the second cache that loses 3 to 8 %. */
 #define RN_SOON 16
-#define RN_SOON_ROWS 3
-#define RN_TILE_LOOP(M, N, F)                                                                                         \
+#define RN_TILE_FAR(M, N)                                                                                             \
+    for (; k < K; k++) {                                                                                              \
+        RN_TILE_COLUMN(M)                                                                                             \
+        RN_TILE_SUMS(M, 0, N, k, 0)                                                                                   \
+        RN_UNROLL for (int v = 0; v < M; v++) __builtin_prefetch(panel + RN_SOON * step + RN_NTH(v));                 \
+        __builtin_prefetch(panel_ahead + k * RN_VL, 0, 2);                                                            \
+        panel += step;                                                                                                \
+    }
+
+/* One row or two, whose inner indices are dealt to F chains. They are bound by the cache itself, which questions would
+ * keep busy: 4 x 1 lost 5 % by them. */
+#define RN_TILE_CHAINS(M, N, F)                                                                                       \
     for (; k + F <= K; k += F) {                                                                                      \
         RN_UNROLL for (int f = 0; f < F; f++) {                                                                       \
-            RN_UNROLL for (int v = 0; v < M; v++) {                                                                   \
-                column[v] = rn_load(panel + RN_NTH(v));                                                               \
-                RN_PIN(column[v]);                                                                                    \
-            }                                                                                                         \
-            RN_UNROLL for (int j = 0; j < N; j++) {                                                                   \
-                rn_v value = rn_all(row[j][k + f]);                                                                   \
-                RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                              \
-            }                                                                                                         \
-            if (N >= RN_SOON_ROWS) {                                                                                  \
-                RN_UNROLL for (int v = 0; v < M; v++) __builtin_prefetch(panel + RN_SOON * step + RN_NTH(v));         \
-                __builtin_prefetch(ahead + (k + f) * RN_VL, 0, 2);                                                    \
-            }                                                                                                         \
+            RN_TILE_COLUMN(M)                                                                                         \
+            RN_TILE_SUMS(M, 0, N, k + f, f)                                                                           \
             panel += step;                                                                                            \
         }                                                                                                             \
     }                                                                                                                 \
-    for (; F > 1 && k < K; k++) {                                                                                     \
+    for (; k < K; k++) {                                                                                              \
         RN_UNROLL for (int j = 0; j < N; j++)                                                                         \
             RN_UNROLL for (int v = 0; v < M; v++)                                                                     \
                 sum[0][j][v] += rn_load(panel + RN_NTH(v)) * rn_all(row[j][k]);                                       \
         panel += step;                                                                                                \
+    }
+
+#define RN_TILE_LOOP(M, N, F)                                                                                         \
+    if (F > 1) {                                                                                                      \
+        RN_TILE_CHAINS(M, N, F)                                                                                       \
+    } else if (RN_ASKS && form->ahead != 0) {                                                                         \
+        const real *const panel_ahead = panel + form->ahead;                                                          \
+        RN_TILE_FAR(M, N)                                                                                             \
+    } else {                                                                                                          \
+        RN_TILE_NEAR(M, N)                                                                                            \
     }
 
 /* The tile for so many rows, of M vectors: nothing but a choice. */

@@ -62,9 +62,9 @@ RN_INLINE long rn_panel(rn_part part, long n) { return part.back ? part.p1 - 1 -
 
 /* Which panel may come into the second cache while panel n is at work, in panels from it: the one at its place among
  * the next that stay there together. 0: there is none, or all of this thread's, of `bytes` each, nearly fit that cache.
- * LSTM 512, 16 streams, one thread: runs +10 %, training +5 %; LSTM 1024 runs +18 % on one thread, +8 % on two (Xeon;
- * asked for in another order than it lies in, a panel cost more than that). */
-#define RN_FAR (3 << 20)
+ * LSTM 512, 16 streams: runs +10 %, training +5 % on one thread, +2 % on two, of 2 MiB each; LSTM 1024 runs +18 % on one
+ * thread, +8 % on two (Xeon; asked for in another order than it lies in, a panel cost more than that). */
+#define RN_FAR (3 << 19)
 RN_INLINE long rn_next(rn_part part, long n, long together, long products, long bytes) {
     const long further = part.b1 - part.b0 > 1 ? together : 1;
     if (products * bytes < RN_FAR || n + further >= products) return 0;

@@ -113,10 +113,11 @@ def view(model, texts, shared: Shared, pool: Pool, pack: dict, places: dict[str,
                          "efforts": t.crews.efforts(t.name),
                          "planned": t.crews.planned(t.name), "stages": len(t.crews.works)})
     widest = max(t.needs.widest for t in texts)
+    asks = any("rn_next(" in function for t in texts for function in t.functions)    # for panels that are far away
     return {
         "name": name, "file": name, "upper": name.upper(), "guard": f"RNNC_{name.upper()}_H", "version": model.version,
         "source": model.source, "real": real, "double": int(model.dtype == "float64"), "flags": flag_line(model),
-        "total": total, "trainable": trainable, "weights_length": max(1, total),
+        "asks": int(asks), "total": total, "trainable": trainable, "weights_length": max(1, total),
         "params": [{"name": member(p.name), "path": p.name, "shape": list(p.shape), "trainable": p.trainable,
                     "whole": p.pattern and list(p.pattern.whole),
                     "offset": places[p.name]} for p in sorted(graph.params, key=lambda p: places[p.name])],
