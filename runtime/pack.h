@@ -65,6 +65,18 @@ RN_INLINE rn_v rn_sums_of_lanes(rn_v *square) {
     return square[0];
 }
 
+/* The same of RN_FEW vectors, in the first lanes: the others of the square would be these again. */
+#define RN_FEW RN_MIN(4, RN_VL)
+RN_INLINE rn_v rn_sums_of_few(rn_v *few) {
+    RN_UNROLL for (int half = RN_FEW / 2; half > 0; half /= 2)
+        RN_UNROLL for (int i = 0; i < half; i++)
+            few[i] = RN_SHUFFLE(few[i], few[i + half], RN_LOW) + RN_SHUFFLE(few[i], few[i + half], RN_HIGH);
+    RN_UNROLL for (int left = RN_VL / RN_FEW; left > 1; left /= 2)
+        few[0] = RN_SHUFFLE(few[0], few[0], RN_LOW) + RN_SHUFFLE(few[0], few[0], RN_HIGH);
+    RN_UNROLL for (int left = RN_VL / RN_FEW; left > 1; left /= 2) few[0] = RN_SHUFFLE(few[0], few[0], RN_EVEN);
+    return few[0];
+}
+
 /* Of RN_VL units as many inner indices, a vector for each: square[k][lane] = src[lane * row_stride + k * column_stride]. */
 RN_INLINE void rn_square(rn_v *square, const real *restrict src, long row_stride, long column_stride) {
     const long step = row_stride == 1 ? column_stride : row_stride;

@@ -20,7 +20,7 @@ from rnnc.target.lanes import Lanes
 from rnnc.target.mixing import mixing
 from rnnc.target.names import remark, suffix
 from rnnc.target.packed import packed
-from rnnc.target.spread import Spread, answer
+from rnnc.target.spread import Spread, answer, load, store
 from rnnc.target.view import AloneView, ProductView, RowView
 
 FEW = 2                                        # streams: rows of a map are not of one frame only
@@ -37,8 +37,10 @@ class RowWriter:
         self.scalars: dict[Read, str] = {}
         self.rows: dict[Read, str] = {}                         # where rows begin that loops over units read
         self.guards = Guarded(access, kernel.body)
-        self.spread = Spread(self.graph, kernel, lambda n: bool(self.held(n)))
+        in_place = {self.graph[n].size for n in self.stores if self.in_place(n)}
+        self.spread = Spread(self.graph, kernel, lambda n: bool(self.held(n)), in_place)
         self.of_row: dict[str, str] = {}                        # numbers of a matrix's row that its loop wants
+        self.part = False                                       # whether a vector of the loop may be part of a row
         self.local = {n for n in kernel.body if n not in self.spread.found}
         self.way = way
         self.pasts: dict[Read, str] = {}                        # of scalars made here some frames before: their loads
@@ -149,9 +151,13 @@ class RowWriter:
         matrix, vector = self.graph[n].args
         return matrix.node in group and not any(self.on(m) for m in (n, *group)) and self.through(vector) <= made
 
+    def in_place(self, n: int) -> bool:
+        """Whether it may be written where the frame before is read."""
+        return n in self.stores and self.graph[n].domain != CONSTANT and self.access.made.buffers[n].ring == 1
+
     def before(self, n: int) -> set[int]:
         """What reads the frame before in the place that n is written to."""
-        if n not in self.stores or self.graph[n].domain == CONSTANT or self.access.made.buffers[n].ring != 1:
+        if not self.in_place(n):
             return set()
         late = {r for r, i in self.graph.uses[n] if self.graph[r].args[i].delay}
         return late & self.local - {n}
@@ -214,19 +220,20 @@ class RowWriter:
         kept = [n for n in group if n in self.stores or self.read_later(n, inside)]
         for n in [*kept, *asked]:
             self.declare(n)
+        size = self.graph[group[0]].size
+        mixes = any(read.node in self.spread.found for n in group for read in self.graph[n].args)
+        self.part = bool(mixes or asked) and self.spread.ragged(size)
         body = []
         self.of_row = {}
         for n in group:
             value = self.vector(n, "u", inside)
             body.append(f"    const rn_v v_{self.names[n]} = {bare(value)};{remark(self.graph[n], self.names[n])}")
             if n in kept:
-                body.append(f"    rn_store({self.names[n]} + u, v_{self.names[n]});")
-        size = self.graph[group[0]].size
+                body.append(f"    {store(f'{self.names[n]} + u', f'v_{self.names[n]}', self.part)}")
         on = next((self.on(n) for n in group if self.held(n)), "")
         blank = [f"rn_zero({self.names[n]}, RN_PAD({size}));" for n in kept]
-        mixes = any(read.node in self.spread.found for n in group for read in self.graph[n].args)
         answers = [answer(self.names[n], f"v_{self.names[self.graph[n].args[0].node]}",
-                          self.begins(self.graph[n].args[1]), bool(self.graph[n].attr("ta"))) for n in asked]
+                          self.begins(self.graph[n].args[1]), bool(self.graph[n].attr("ta")), self.part) for n in asked]
         self.lines += [f"rn_zero({a.name}, {self.graph[n].size});" for n, a in zip(asked, answers) if a.turned]
         loop = self.spread.loop(size, [*self.of_row.values()], body, answers) if mixes or asked else \
             [f"for (long u = 0; u < RN_PAD({size}); u += RN_VL) {{", *body, "}"]
@@ -318,7 +325,7 @@ class RowWriter:
                     if kept(self.way, read, self.kernel.body):
                         self.pasts[read] = text
             return self.scalars[read]
-        return f"rn_load({self.begins(read)} + u)"
+        return load(f"{self.begins(read)} + u", self.part)
 
     def spread_value(self, n: int) -> str:
         """A vector of a matrix that stands nowhere."""
