@@ -6,6 +6,7 @@ from commands import rnnc as command
 from safetensors.numpy import load_file, save_file
 
 import rnnc
+from rnnc.cli.bring import states
 
 PROGRAM = """model reader(vocab = 7, n = 5) {
     input x : class(vocab)
@@ -121,3 +122,27 @@ def test_as_pytorch_computes(place):
     (place / "bad.pt").write_bytes(b"nonsense")
     done = command("import", "bad.pt", "reader.rnn", "-o", "h.safetensors", cwd=place, code=1)
     assert "bad.pt: no state dict that can be read" in done.stderr
+
+
+def test_files_of_torch_that_hold_something_else(place):
+    """Each is a fault of the file, told in its own words, or read for what it is."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; pip install 'rnnc[torch]' brings it")
+    gru = torch.nn.GRU(3, 4)
+    of = lambda **more: {**gru.state_dict(), **more}
+    files = {
+        "empty": (b"", "it is empty"), "nonsense": (b"nonsense", "it is damaged, or a file of another kind"),
+        "module": (gru, "it holds more than tensors, such as a whole module; torch.save(model.state_dict(), ...)"),
+        "numbered": ({1: gru.weight_ih_l0.data}, "no state dict is in it"),
+        "nowhere": (of(x=torch.zeros(3, device="meta")), "x holds torch.float32 on the device meta, of which no array"),
+        "nothing": (of(weight_hh_l0=torch.zeros(12, 0)), "the state dict, layer 0: weight_hh is missing, or no matrix"),
+    }
+    for name, (held, message) in files.items():
+        file = place / f"{name}.pt"
+        file.write_bytes(held) if isinstance(held, bytes) else torch.save(held, file)
+        done = command("import", file.name, "-o", "net.rnn", cwd=place, code=1)
+        assert f"{name}.pt: " in done.stderr and message in done.stderr and "\x1b" not in done.stderr
+    torch.save(of(), place / "plain.pt")
+    torch.save(dict(gru.named_parameters()), place / "learning.pt")
+    torch.save(of(weight_hh_l0=gru.weight_hh_l0.data.to_sparse()), place / "sparse.pt")
+    plain, *others = [states.read(place / f"{name}.pt") for name in ("plain", "learning", "sparse")]
+    assert all(set(o) == set(plain) and all((o[k] == plain[k]).all() for k in plain) for o in others)

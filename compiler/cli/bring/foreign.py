@@ -94,7 +94,8 @@ def _paths(module: str, parts: dict, places: dict[str, list[str]]) -> list[str]:
 
 def _layer(source: str, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The parameters of one layer by their names here."""
-    missing = [kind for kind in ("weight_ih", "weight_hh") if kind not in parts or parts[kind].ndim != 2]
+    missing = [kind for kind in ("weight_ih", "weight_hh")
+               if kind not in parts or parts[kind].ndim != 2 or not parts[kind].size]
     if missing:
         raise InputError(f"{source}: {listed(missing)} is missing, or no matrix")
     units = parts["weight_hh"].shape[1]

@@ -30,10 +30,31 @@ def unpacked(path: Path) -> dict:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:                 # of many kinds, by what is wrong with the file
-        raise Refusal(f"{path}: no state dict that can be read safely ({str(fault).splitlines()[0][:120]})") from None
+        raise Refusal(f"{path}: no state dict that can be read safely ({reason(fault, path)})") from None
     tensors = lambda d: isinstance(d, dict) and bool(d) and all(isinstance(v, torch.Tensor) for v in d.values())
     inner = [found, *found.values()] if isinstance(found, dict) else []
-    state = next((d for d in inner if tensors(d)), None)
+    state = next((d for d in inner if tensors(d) and all(isinstance(name, str) for name in d)), None)
     if state is None:
         raise Refusal(f"{path}: no state dict is in it; torch.save(model.state_dict(), ...) writes one")
-    return {name: (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t).numpy() for name, t in state.items()}
+    return {name: numbers(path, name, tensor.detach()) for name, tensor in state.items()}
+
+
+def reason(fault: Exception, path: Path) -> str:
+    """Why torch.load gave a file up, without its advice to run what is in it all the same."""
+    if not path.stat().st_size:
+        return "it is empty"
+    if "Unsupported global" in str(fault) or "TorchScript" in str(fault):    # what else pickles and archives may hold
+        return "it holds more than tensors, such as a whole module; torch.save(model.state_dict(), ...) writes one"
+    lines = str(fault).splitlines() if isinstance(fault, (OSError, RuntimeError)) else []
+    return lines[0][:120] if lines else "it is damaged, or a file of another kind"
+
+
+def numbers(path: Path, name: str, tensor):
+    """As an array, short floats as float32."""
+    short = tensor.is_floating_point() and tensor.element_size() <= 2      # NumPy lacks most of these
+    try:
+        return (tensor.float() if short else tensor).to_dense().numpy()
+    except (TypeError, RuntimeError, NotImplementedError):
+        where = "" if tensor.device.type == "cpu" else f" on the device {tensor.device.type}"
+        raise Refusal(f"{path}: {name} holds {tensor.dtype}{where}, of which no array can be made; save it as "
+                      "float32 on the CPU") from None
