@@ -233,6 +233,9 @@ def test_what_a_model_refuses_is_told_with_its_line(tmp_path):
     rnnc("train", "m.rnn", "--data", "d.npz", "--epochs", 1, cwd=tmp_path)
     words = rnnc("run", "m-run", cwd=tmp_path, input="1\n2\n3\n", code=1).stderr
     assert words.startswith("rnnc: stdin line 3: x: label 3 ")
+    plain, marked = [rnnc("run", "m-run", cwd=tmp_path, input=mark + b"1\r\n2\r\n").stdout
+                     for mark in (b"", b"\xef\xbb\xbf")]
+    assert plain == marked and len(plain.splitlines()) == 2
 
 
 def test_train_on_sounds(tmp_path):

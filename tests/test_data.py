@@ -102,7 +102,8 @@ def test_csv(tmp_path):
     path.write_text("sequence,y\n0,1\n0,2\n1,3\n")
     data = rnnc.data.csv(path, batch=2, shuffle=False)
     assert [s.tolist() for s in data.batch(0, 0)["y"]] == [[1, 2], [3]]
-    for text, message in [("x,y\n1,2\n3\n", ":3: 1 cells"), ("x\n1\nabc\n", ":3: column x: 'abc' is not a number"),
+    for text, message in [("x,y\n1,2\n3\n", ":3: 1 cells"), ("x,y,\n1,2,\n", ":1: column 3 of 3 has no name"),
+                          ("x\n1\nabc\n", ":3: column x: 'abc' is not a number"),
                           ("x\n", "names in its first line"), ("x[0],x[2]\n1,2\n", r"columns of x are not x\[0\]"),
                           ("x,y,x\n1,2,3\n", "two columns are called x"), ("x[0],x[0]\n1,2\n", r"called x\[0\]")]:
         path.write_text(text)
@@ -233,6 +234,7 @@ def test_wav(tmp_path, width, scale):
     (lambda: rnnc.data.arrays({"x": np.zeros(3)}, streams=4), "3 frames are too few for 4 streams"),
     (lambda: rnnc.data.arrays({"x": np.zeros(3)}, held_out=0.1), "held_out: 0.1 of 3 frames is too little to score"),
     (lambda: rnnc.data.arrays({"x": np.zeros(3)}, starts=[0, 5, 9]), "starts: flags are 0 or 1; 5 stands at"),
+    (lambda: rnnc.data.arrays({"x": np.zeros(3)}, starts=[1, 0]), r"^starts: got 2 flags, wanted one .* of 3 frames$"),
     (lambda: rnnc.data.arrays({}), "no signals"),
     (lambda: rnnc.data.arrays({"x": ["a"]}), "x: an array of numbers"),
     (lambda: rnnc.data.sequences({"x": [[1.5, 2], [3]], "y": [[1.5], [2]]}), "y: sequence 0 has 1 frames"),

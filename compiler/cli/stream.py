@@ -91,7 +91,8 @@ def frames(net, vocabulary: str | None, dtype: str, form: str):
     else:
         read = json_frame if form == "json" else number_frame
         for number, data in enumerate(sys.stdin.buffer, 1):
-            line, place = data.decode("utf-8", "replace"), f"stdin line {number}"
+            mark = "utf-8-sig" if number == 1 else "utf-8"          # as other systems begin a text
+            line, place = data.decode(mark, "replace"), f"stdin line {number}"
             if line.strip():
                 yield place, read(net, line, place)
 

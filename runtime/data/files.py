@@ -41,6 +41,8 @@ def arrays(signals: dict, streams: int = 1, frames: int = 64, *, starts=None, he
     length = max(len(value) for value in signals.values())
     if not length:
         raise InputError("signals: they have no frames")
+    if begins is not None and len(begins) != length:
+        raise InputError(f"starts: got {len(begins)} flags, wanted one 0 or 1 for each of {length} frames")
     number = np.zeros(length, np.int64) if begins is None else np.cumsum(np.concatenate([[0], begins[1:]]))
     count = int(number[-1]) + 1
     lists = lambda value: isinstance(value, (list, tuple)) and not np.isscalar(value[0])
@@ -234,6 +236,8 @@ def _columns(path, header: list[str]) -> dict[str, list[int]]:
     """The columns of each signal, by unit."""
     groups: dict[str, dict[int, int]] = {}
     for column, name in enumerate(header):
+        if not name:                           # most often what follows a comma at the end of the line
+            raise InputError(f"{path}:1: column {column + 1} of {len(header)} has no name")
         found = UNIT.fullmatch(name)
         base, unit = (found[1], int(found[2])) if found else (name, -1)
         if unit in groups.setdefault(base, {}):
