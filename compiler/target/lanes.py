@@ -19,6 +19,8 @@ from rnnc.target.entries import Entries, Maker, declared, renamed
 from rnnc.target.expressions import COMPARE, alike, bare, vector
 from rnnc.target.names import remark, suffix
 
+SHARED = 8                                     # entries, from which on equations share a loop over them
+
 
 class Lanes:
     """The statements of a kernel. `pasts`: variables of values that it made itself, some frames before; `one_frame`:
@@ -38,10 +40,15 @@ class Lanes:
             self.wanted[access.based(read)[0]] += self.graph[read.node].size
         self.inside: dict[str, int] = {}                        # frames on either side that some read asks for
         self.whole: dict[str, str] = {}                         # whether no ring comes round within these rows
+        self.loops: dict[int, dict[int, str]] = {}              # by entries: equations that wait for others to join
+        self.made: set[int] = set()                             # equations that are written, or wait so
 
     def statements(self) -> list[str]:
         for n in self.kernel.body:
-            self.equation(n)
+            if n not in self.made:
+                self.equation(n)
+        for size in [*self.loops]:
+            self.loop(size)
         for n in self.kernel.stores:
             self.store(n)
         tests = [far_inside(side, least) for side, least in self.inside.items()]
@@ -52,6 +59,14 @@ class Lanes:
 
     def equation(self, n: int) -> None:
         node, name = self.graph[n], self.names[n]
+        shared = self.shared(n)
+        for read in node.args:
+            self.settle(read, node.size if shared else 0)
+        self.made.add(n)
+        if shared:
+            value = bare(self.value(n))
+            self.loops.setdefault(node.size, {})[n] = value
+            return
         if node.kind == INT:
             self.lines += self.integers(n)
         elif is_elementwise(node):
@@ -69,6 +84,39 @@ class Lanes:
                 value = self.vector_of(f"{name}_all", node.shape)
                 self.lines += declared(name, node, lambda u: f"rn_where({on}, {value(u)}, rn_all(0))")
         self.lines[-1] += remark(node, name)
+
+    def shared(self, n: int) -> bool:
+        node = self.graph[n]
+        return is_elementwise(node) and node.kind != INT and bool(node.shape) and node.size >= SHARED
+
+    def settle(self, read: Read, size: int) -> None:
+        """The loop that makes a value comes before what reads it, unless this joins the loop, of so many entries."""
+        for n in {read.node, self.access.based(read)[0].node}:
+            for other in [size for size, group in self.loops.items() if n in group]:
+                if other != size or n != read.node or read.delay:
+                    self.loop(other)
+
+    def loop(self, size: int) -> None:
+        """Equations of as many entries, all that can be made by now: what nothing else reads needs no memory. Of eight
+        bodies that attract one another (64 entries, 16 streams) a run takes half the time."""
+        group = self.loops[size]
+        for n in self.kernel.body:
+            if n not in self.made and self.shared(n) and self.graph[n].size == size and all(
+                    read.delay or read.node not in self.kernel.body or read.node in group
+                    or read.node in self.made and not any(read.node in other for other in self.loops.values())
+                    for read in self.graph[n].args):
+                self.equation(n)
+        del self.loops[size]
+        late = lambda n: n in self.kernel.stores or any(
+            reader not in group or self.graph[reader].args[position].delay for reader, position in self.graph.uses[n])
+        body = []
+        for n, value in group.items():
+            name = self.names[n]
+            body.append(f"    const rn_v {name}_u = {value};{remark(self.graph[n], name)}")
+            if late(n):
+                self.lines.append(f"rn_v {name}[{size}];")
+                body.append(f"    {name}[u] = {name}_u;")
+        self.lines += [f"RN_FOR(u, {size}) {{", *body, "}"]
 
     def on(self, n: int) -> str:
         """The condition without which a value that mixes entries is zero: what is left out might not be finite, and
@@ -144,6 +192,8 @@ class Lanes:
         if n in self.kernel.body and read.delay == 0:
             if n in self.views:
                 return self.views[n]
+            if any(n in group for group in self.loops.values()):
+                return lambda u: f"{self.names[n]}_{u}"
             return self.vector_of(self.names[n], node.shape)
         base, start = self.access.based(read)
         if base != read and self.at_hand(base):
