@@ -310,7 +310,8 @@ def test_reductions_ignore_what_lies_behind(k):
 
 
 def test_a_streams_own_matrix(k):
-    for m, n, gap in ((1, 1, 3), (7, 70, 3), (16, 16, 3), (33, 5, 3), (5, 2, 0), (4, 4, 0), (37, 8, 0), (64, 8, 0)):
+    for m, n, gap in ((1, 1, 3), (7, 70, 3), (16, 16, 3), (33, 5, 3), (5, 2, 0), (4, 4, 0), (37, 8, 0), (64, 8, 0),
+                      (3, 3, 0), (20, 20, 0), (18, 50, 2), (30, 23, 0)):
         S = k.array(random.standard_normal((m, n + gap)))
         q, p = k.array(random.standard_normal(n)), k.array(random.standard_normal(m))
         square, tolerance = S[:, :n].astype(np.float64), 300 * np.finfo(k.type).eps
@@ -336,7 +337,7 @@ def test_small_products(k, turns):
 
 
 def test_matrices_are_turned_over(k):
-    for rows, columns in ((1, 1), (4, 64), (64, 4), (16, 32), (19, 37)):
+    for rows, columns in ((1, 1), (4, 64), (64, 4), (16, 32), (19, 37), (12, 16), (16, 12), (24, 24), (13, 29)):
         given = random.standard_normal((rows, columns))
         to = k.array(np.full(rows * columns + 1, 7))
         k.turn(to, k.array(given), rows, columns)
