@@ -110,13 +110,24 @@ RN_INLINE void rn_fetch_rows(const real *const *rows, long count, long n) {
  * a third of the speed of products on processors that add and multiply in the same units. */
 RN_INLINE rn_v rn_all(real x) { return x - (rn_v){0}; }
 
-/* sum += column * *p, where one instruction does both; gcc spreads *p over a register first if several want it. */
-#if defined(__AVX512F__) && RN_DOUBLE
-#define RN_ADD_PRODUCT(sum, column, p) __asm__("vfmadd231pd %1%{1to8%}, %2, %0" : "+v"(sum) : "m"(*(p)), "v"(column))
-#elif defined(__AVX512F__)
-#define RN_ADD_PRODUCT(sum, column, p) __asm__("vfmadd231ps %1%{1to16%}, %2, %0" : "+v"(sum) : "m"(*(p)), "v"(column))
+/* sum += column * value, and column * *p for all lanes, in one instruction where there is one for both: of *p gcc would
+ * make a vector first, if several want it. These are fused whatever the compiler makes of other sums, so that a sum must
+ * always be formed with them, or never. */
+#if defined(__AVX512F__)
+#if RN_DOUBLE
+#define RN_FUSED "vfmadd231pd"
+#define RN_ALL_LANES "%1%{1to8%}"
 #else
-#define RN_ADD_PRODUCT(sum, column, p) ((sum) += (column) * rn_all(*(p)))
+#define RN_FUSED "vfmadd231ps"
+#define RN_ALL_LANES "%1%{1to16%}"
+#endif
+#define RN_ADD_ALL(sum, column, p)                                                                                    \
+    __asm__(RN_FUSED " {" RN_ALL_LANES ", %2, %0|%0, %2, " RN_ALL_LANES "}" : "+v"(sum) : "m"(*(p)), "v"(column))
+#define RN_ADD_PRODUCT(sum, column, value)                                                                            \
+    __asm__(RN_FUSED " {%1, %2, %0|%0, %2, %1}" : "+v"(sum) : "v"(value), "v"(column))
+#else
+#define RN_ADD_ALL(sum, column, p) ((sum) += (column) * rn_all(*(p)))
+#define RN_ADD_PRODUCT(sum, column, value) ((sum) += (column) * (value))
 #endif
 
 /* Lanes 0 .. n-1 set. */

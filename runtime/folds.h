@@ -47,12 +47,12 @@ RN_FUNCTION void rn_fold_pack(real *restrict dst, const rn_rows *x, long R, long
         x[v] = rn_load(panel + v * RN_VL);                                                                           \
         RN_PIN(x[v]);                                                                                                \
     }                                                                                                                \
-    RN_UNROLL for (int j = 0; j < N - RN_SPREAD_LATE(M, N); j++) {                                                   \
+    RN_UNROLL for (int j = 0; j < N - RN_SPREAD_LATE(N); j++) {                                                      \
         rn_v value = rn_all(a[j]);                                                                                   \
         RN_UNROLL for (int v = 0; v < M; v++) sum[j][v] += x[v] * value;                                             \
     }                                                                                                                \
-    RN_UNROLL for (int j = N - RN_SPREAD_LATE(M, N); j < N; j++)                                                     \
-        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_PRODUCT(sum[j][v], x[v], a + j);                                \
+    RN_UNROLL for (int j = N - RN_SPREAD_LATE(N); j < N; j++)                                                        \
+        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_ALL(sum[j][v], x[v], a + j);                                    \
     a += RN_VL, panel += RN_FOLD_WIDE;
 
 /* N rows of C by the first M vectors of a panel: all of them, or one where C ends there. a holds RN_VL columns of all

@@ -128,9 +128,10 @@ typedef struct {
  * over a register first, but by each multiplication that wants them: 1.5 instructions for each multiplication, not 2.2.
  * That is felt where another program shares the core, as happens to a virtual one (old and new in turn, panels in the
  * second cache, GFLOP/s): 1 x 12 70 to 100, 2 x 8 106 to 119, 4 x 4 108 to 113; undisturbed 128 to 141, 158 to 160, 151
- * to 162. Too many loads lose that again: of few rows, or of four vectors, hardly any goes that way. (Xeon.) */
+ * to 162. Too many loads lose that again: of few rows hardly any go that way. Which ones do depends on the rows alone, as
+ * they are always fused. (Xeon.) */
 #define RN_DEEP(N) ((N) > 4 ? 4 : 2)
-#define RN_SPREAD_LATE(M, N) ((N) <= 4 ? 0 : (M) < 4 ? (N) / 2 : 1)
+#define RN_SPREAD_LATE(N) ((N) <= 4 ? 0 : (N) <= 6 ? 1 : (N) / 2)
 #define RN_TILE_COLUMN(M)                                                                                             \
     RN_UNROLL for (int v = 0; v < M; v++) {                                                                           \
         column[v] = rn_load(panel + RN_NTH(v));                                                                       \
@@ -144,9 +145,9 @@ typedef struct {
     }
 #define RN_TILE_INDEX(M, N, k)                                                                                        \
     RN_TILE_COLUMN(M)                                                                                                 \
-    RN_TILE_SUMS(M, 0, N - RN_SPREAD_LATE(M, N), k, 0)                                                                \
-    RN_UNROLL for (int j = N - RN_SPREAD_LATE(M, N); j < N; j++)                                                      \
-        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_PRODUCT(sum[0][j][v], column[v], row[j] + k);                    \
+    RN_TILE_SUMS(M, 0, N - RN_SPREAD_LATE(N), k, 0)                                                                   \
+    RN_UNROLL for (int j = N - RN_SPREAD_LATE(N); j < N; j++)                                                         \
+        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_ALL(sum[0][j][v], column[v], row[j] + k);                        \
     panel += step;
 #define RN_TILE_NEAR(M, N)                                                                                            \
     for (; k + RN_DEEP(N) <= K; k += RN_DEEP(N)) {                                                                    \
@@ -168,7 +169,11 @@ typedef struct {
 #define RN_TILE_FAR(M, N)                                                                                             \
     for (; k < K; k++) {                                                                                              \
         RN_TILE_COLUMN(M)                                                                                             \
-        RN_TILE_SUMS(M, 0, N, k, 0)                                                                                   \
+        RN_TILE_SUMS(M, 0, N - RN_SPREAD_LATE(N), k, 0)                                                               \
+        RN_UNROLL for (int j = N - RN_SPREAD_LATE(N); j < N; j++) {                                                   \
+            rn_v value = rn_all(row[j][k]);                                                                           \
+            RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_PRODUCT(sum[0][j][v], column[v], value);                     \
+        }                                                                                                             \
         RN_UNROLL for (int v = 0; v < M; v++) __builtin_prefetch(panel + RN_SOON * step + RN_NTH(v));                 \
         __builtin_prefetch(panel_ahead + k * RN_VL, 0, 2);                                                            \
         panel += step;                                                                                                \

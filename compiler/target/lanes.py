@@ -89,12 +89,24 @@ class Lanes:
         node = self.graph[n]
         return is_elementwise(node) and node.kind != INT and bool(node.shape) and node.size >= SHARED
 
+    def waits(self, read: Read) -> list[tuple[int, bool]]:
+        """Loops, by entries, that are not written yet and make what a read wants of its own frame: a value itself, or
+        what it is part of."""
+        wanted = [(r, same) for r, same in ((read, True), (self.access.based(read)[0], False)) if not r.delay]
+        return [(size, same) for r, same in wanted for size, group in self.loops.items() if r.node in group]
+
     def settle(self, read: Read, size: int) -> None:
         """The loop that makes a value comes before what reads it, unless this joins the loop, of so many entries."""
-        for n in {read.node, self.access.based(read)[0].node}:
-            for other in [size for size, group in self.loops.items() if n in group]:
-                if other != size or n != read.node or read.delay:
-                    self.loop(other)
+        for other, same in self.waits(read):
+            if other in self.loops and not (other == size and same):
+                self.loop(other)
+
+    def joins(self, read: Read, size: int) -> bool:
+        """Whether a loop of so many entries that is written next may read this: it is in the loop, or there before."""
+        there = all(r.delay or r.node not in self.kernel.body or r.node in self.made
+                    for r in (read, self.access.based(read)[0]))
+        return self.graph[read.node].kind != INT and there and all(
+            other == size and same for other, same in self.waits(read))
 
     def loop(self, size: int) -> None:
         """Equations of as many entries, all that can be made by now: what nothing else reads needs no memory. Of eight
@@ -102,9 +114,7 @@ class Lanes:
         group = self.loops[size]
         for n in self.kernel.body:
             if n not in self.made and self.shared(n) and self.graph[n].size == size and all(
-                    read.delay or read.node not in self.kernel.body or read.node in group
-                    or read.node in self.made and not any(read.node in other for other in self.loops.values())
-                    for read in self.graph[n].args):
+                    self.joins(read, size) for read in self.graph[n].args):
                 self.equation(n)
         del self.loops[size]
         late = lambda n: n in self.kernel.stores or any(

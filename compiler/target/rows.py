@@ -160,6 +160,8 @@ class RowWriter:
         if not self.in_place(n):
             return set()
         late = {r for r, i in self.graph.uses[n] if self.graph[r].args[i].delay}
+        for r in late & self.spread.found:                      # who reads that reads it
+            late |= {reader for reader, _ in self.graph.uses[r]}
         return late & self.local - {n}
 
     def looped(self) -> dict[int, tuple[Guard, ...]]:
