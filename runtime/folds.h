@@ -41,18 +41,13 @@ RN_FUNCTION void rn_fold_pack(real *restrict dst, const rn_rows *x, long R, long
     }
 }
 
-/* A row of x and of a, as in RN_TILE_ROWS. */
+/* A row of x and of a, as in RN_TILE_INDEX. */
 #define RN_FOLD_ROW(M, N)                                                                                            \
     RN_UNROLL for (int v = 0; v < M; v++) {                                                                          \
         x[v] = rn_load(panel + v * RN_VL);                                                                           \
         RN_PIN(x[v]);                                                                                                \
     }                                                                                                                \
-    RN_UNROLL for (int j = 0; j < N - RN_SPREAD_LATE(N); j++) {                                                      \
-        rn_v value = rn_all(a[j]);                                                                                   \
-        RN_UNROLL for (int v = 0; v < M; v++) sum[j][v] += x[v] * value;                                             \
-    }                                                                                                                \
-    RN_UNROLL for (int j = N - RN_SPREAD_LATE(N); j < N; j++)                                                        \
-        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_ALL(sum[j][v], x[v], a + j);                                    \
+    RN_SUMS_OF(M, N, sum, x, a + j)                                                                                  \
     a += RN_VL, panel += RN_FOLD_WIDE;
 
 /* N rows of C by the first M vectors of a panel: all of them, or one where C ends there. a holds RN_VL columns of all

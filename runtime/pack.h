@@ -56,21 +56,24 @@ RN_INLINE void rn_transpose_square(rn_v *square) {
     }
 }
 
-/* Of RN_VL vectors, which all change, the sums of their lanes: lane r is that of the r-th. Each pair becomes one vector of
- * sums half as long, side by side: two thirds of the work of a square turned over and added up. */
+/* Each pair of `count` vectors becomes one of sums half as long, side by side, until there is one left. */
+#define RN_ADD_HALVES(square, count)                                                                                 \
+    RN_UNROLL for (int half = (count) / 2; half > 0; half /= 2)                                                      \
+        RN_UNROLL for (int i = 0; i < half; i++)                                                                     \
+            square[i] = RN_SHUFFLE(square[i], square[i + half], RN_LOW)                                              \
+                        + RN_SHUFFLE(square[i], square[i + half], RN_HIGH);
+
+/* Of RN_VL vectors, which all change, the sums of their lanes: lane r is that of the r-th. Two thirds of the work of a
+ * square turned over and added up. */
 RN_INLINE rn_v rn_sums_of_lanes(rn_v *square) {
-    RN_UNROLL for (int half = RN_VL / 2; half > 0; half /= 2)
-        RN_UNROLL for (int i = 0; i < half; i++)
-            square[i] = RN_SHUFFLE(square[i], square[i + half], RN_LOW) + RN_SHUFFLE(square[i], square[i + half], RN_HIGH);
+    RN_ADD_HALVES(square, RN_VL)
     return square[0];
 }
 
 /* The same of RN_FEW vectors, in the first lanes: the others of the square would be these again. */
 #define RN_FEW RN_MIN(4, RN_VL)
 RN_INLINE rn_v rn_sums_of_few(rn_v *few) {
-    RN_UNROLL for (int half = RN_FEW / 2; half > 0; half /= 2)
-        RN_UNROLL for (int i = 0; i < half; i++)
-            few[i] = RN_SHUFFLE(few[i], few[i + half], RN_LOW) + RN_SHUFFLE(few[i], few[i + half], RN_HIGH);
+    RN_ADD_HALVES(few, RN_FEW)
     RN_UNROLL for (int left = RN_VL / RN_FEW; left > 1; left /= 2)
         few[0] = RN_SHUFFLE(few[0], few[0], RN_LOW) + RN_SHUFFLE(few[0], few[0], RN_HIGH);
     RN_UNROLL for (int left = RN_VL / RN_FEW; left > 1; left /= 2) few[0] = RN_SHUFFLE(few[0], few[0], RN_EVEN);

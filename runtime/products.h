@@ -137,17 +137,23 @@ typedef struct {
         column[v] = rn_load(panel + RN_NTH(v));                                                                       \
         RN_PIN(column[v]);                                                                                            \
     }
-/* Rows j0 .. j1 - 1 of chain f: their numbers at k, times the column. */
-#define RN_TILE_SUMS(M, j0, j1, k, f)                                                                                 \
-    RN_UNROLL for (int j = j0; j < j1; j++) {                                                                         \
+/* The first `count` rows of chain f: their numbers at k, times the column. */
+#define RN_TILE_SUMS(M, count, k, f)                                                                                  \
+    RN_UNROLL for (int j = 0; j < count; j++) {                                                                       \
         rn_v value = rn_all(row[j][k]);                                                                               \
         RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                                      \
     }
+/* Sums of N rows: the column times *number, an expression of row j. */
+#define RN_SUMS_OF(M, N, sums, column, number)                                                                        \
+    RN_UNROLL for (int j = 0; j < N - RN_SPREAD_LATE(N); j++) {                                                       \
+        rn_v value = rn_all(*(number));                                                                               \
+        RN_UNROLL for (int v = 0; v < M; v++) sums[j][v] += column[v] * value;                                        \
+    }                                                                                                                 \
+    RN_UNROLL for (int j = N - RN_SPREAD_LATE(N); j < N; j++)                                                         \
+        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_ALL(sums[j][v], column[v], number);
 #define RN_TILE_INDEX(M, N, k)                                                                                        \
     RN_TILE_COLUMN(M)                                                                                                 \
-    RN_TILE_SUMS(M, 0, N - RN_SPREAD_LATE(N), k, 0)                                                                   \
-    RN_UNROLL for (int j = N - RN_SPREAD_LATE(N); j < N; j++)                                                         \
-        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_ALL(sum[0][j][v], column[v], row[j] + k);                        \
+    RN_SUMS_OF(M, N, sum[0], column, row[j] + k)                                                                      \
     panel += step;
 #define RN_TILE_NEAR(M, N)                                                                                            \
     for (; k + RN_DEEP(N) <= K; k += RN_DEEP(N)) {                                                                    \
@@ -169,7 +175,7 @@ typedef struct {
 #define RN_TILE_FAR(M, N)                                                                                             \
     for (; k < K; k++) {                                                                                              \
         RN_TILE_COLUMN(M)                                                                                             \
-        RN_TILE_SUMS(M, 0, N - RN_SPREAD_LATE(N), k, 0)                                                               \
+        RN_TILE_SUMS(M, N - RN_SPREAD_LATE(N), k, 0)                                                                  \
         RN_UNROLL for (int j = N - RN_SPREAD_LATE(N); j < N; j++) {                                                   \
             rn_v value = rn_all(row[j][k]);                                                                           \
             RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_PRODUCT(sum[0][j][v], column[v], value);                     \
@@ -185,7 +191,7 @@ typedef struct {
     for (; k + F <= K; k += F) {                                                                                      \
         RN_UNROLL for (int f = 0; f < F; f++) {                                                                       \
             RN_TILE_COLUMN(M)                                                                                         \
-            RN_TILE_SUMS(M, 0, N, k + f, f)                                                                           \
+            RN_TILE_SUMS(M, N, k + f, f)                                                                              \
             panel += step;                                                                                            \
         }                                                                                                             \
     }                                                                                                                 \

@@ -65,8 +65,6 @@ class Spread:
         for n in kernel.body:
             if n not in kernel.stores and not left_out(n) and self.fits(n) and {r for r, _ in graph.uses[n]} <= mine:
                 size, columns = graph[n].size, graph[n].shape[1]
-                if ragged(columns) and size in in_place:
-                    continue
                 if self.columns.setdefault(size, columns) == columns:
                     self.found.add(n)
 
@@ -76,9 +74,14 @@ class Spread:
         if not spreads(self.graph, n) or node.shape[0] < 2:
             return False
         rows, columns = node.shape
-        if columns < RAGGED and columns not in NARROW:
+        if columns not in NARROW and not self.by_rows(n):
             return False
         return node.op == "outer" or self.graph[node.args[0].node].shape in ((columns,), (1, columns), (rows, 1))
+
+    def by_rows(self, n: int) -> bool:
+        """Whether a loop may go through matrix n row by row."""
+        size, columns = self.graph[n].size, self.graph[n].shape[1]
+        return columns >= RAGGED and not (ragged(columns) and size in self.in_place)
 
     def parts(self, n: int) -> tuple[Read | None, Read | None]:
         """What has a number for each row, and what has one for each column."""
@@ -95,9 +98,7 @@ class Spread:
             return False
         matrix = self.graph[node.args[0].node]
         columns = matrix.shape[1]
-        if ragged(columns) and matrix.size in self.in_place:
-            return False
-        return columns >= RAGGED and self.columns.get(matrix.size, columns) == columns
+        return self.by_rows(node.args[0].node) and self.columns.get(matrix.size, columns) == columns
 
     def take(self, n: int) -> None:
         """Product n is formed so: from now on loops over as many numbers have the columns of its matrix."""

@@ -31,9 +31,10 @@ def unpacked(path: Path) -> dict:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:                 # of many kinds, by what is wrong with the file
         raise Refusal(f"{path}: no state dict that can be read safely ({reason(fault, path)})") from None
-    tensors = lambda d: isinstance(d, dict) and bool(d) and all(isinstance(v, torch.Tensor) for v in d.values())
+    tensors = lambda d: isinstance(d, dict) and bool(d) and all(
+        isinstance(name, str) and isinstance(v, torch.Tensor) for name, v in d.items())
     inner = [found, *found.values()] if isinstance(found, dict) else []
-    state = next((d for d in inner if tensors(d) and all(isinstance(name, str) for name in d)), None)
+    state = next((d for d in inner if tensors(d)), None)
     if state is None:
         raise Refusal(f"{path}: no state dict is in it; torch.save(model.state_dict(), ...) writes one")
     return {name: numbers(path, name, tensor.detach()) for name, tensor in state.items()}
@@ -54,7 +55,7 @@ def numbers(path: Path, name: str, tensor):
     short = tensor.is_floating_point() and tensor.element_size() <= 2      # NumPy lacks most of these
     try:
         return (tensor.float() if short else tensor).to_dense().numpy()
-    except (TypeError, RuntimeError, NotImplementedError):
+    except (TypeError, RuntimeError):          # not implemented is a RuntimeError
         where = "" if tensor.device.type == "cpu" else f" on the device {tensor.device.type}"
         raise Refusal(f"{path}: {name} holds {tensor.dtype}{where}, of which no array can be made; save it as "
                       "float32 on the CPU") from None
