@@ -92,11 +92,13 @@ def check(source: Source, model: str | None = None, sizes: dict | None = None) -
     the names are looked at."""
     from rnnc.front.parse import parse
     from rnnc.front.tree import Model
-    from rnnc.graph.elaborate import survey
-    if any(isinstance(item, Model) for item in parse(source).items):
+    from rnnc.graph.elaborate import check_asked, survey
+    file = parse(source)
+    if any(isinstance(item, Model) for item in file.items):
         elaborated(source, model, sizes)
     else:
         survey(source)
+        check_asked(file, sizes or {}, model)
 
 
 def forward(graph: Graph) -> Graph:

@@ -85,19 +85,24 @@ def real(value, name: str, dtype: np.dtype) -> np.ndarray:
         raise InputError(f"{name}: holds numbers beyond {dtype}, whose largest is {np.finfo(dtype).max:.2g}") from None
 
 
-def labels(value, name: str, classes: int | None) -> np.ndarray:
+def labels(value, name: str, classes: int | None, target: bool = False,
+           weight: np.ndarray | None = None) -> np.ndarray:
+    """Whole numbers below `classes`. A target may be -1, which means no label, where its frame has weight 0."""
     array = as_array(value, name)
     if array.dtype.kind not in "iub":
         raise InputError(f"{name}: integer labels are wanted, not {array.dtype}")
     if classes is not None and array.size:
         if array.dtype == np.int32 and array.flags.c_contiguous and array.view(np.uint32).max() < classes:
             return settled(array, KINDS["class"])           # one look is enough: below zero is very large
+        if target and weight is not None and weight.size == array.size:
+            array = np.where((array == -1) & (weight.reshape(array.shape) == 0), 0, array)
         low, high = array.min(), array.max()
         if low < 0 or high >= classes:
             bad = low if low < 0 else high
             where = tuple(int(i) for i in np.argwhere(array == bad)[0])
-            hints = ("; leave frames out of the loss with weight=", "; an array `weight` in the data, 0 there, leaves "
-                     "frames out of the loss") if bad == -1 else ()
+            hints = ("; where weight= is 0, which leaves a frame out of the loss, it may be",
+                     "; where an array `weight` in the data is 0, which leaves a frame out of the loss, it may be"
+                     ) if target and bad == -1 else ()
             raise InputError(f"{name}: label {bad} at {list(where)} is not in 0..{classes - 1}", *hints)
     return settled(array, KINDS["class"])
 

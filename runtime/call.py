@@ -130,7 +130,7 @@ class Border:
         if accumulate:
             struct.accumulate = 1
         if self.manifest.get("random"):
-            struct.seed, struct.draw = (number % 2 ** 64 for number in lot)
+            struct.seed, struct.draw = lot
         return call
 
     def results(self, call: Call, out: dict | None, kept: list) -> tuple[dict[str, np.ndarray], object]:
@@ -175,13 +175,13 @@ class Border:
         """An array that C can read; `weight`: of the frames, for targets that are unknown where it is 0."""
         match port.signal.kind:
             case "class":
-                return arrays.labels(value, port.name, port.signal.classes)
+                return arrays.labels(value, port.name, port.signal.classes, port.target, weight)
             case "flag":
                 return arrays.flags(value, port.name, port.target, weight)
         return arrays.real(value, port.name, self.dtype)
 
     def _per_sequence(self, port: Port, value, call: Call, starts) -> np.ndarray:
-        seen = port.target and port.signal.kind == "flag" and call.weight is not None
+        seen = port.target and port.signal.kind in ("flag", "class") and call.weight is not None
         array = self.convert(port, value, heaviest(call, starts) if seen else None)
         count, shape = call.sequences, port.signal.shape
         if array.shape == shape and count == 1 and call.bare:

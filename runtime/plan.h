@@ -15,6 +15,11 @@ typedef struct {
 } rn_speeds;
 #define RN_SPEEDS {7e9 * RN_VL, 2.5e9 * RN_VL, 1e11, 100e-9, 300e-9}
 
+/* Whether the threads of a loop may take streams, and never meet. Each reads all matrices then, so a large loop goes that
+ * way only where it is asked to, and has a tile full of streams for each thread. */
+enum { RN_NEVER, RN_SMALL, RN_LARGE };
+#define RN_FULL_TILE 8
+
 enum { RN_PLAN_FREE, RN_PLAN_TOGETHER, RN_PLAN_STREAMS, RN_PLAN_CREWS, RN_PLAN_PAIRS };
 
 /* Seconds of a stage over the call with `threads` that take units. A loop without meetings is one step. */
@@ -97,13 +102,14 @@ RN_FUNCTION void rn_choose_at(rn_plan *plan, const rn_effort *works, const unsig
     }
     for (int s = 0; s < stages; s++) {
         const double units = rn_cost(works + s, at, T, B, threads);
-        const long blocks = by_streams && by_streams[s] ? rn_even_cuts(B, by_streams[s]) : 0;
+        const int way = by_streams ? by_streams[s] : RN_NEVER, asked = wanted == RN_PLAN_STREAMS;
         double least = units;
         loops += works[s].frames > 0, follow |= works[s].fine > 0;
-        if (blocks >= threads || (blocks && wanted == RN_PLAN_STREAMS)) {
-            const double alone = rn_cost(works + s, at, T, B, 1)
-                                 * (double)((blocks + threads - 1) / threads) / (double)blocks;
-            if (alone < units || wanted == RN_PLAN_STREAMS) plan->streams[s] = 1, any = 1, least = alone;
+        if (asked ? way == RN_SMALL || (way == RN_LARGE && B >= RN_FULL_TILE * threads)
+                  : way == RN_SMALL && B >= 2 * threads) {
+            const int shares = rn_stream_shares(B, threads);
+            const double alone = rn_cost(works + s, at, T, (B + shares - 1) / shares, 1);
+            if (alone < units || asked) plan->streams[s] = 1, any = 1, least = alone;
         }
         together += units, streams += least;
     }

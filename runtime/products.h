@@ -31,14 +31,9 @@
 #define RN_JOIN(a, b) RN_JOIN_(a, b)
 #define RN_ROWS(mv) RN_JOIN(RN_ROWS_, mv)     /* mv a literal 1 .. 4, or a macro that is one */
 
-/* R rows are cut into blocks of nearly equal size, at most `most` rows each: 20 by 8 gives 6 + 7 + 7; where streams may
- * be dealt out to threads, into an even number: 5 + 5 + 5 + 5. The cut depends on R alone, never on threads, so that
- * every sum is formed in the same way whoever forms it. */
+/* R rows are cut into blocks of nearly equal size, at most `most` rows each: 20 by 8 gives 6 + 7 + 7. Whatever R, a row
+ * has the same sums in every cut that leaves it no tile of its own (RN_SHAPES). */
 RN_INLINE long rn_cuts(long R, long most) { return (R + most - 1) / most; }
-RN_INLINE long rn_even_cuts(long R, long most) {
-    const long cuts = rn_cuts(R, most);
-    return cuts > 1 && cuts % 2 ? cuts + 1 : cuts;
-}
 RN_INLINE void rn_cut(long R, long cuts, long i, long *first, long *last) {
     if (cuts <= 1) {                          /* one block: no divisions */
         *first = 0, *last = R;
@@ -62,9 +57,10 @@ RN_INLINE void rn_cut(long R, long cuts, long i, long *first, long *last) {
 /* Makes the compiler forget what it knows of a pointer. */
 #define RN_HIDE(pointer) __asm__("" : "+r"(pointer))
 
-/* Every shape of a tile with its number of chains, X(vectors M, rows N, chains F). The chains depend on the rows alone,
- * so a unit has the same sums however many others go with it. */
-#define RN_SHAPES_TO_6(X, M) X(M, 1, 4) X(M, 2, 2) X(M, 3, 1) X(M, 4, 1) X(M, 5, 1) X(M, 6, 1)
+/* Every shape of a tile with its number of chains, X(vectors M, rows N, chains F). A single row has several; of two and
+ * more each has one, so that its sums are the same however many other units and rows go with it: streams can be dealt
+ * out in twos. (With two chains 4 x 2 was 4 % slower; Zen 4.) */
+#define RN_SHAPES_TO_6(X, M) X(M, 1, 4) X(M, 2, 1) X(M, 3, 1) X(M, 4, 1) X(M, 5, 1) X(M, 6, 1)
 #define RN_SHAPES_TO_8(X, M) RN_SHAPES_TO_6(X, M) X(M, 7, 1) X(M, 8, 1)
 #define RN_SHAPES_TO_12(X, M) RN_SHAPES_TO_8(X, M) X(M, 9, 1) X(M, 10, 1) X(M, 11, 1) X(M, 12, 1)
 #define RN_SHAPES_1(X) RN_SHAPES_TO_12(X, 1)
@@ -124,12 +120,12 @@ typedef struct {
         tile##sums_##M##_##N(form, panel, K, rows, acc, accumulate);                                                  \
     }
 
-/* Three rows and more, one chain each. RN_DEEP inner indices make a turn, and the numbers of some rows are not spread
+/* Two rows and more, one chain each. RN_DEEP inner indices make a turn, and the numbers of some rows are not spread
  * over a register first, but by each multiplication that wants them: 1.5 instructions for each multiplication, not 2.2.
  * That is felt where another program shares the core, as happens to a virtual one (old and new in turn, panels in the
  * second cache, GFLOP/s): 1 x 12 70 to 100, 2 x 8 106 to 119, 4 x 4 108 to 113; undisturbed 128 to 141, 158 to 160, 151
- * to 162. Too many loads lose that again: of few rows hardly any go that way. Which ones do depends on the rows alone, as
- * they are always fused. (Xeon.) */
+ * to 162. Too many loads lose that again: of few rows hardly any go that way. Both ways are fused: a row has the same sums
+ * in either. (Xeon.) */
 #define RN_DEEP(N) ((N) > 4 ? 4 : 2)
 #define RN_SPREAD_LATE(N) ((N) <= 4 ? 0 : (N) <= 6 ? 1 : (N) / 2)
 #define RN_TILE_COLUMN(M)                                                                                             \
@@ -137,17 +133,11 @@ typedef struct {
         column[v] = rn_load(panel + RN_NTH(v));                                                                       \
         RN_PIN(column[v]);                                                                                            \
     }
-/* The first `count` rows of chain f: their numbers at k, times the column. */
-#define RN_TILE_SUMS(M, count, k, f)                                                                                  \
-    RN_UNROLL for (int j = 0; j < count; j++) {                                                                       \
-        rn_v value = rn_all(row[j][k]);                                                                               \
-        RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                                      \
-    }
 /* Sums of N rows: the column times *number, an expression of row j. */
 #define RN_SUMS_OF(M, N, sums, column, number)                                                                        \
     RN_UNROLL for (int j = 0; j < N - RN_SPREAD_LATE(N); j++) {                                                       \
         rn_v value = rn_all(*(number));                                                                               \
-        RN_UNROLL for (int v = 0; v < M; v++) sums[j][v] += column[v] * value;                                        \
+        RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_PRODUCT(sums[j][v], column[v], value);                           \
     }                                                                                                                 \
     RN_UNROLL for (int j = N - RN_SPREAD_LATE(N); j < N; j++)                                                         \
         RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_ALL(sums[j][v], column[v], number);
@@ -175,8 +165,7 @@ typedef struct {
 #define RN_TILE_FAR(M, N)                                                                                             \
     for (; k < K; k++) {                                                                                              \
         RN_TILE_COLUMN(M)                                                                                             \
-        RN_TILE_SUMS(M, N - RN_SPREAD_LATE(N), k, 0)                                                                  \
-        RN_UNROLL for (int j = N - RN_SPREAD_LATE(N); j < N; j++) {                                                   \
+        RN_UNROLL for (int j = 0; j < N; j++) {                                                                       \
             rn_v value = rn_all(row[j][k]);                                                                           \
             RN_UNROLL for (int v = 0; v < M; v++) RN_ADD_PRODUCT(sum[0][j][v], column[v], value);                     \
         }                                                                                                             \
@@ -185,13 +174,16 @@ typedef struct {
         panel += step;                                                                                                \
     }
 
-/* One row or two, whose inner indices are dealt to F chains. They are bound by the cache itself, which questions would
- * keep busy: 4 x 1 lost 5 % by them. */
+/* One row, whose inner indices are dealt to F chains. It is bound by the cache itself, which questions would keep busy:
+ * 4 x 1 lost 5 % by them. So are two rows. */
 #define RN_TILE_CHAINS(M, N, F)                                                                                       \
     for (; k + F <= K; k += F) {                                                                                      \
         RN_UNROLL for (int f = 0; f < F; f++) {                                                                       \
             RN_TILE_COLUMN(M)                                                                                         \
-            RN_TILE_SUMS(M, N, k + f, f)                                                                              \
+            RN_UNROLL for (int j = 0; j < N; j++) {                                                                   \
+                rn_v value = rn_all(row[j][k + f]);                                                                   \
+                RN_UNROLL for (int v = 0; v < M; v++) sum[f][j][v] += column[v] * value;                              \
+            }                                                                                                         \
             panel += step;                                                                                            \
         }                                                                                                             \
     }                                                                                                                 \
@@ -205,7 +197,7 @@ typedef struct {
 #define RN_TILE_LOOP(M, N, F)                                                                                         \
     if (F > 1) {                                                                                                      \
         RN_TILE_CHAINS(M, N, F)                                                                                       \
-    } else if (RN_ASKS && form->ahead != 0) {                                                                         \
+    } else if (RN_ASKS && N > 2 && form->ahead != 0) {                                                                \
         const real *const panel_ahead = panel + form->ahead;                                                          \
         RN_TILE_FAR(M, N)                                                                                             \
     } else {                                                                                                          \

@@ -28,6 +28,7 @@ def vjp(net, cotangents: dict, state, starts, accumulate: bool, inputs: dict) ->
             net.gradient.fill(0)
         if after is not None:
             before.assign(after)
+        net.draws += 1
         return {**found, "state": before}
     gradients = _point(net, call, found)
     code = _locked(net, used, lambda: tried(net, "vjp", call, lambda threads: function(

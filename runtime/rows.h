@@ -67,7 +67,7 @@ RN_INLINE long rn_panel(rn_part part, long n) { return part.back ? part.p1 - 1 -
 #define RN_FAR (3 << 19)
 RN_INLINE long rn_next(rn_part part, long n, long together, long products, long bytes) {
     const long further = part.b1 - part.b0 > 1 ? together : 1;
-    if (products * bytes < RN_FAR || n + further >= products) return 0;
+    if (!RN_ASKS || products * bytes < RN_FAR || n + further >= products) return 0;
     return part.back ? -further : further;
 }
 
@@ -96,16 +96,12 @@ RN_INLINE rn_part rn_split(long blocks, long panels, int thread, int threads) {
     return part;
 }
 
-/* The rows of a thread that takes streams: whole blocks of `cuts`. */
-RN_INLINE rn_part rn_split_streams(long B, long cuts, int thread, int threads, long *from, long *to) {
-    rn_part part = {0, 0, 0, 0, 0};
-    long none;
-    rn_share(cuts, thread, threads, &part.b0, &part.b1);
+/* How many threads take streams, two at least each, since one alone has other sums; and the streams of one, or none. */
+RN_INLINE int rn_stream_shares(long B, int threads) { return (int)RN_MAX(1, RN_MIN(threads, B / 2)); }
+RN_INLINE void rn_share_streams(long B, int thread, int threads, long *from, long *to) {
+    const int shares = rn_stream_shares(B, threads);
     *from = *to = 0;
-    if (part.b0 == part.b1) return part;
-    rn_cut(B, cuts, part.b0, from, &none);
-    rn_cut(B, cuts, part.b1 - 1, &none, to);
-    return part;
+    if (thread < shares) rn_share(B, thread, shares, from, to);
 }
 
 /* Where rows follow from one another, only panels are dealt. */
@@ -133,8 +129,8 @@ RN_INLINE long rn_whole_chunk(long streams, long rows, long frames, long fine) {
 }
 /* The frames by which one crew follows another (crews.h): some 16 such chunks make a call, if they have one to four times
  * `fine` frames; a whole chunk is a multiple. The one that comes last in the last whole chunk has what is left as well:
- * tiles of one or two rows form their sums in another order (products.h), which no plan may ask for where another one
- * does not; and steps of several frames are counted from where a chunk begins, backwards from its end. */
+ * a tile of a single row forms its sums in another order (products.h), which no plan may ask for where another one does
+ * not; and steps of several frames are counted from where a chunk begins, backwards from its end. */
 RN_INLINE long rn_fine_chunk(long whole, long fine, long T) {
     long chunk = RN_MIN(whole, fine);
     while (chunk < 4 * fine && 32 * chunk <= T && whole % (2 * chunk) == 0) chunk *= 2;

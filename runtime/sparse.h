@@ -11,7 +11,16 @@
  * Every sum has one order. A row of the operand is read exactly up to its end. */
 #define RN_BLOCK 16
 
-/* acc[j][..] (+)= sum over k of panel[k][..] * rows[j][columns[k]], for N rows; F chains as in RN_TILE. */
+/* The pieces in which rows go at once, as many as the registers hold sums of. Of two rows and more each has the same
+ * two chains, and none goes alone (as in RN_SHAPES): so its sums are the same however many others go with it, which
+ * the plan decides. With one chain, two rows would wait for their additions. */
+#if RN_REGISTERS >= 32
+#define RN_SPARSE_PIECES(X) X(12) X(8) X(6) X(4) X(3) X(2)
+#else
+#define RN_SPARSE_PIECES(X) X(6) X(4) X(3) X(2)
+#endif
+
+/* acc[j][..] (+)= sum over k of panel[k][..] * rows[j][columns[k]], for N rows; F chains as in RN_ANY_TILE. */
 #define RN_SPARSE(N, F)                                                                                               \
     RN_FUNCTION void rn_sparse_##N(const real *restrict panel, const int32_t *restrict columns, long K,              \
                                    const real *const *rows, real *restrict acc, int accumulate) {                     \
@@ -26,7 +35,7 @@
                 RN_PIN(column);                                                                                       \
                 RN_UNROLL for (int j = 0; j < N; j++) sum[f][j] += column * rn_all(rows[j][columns[k + f]]);          \
             }                                                                                                         \
-        for (; F > 1 && k < K; k++)                                                                                   \
+        for (; k < K; k++)                                                                                            \
             RN_UNROLL for (int j = 0; j < N; j++)                                                                     \
                 sum[0][j] += rn_load(panel + k * RN_VL) * rn_all(rows[j][columns[k]]);                                \
         RN_UNROLL for (int j = 0; j < N; j++) {                                                                       \
@@ -36,16 +45,17 @@
             rn_store(acc + j * RN_VL, total);                                                                         \
         }                                                                                                             \
     }
-RN_SPARSE(1, 8) RN_SPARSE(2, 4) RN_SPARSE(3, 2) RN_SPARSE(4, 2) RN_SPARSE(6, 1) RN_SPARSE(8, 1) RN_SPARSE(12, 1)
+#define RN_SPARSE_TWO(N) RN_SPARSE(N, 2)
+RN_SPARSE(1, 8) RN_SPARSE_PIECES(RN_SPARSE_TWO)
 
-/* The same for any number of rows: in pieces of 12, 8, 6, 4, 3, 2, 1. */
+/* The same for any number of rows. */
 RN_FUNCTION void rn_sparse(const real *restrict panel, const int32_t *restrict columns, long K,
                            const real *const *rows, int nrows, real *restrict acc, int accumulate) {
 #define RN_SPARSE_PIECE(N)                                                                                           \
-    for (; nrows >= N; nrows -= N, rows += N, acc += N * RN_VL)                                                      \
+    for (; nrows >= N && nrows != N + 1; nrows -= N, rows += N, acc += N * RN_VL)                                    \
         rn_sparse_##N(panel, columns, K, rows, acc, accumulate);
-    RN_SPARSE_PIECE(12) RN_SPARSE_PIECE(8) RN_SPARSE_PIECE(6) RN_SPARSE_PIECE(4) RN_SPARSE_PIECE(3) RN_SPARSE_PIECE(2)
-    RN_SPARSE_PIECE(1)
+    if (nrows == 1) rn_sparse_1(panel, columns, K, rows, acc, accumulate);
+    RN_SPARSE_PIECES(RN_SPARSE_PIECE)
 #undef RN_SPARSE_PIECE
 }
 

@@ -115,7 +115,13 @@ def save(net, path) -> None:
         found[name] = array
         if isinstance(array, Sparse):
             found[f"{name}.pattern"] = array.pattern
-    write_whole(path, encoded(found, net.name, net.manifest.get("program_hash", "")))
+    data = encoded(found, net.name, net.manifest.get("program_hash", ""))
+    try:
+        write_whole(path, data)
+    except OSError as fault:
+        advice = f": {len(data):,} bytes are to be written; make room, or save elsewhere" \
+            if fault.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise InputError(f"save: cannot write {path}: {fault.strerror or fault}{advice}") from None
 
 
 def encoded(arrays: dict[str, np.ndarray], model: str, graph: str) -> bytes:
@@ -178,6 +184,9 @@ def load(net, path, strict: bool, rename: dict | None) -> None:
         raise InputError(f"{path}: {fault}") from None
 
 
+CUT = ("file not fully covered", "invalid header length", "header too small")     # a file's beginning, and no more
+
+
 def read(path, advice: str = "; rnnc import reads those of PyTorch and ONNX") -> tuple[dict, dict[str, str]]:
     """Arrays and metadata of a safetensors file. `advice` is what a wrong one is answered with."""
     from safetensors import SafetensorError, safe_open
@@ -192,6 +201,9 @@ def read(path, advice: str = "; rnnc import reads those of PyTorch and ONNX") ->
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (SafetensorError, TypeError, KeyError) as fault:
+        if any(sign in str(fault) for sign in CUT):
+            raise InputError(f"{path}: the file is cut short, or not a safetensors file ({fault}); copy or save it "
+                             "again") from None
         raise InputError(f"{path}: not a safetensors file that NumPy can read ({fault}){advice}") from None
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None

@@ -1,4 +1,4 @@
-"""Which way of running a call is fastest: the first calls of a shape try all of them, later ones know.
+"""Which way of running a call is fastest: in the first calls of a shape all of them are tried, later ones know.
 
 Every way leaves the same bits: one thread or several, units dealt out, loops by streams, crews that overlap. The
 planner in C orders them by a rough model; only a clock can tell whether two threads meet in 80 nanoseconds or in 400 (a
@@ -22,21 +22,31 @@ PLANS = ("free", "together", "streams", "crews")               # RN_PLAN_* in pl
 PROGRAMS = ("run", "evaluate", "backprop", "vjp")              # as P_plan and P_workspace_size_of number them
 FORCED = "RNNC_TEST_THREADS"                   # set: as many threads as asked, whatever the machine has
 TIMINGS = 3                                    # of each way, whose median counts; one more before them warms it up
-AGAIN, AT_MOST = 25, 800                       # calls after which all are timed again; each time twice as many
+EACH = 3                                       # calls of a round of which one goes another way than the best so far
+AGAIN, AT_MOST = 25, 800                       # calls after which all are timed again; each time twice as many,
+REST = 0.1                                     # until so many seconds lie between: a round takes some twenty calls the
+                                               # long way. One frame of 16 units from Python 2.5 -> 2.2 us (Zen 4)
 CLEARLY = 0.9                                  # times what the best so far takes now: then it is a change of mind
 LATE, LATES = 3.0, 2                           # times what the best took; so many calls so late in a row are a reason
 SLOW, HOPELESS = 1.5, 2.0                      # times the best so far; twice slow, or once hopeless: not tried further
+LONG = 0.005                                   # seconds of a call whose first run is a measure, and once slow enough
+ALONE = 1.0                                    # seconds after which one thread, if best, is compared again
 
 
 class Trial:
-    """The ways of one kind of call, and what they took. `ways`: pairs of threads and P_tuning."""
+    """The ways of one kind of call, and what they took. `ways`: pairs of threads and P_tuning, the planner's first.
+
+    In a round the best way so far meets the others one after another. Most calls still go the best way, so that a
+    round is hardly felt, and what that takes is known of the same moments."""
 
     def __init__(self, ways: list[tuple[int, object]]):
         self.ways, self.best, self.calls, self.again = ways, 0, 0, AGAIN
-        self.taken = [deque(maxlen=TIMINGS) for _ in ways]
-        self.warm = set(range(len(ways)))      # not run yet: the first run of a way is no measure
-        self.waiting = deque([*range(len(ways))] * (TIMINGS + 1))
+        self.taken = [deque(maxlen=2 * TIMINGS) for _ in ways]
+        self.cold = set(range(len(ways)))      # not run yet: the first run of a way is no measure
+        self.waiting = deque(range(1, len(ways)))              # the others of this round; the first is being compared
+        self.turn, self.before = 0, 0          # calls of the round; what was best before it
         self.usual, self.late = 1e9, 0         # what the best took; how many calls in a row have just come late
+        self.most = AT_MOST                    # calls between two rounds
         self.lock = Lock()                     # two threads may use two states of one net
 
     @property
@@ -46,37 +56,56 @@ class Trial:
     def choose(self) -> int:
         """The way of the next call."""
         with self.lock:
-            return self.waiting[0] if self.waiting else self.best
+            if not self.waiting:
+                return self.best
+            self.turn += 1
+            return self.best if self.turn % EACH else self.waiting[0]
 
-    def note(self, way: int, seconds: float) -> None:
-        """What a call took that way."""
+    def note(self, way: int, seconds: float, whole: float = 0.0) -> None:
+        """What a frame took of a call of `whole` seconds that went that way."""
         with self.lock:
-            self._note(way, seconds)
+            first = way in self.cold
+            self.cold.discard(way)
+            if self.waiting:
+                if whole > LONG or not first:
+                    self.taken[way].append(seconds)
+                self._compare(whole)
+            elif way == self.best:
+                self.calls += 1
+                self.watch(seconds)
+                if self.calls >= self.again:
+                    self._begin()
 
-    def _note(self, way: int, seconds: float) -> None:
-        trying = bool(self.waiting) and self.waiting[0] == way
-        if trying:
+    def _begin(self) -> None:
+        """A round: what was then says nothing of now."""
+        self.calls, self.again, self.turn, self.before = 0, min(2 * self.again, self.most), 0, self.best
+        for taken in self.taken:
+            taken.clear()
+        self.waiting.extend(way for way in range(len(self.ways)) if way != self.best)
+
+    def _compare(self, whole: float) -> None:
+        """The best way so far with the one it meets, as far as both are known; then with the next."""
+        while self.waiting and self.taken[self.best] and self.taken[self.waiting[0]]:
+            other = self.waiting[0]
+            mine, its = self.taken[self.best], self.taken[other]
+            if hopeless(mine, its, long=False):
+                self.best = other
+            elif not hopeless(its, mine, long=whole > LONG):
+                if len(its) < TIMINGS:
+                    return
+                if median(its) < median(mine):
+                    self.best = other
             self.waiting.popleft()
-        if way in self.warm:
-            self.warm.discard(way)
-        else:
-            self.taken[way].append(seconds)
-            if trying and self.hopeless(way):
-                self.waiting = deque(i for i in self.waiting if i != way)
-        if trying and not self.waiting:
-            took = [median(taken) if taken else 1e9 for taken in self.taken]
-            before, self.best = self.best, took.index(min(took))
-            self.usual, self.late = took[self.best], 0
-            if took[self.best] < CLEARLY * took[before]:
-                self.again = AGAIN
-        elif not trying:
-            self.calls += 1
-            self.watch(seconds)
-            if self.calls >= self.again:
-                self.calls, self.again = 0, min(2 * self.again, AT_MOST)
-                for taken in self.taken:       # what was then says nothing of now
-                    taken.clear()
-                self.waiting.extend([*range(len(self.ways))] * TIMINGS)
+        if not self.waiting:
+            self._end(whole)
+
+    def _end(self, whole: float) -> None:
+        self.usual, self.late = median(self.taken[self.best]), 0
+        self.most = max(AT_MOST, int(REST / whole)) if whole else AT_MOST
+        if self.usual < CLEARLY * median(self.taken[self.before]):
+            self.again = AGAIN
+        elif self.ways[self.best][0] == 1 and whole:           # both cores of a virtual machine may be one for a while
+            self.again = min(self.again, max(AGAIN, int(ALONE / whole)))
 
     def watch(self, seconds: float) -> None:
         """What a call took that went the best way: of late ones the next round follows."""
@@ -84,10 +113,11 @@ class Trial:
         if self.late >= LATES:
             self.late, self.calls, self.again = 0, AGAIN // 2, AGAIN // 2
 
-    def hopeless(self, way: int) -> bool:
-        """One call that is somewhat slow may be anybody's fault; two are its own."""
-        taken, best = self.taken[way], min(map(min, filter(None, self.taken)))
-        return min(taken) > (SLOW if len(taken) > 1 else HOPELESS) * best
+
+def hopeless(taken, other, long: bool) -> bool:
+    """One call that is somewhat slower than those of another way may be anybody's fault; two are its own. Long ones
+    cost too much to be asked twice."""
+    return min(taken) > (SLOW if long or len(taken) > 1 else HOPELESS) * min(other)
 
 
 def tried(net, what: str, call, work) -> int:
@@ -99,7 +129,8 @@ def tried(net, what: str, call, work) -> int:
     threads, call.struct.tuning = trial.ways[way]
     begin = perf_counter()
     code = work(threads)
-    trial.note(way, (perf_counter() - begin) / call.frames)
+    whole = perf_counter() - begin
+    trial.note(way, whole / call.frames, whole)
     return code
 
 
@@ -139,6 +170,8 @@ def ways_of(net, what: str, frames: int, streams: int) -> list[tuple[int, object
     if net.module.function("plan") is None:    # a module of another maker, or from before there were plans
         return []
     for plan in PLANS if threads > 1 else ():
+        if plan == "streams" and streams == 1:     # one thread would do all of it, and that is tried anyway
+            continue
         tuning = ffi.new(f"{prefix}_tuning *", {"plan": PLANS.index(plan)})
         crews, by_streams, _ = planned(net, what, frames, streams, threads, tuning)
         found.setdefault((crews, by_streams), (net._wanted, tuning))

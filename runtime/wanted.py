@@ -30,7 +30,7 @@ def whole(name: str, value, least: int = 0) -> int:
 
 
 class Whole:
-    """An attribute that takes whole numbers of at least 0, of any make, and is a plain int."""
+    """An attribute that takes whole numbers from 0 to 2^63 - 1, of any make, and is a plain int."""
 
     def __set_name__(self, owner, name: str) -> None:
         self.name = name
@@ -39,6 +39,8 @@ class Whole:
         return self if owner is None else vars(owner)[self.name]
 
     def __set__(self, owner, value) -> None:
+        if is_whole(value) and value >= 2**63:
+            raise InputError(f"{self.name}: {said(value)}; a whole number from 0, below 2^63")
         vars(owner)[self.name] = whole(self.name, value)
 
 

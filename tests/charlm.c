@@ -149,6 +149,14 @@ static void refusals(void) {
     CHECK(strstr(charlm_error(charlm_backprop(packed, state, &in, &out, T, B, workspace, 1, NULL, NULL)), "NULL"));
     CHECK(strstr(charlm_error(charlm_step(packed, state, &nothing, &out, B, workspace, 1)), "NULL"));
     CHECK(strstr(charlm_error(charlm_evaluate(packed, state, &untaught, T, B, workspace, 1, p)), "NULL"));
+    charlm_inputs taught = {.x = x, .y = y};
+    void *single = fresh(1);
+    CHECK(charlm_state_size(-1) == 0);
+    CHECK(strstr(charlm_error(charlm_evaluate(packed, state, &taught, T, B, workspace, 1, NULL)), "NULL"));
+    CHECK(strstr(charlm_error(charlm_step(packed, single, NULL, &out, 1, workspace, 1)), "NULL"));
+    CHECK(strstr(charlm_error(charlm_pack(NULL, packed)), "NULL"));
+    CHECK(strstr(charlm_error(charlm_pack(weights, NULL)), "NULL"));
+    free(single);
     memset(state, 0, charlm_state_size(B));
     CHECK(charlm_run(packed, state, &in, &out, T, B, workspace, 1) == other);
     free(state);

@@ -180,6 +180,8 @@ def test_the_forward_run_of_a_vjp(data):
     net.draws = 0
     net.vjp({"z": 2 * (seen - data["y"]) / seen.size}, x=data["x"])
     assert net.draws == 1 and np.allclose(net.gradient, gradient, rtol=1e-4, atol=1e-7)
+    net.vjp({"z": seen[:0]}, x=data["x"][:0])        # of no frames, as backprop
+    assert net.draws == 2
     assert net.run(x=data["x"], training=True, probe="h.c")["h.c"].shape == (10, 4, 12)
 
 

@@ -186,7 +186,7 @@ def test_a_place_without_room_for_a_checkpoint_is_told_before_any_work(tmp_path)
     with pytest.raises(InputError, match="^checkpoint: no file can be made in .*file: Not a directory$"):
         rnnc.fit(net, recording(), rnnc.SGD(net, 0.1), checkpoint=tmp_path / "file" / "run")
     assert (net.theta == before).all()
-    with pytest.raises(NotADirectoryError, match="Not a directory: .*file'$"):         # File exists, it said
+    with pytest.raises(InputError, match="^save: cannot write .*: Not a directory$"):     # File exists, it said
         net.save(tmp_path / "file" / "w.safetensors")
 
 

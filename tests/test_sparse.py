@@ -3,7 +3,7 @@ outside. That C and oracle agree on any program is test_random.py's business."""
 
 import numpy as np
 import pytest
-from compare import compare, same_bits
+from compare import compare, draw_data, net_of, same_bits, set_params
 from fixed_c import loaded
 from programs_in_text import graph_of
 from test_counts import B, Counted, T
@@ -155,8 +155,10 @@ def test_only_what_is_stored_is_multiplied(program):
     assert volume(log.kind(Map)) == T * B * 4 * 40 * 6
 
 
-@pytest.mark.parametrize("build", [("gcc", "native", False), ("gcc", "native", True), ("gcc", "x86-64-v3", False),
-                                   ("gcc", "x86-64-v2", True)], ids=lambda b: f"{b[1]}-{b[2]}")
+BUILDS = [("gcc", "native", False), ("gcc", "native", True), ("gcc", "x86-64-v3", False), ("gcc", "x86-64-v2", True)]
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=lambda b: f"{b[1]}-{b[2]}")
 @pytest.mark.parametrize("n,m,share", [(40, 33, 0.7), (16, 20, 0.9), (21, 50, 0.5), (5, 3, 0.3)])
 def test_kernels(build, n, m, share):
     """Products with the matrix, with its transpose, and sums of outer products, for any number of rows."""
@@ -175,6 +177,34 @@ def test_kernels(build, n, m, share):
         g = k.array(np.ones(pattern.stored))
         k.fold_sparse(g, n, m, pattern.kept, columns, d, x, rows, 1)
         k.close(g, 1 + (d.T.astype(float) @ x)[pattern.places], 4, atol=1e-4 if k.type.itemsize == 4 else 1e-12)
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=lambda b: f"{b[1]}-{b[2]}")
+def test_a_row_has_the_same_sums_with_any_others(build):
+    """A plan decides how many rows go together, two at least. They had other chains by their number."""
+    k, chance, pattern = loaded(*build), np.random.default_rng(0), pattern_of("W", (40, 66), 0.3)
+    v, x = k.array(chance.normal(size=pattern.stored)), k.array(chance.normal(size=(12, 66)))
+    whole = k.array(np.zeros((12, 40)))
+    k.sparse(whole, v, pattern.table.astype(np.int64), 40, 66, pattern.kept, x, 12)
+    for rows in range(2, 12):
+        some = k.array(np.zeros((rows, 40)))
+        k.sparse(some, v, pattern.table.astype(np.int64), 40, 66, pattern.kept, k.array(x[:rows]), rows)
+        assert np.array_equal(some, whole[:rows]), rows
+
+
+@pytest.mark.parametrize("frames,streams", [(29, 4), (43, 1), (17, 7)])
+def test_plans_decide_nothing(monkeypatch, frames, streams):
+    """Threads that take streams, and crews that follow one another by fewer frames than a whole chunk."""
+    monkeypatch.setenv("RNNC_TEST_THREADS", "1")
+    graph = graph_of("""model m(n = 40) { input x : [5]   target y : [n]
+        param U, V : [n, n] sparse(0.5)
+        h = tanh(dense(n)(x) + U @ h[t-1])
+        g = rnn(n)(V @ h)
+        output g
+        loss mse(g, y) }""")
+    net, data = net_of(graph), draw_data(graph, 1, "float32", frames, streams)
+    set_params(net, data)
+    same_bits(net, data, (1, 2, 3))
 
 
 # ----------------------------------------------------------------------------------------------------- from outside

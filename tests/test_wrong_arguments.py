@@ -155,10 +155,13 @@ def test_no_other_exception_leaves_data_and_fit(tmp_path, monkeypatch):
     (lambda n: pickle.dumps(n.state()), "a state cannot be pickled: state.to_arrays"),
     (lambda n: pickle.dumps(rnnc.Adam(n)), "a net cannot be pickled"),
     (lambda n: setattr(n, "seed", -1), "seed: got -1, wanted a whole number of at least 0"),
+    (lambda n: setattr(n, "seed", 2**63), r"seed: got 9223372036854775808; a whole number from 0, below 2\^63"),
     (lambda n: setattr(n, "draws", 2.5), "draws: got 2.5, wanted a whole number of at least 0"),
     (lambda n: setattr(n, "threads", 0), "threads: got 0, wanted a whole number of at least 1"),
     (lambda n: n.explain(streams=2.5), "streams: got 2.5, wanted a whole number"),
     (lambda n: n.save(3), "path: got 3, wanted a path"),
+    (lambda n: n.save("/dev/full"), "save: cannot write /dev/full: No space left on device: [0-9,]+ bytes are to be "),
+    (lambda n: n.save("/dev/null/w"), "save: cannot write /dev/null/w: Not a directory$"),
     (lambda n: n.save("."), r"\. is a folder; the name of a file is wanted"),
     (lambda n: rnnc.fit(n, 3, rnnc.Adam(n)), "data: got 3; rnnc.data makes it"),
     (lambda n: rnnc.fit(n), "fit: missing: data, opt"),
@@ -237,3 +240,12 @@ def test_numbers_beyond_the_type_are_not_taken_for_infinite_ones():
         net.parameters["W"] = np.full((3, 2), 1e300)
     net.backprop(**{**batch, "x": np.full((4, 2, 2), np.inf)})      # as asked for
     tiny("float64").backprop(**{**batch, "x": np.full((4, 2, 2), 1e300)})
+
+
+def test_faults_survive_the_way_between_processes():
+    faults = [InputError("w: wrong", "; in Python", "; typed"), rnnc.ToolchainError("failed", ["cc", "-c"], "output")]
+    with pytest.raises(rnnc.CompileError) as caught:
+        rnnc.compile("model m {\n    output p = a + b\n}\n")
+    for fault in [*faults, caught.value]:
+        for other in (pickle.loads(pickle.dumps(fault)), copy.deepcopy(fault)):
+            assert type(other) is type(fault) and str(other) == str(fault) and vars(other) == vars(fault)

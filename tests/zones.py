@@ -44,7 +44,7 @@ PROGRAMS = {                                   # text, sizes, options
     "bytes": (SAMPLE("charlm"), {"vocab": 11, "hidden": 7}, {"weights": "int8"}),
     "wholes": (WHOLES, {}, {"dtype": "float64"})}
 GAP = 256                                      # bytes
-CALLS = ((1, 1, 1), (3, 2, 2), (70, 3, 1))     # frames, streams, threads
+CALLS = ((1, 1, 1, "crews"), (3, 2, 2, "crews"), (70, 3, 1, "crews"), (6, 5, 2, "streams"))  # frames, streams, threads
 HEAD = """
 #define GAP 256
 void __asan_poison_memory_region(void const volatile *, size_t);
@@ -81,7 +81,7 @@ CHANGES = [
     (r"#define RN_HASH", HEAD), (r"#if defined\(RN_MASKED_\w+\)", "#if 0"), (r"/\* The seed of", STATE),
     (r"    at->used \+= rn_up\(bytes \+ sizeof\(rn_v\)\);\n", GIVE),
     (r"(RN_STATE_0 = 2 \* RN_LINE|RN_STATE_\d+ = RN_STATE_\d+ \+ RN_UP\(.*\)),\n", r"\1 + GAP,\n"),
-    (r"_state_size\(int streams\) { return rn_state_at\(streams, RN_ENTRIES\)", r"\g<0> - GAP"),
+    (r"_state_size\(int streams\) { .* rn_state_at\(streams, RN_ENTRIES\)", r"\g<0> - GAP"),
     (r"(size_t at = RN_LINE \+ rn_up\(.*\)| at \+= rn_up\(.*row\));\n", r"\1 + GAP;\n"),
     (r"    (memset\(state, 0, )(\w+_state_size\(streams\))\);\n(.*)\n",
      r"    __asan_unpoison_memory_region(state, \2);\n    \1\2);\n\3\n    rz_state(state, streams);\n"),
@@ -132,13 +132,13 @@ class Memory:
         return found
 
 
-def bits_of(module, graph, data, memory: Memory, fill: int, threads: int, limit: int | None) -> list[bytes]:
+def bits_of(module, graph, data, memory: Memory, fill: int, threads: int, plan: str, limit: int | None) -> list[bytes]:
     """What every function leaves in memory that was full of `fill`."""
     memory.begin(fill)
     made, bits = net.Net(module, memory_limit=limit), []
     made.threads = threads
     set_params(made, data)
-    force(made, "crews")
+    force(made, plan)
     copied, starts = memory.copies({**data.inputs, **data.targets}), memory.copies({"starts": data.starts})
     inputs, told = {n: copied[n] for n in data.inputs}, {**starts, **memory.copies({"weight": data.weight})}
 
@@ -178,9 +178,10 @@ def main(name: str) -> None:
     build.FLAGS = ("-O0" if f == build.LEVEL else f for f in build.FLAGS)
     module = load(build.build(with_zones(made.c), made.cdef + "\nint rz_written(int fill);\n", made.header,
                               made.manifest, options, whole=True))
-    for frames, streams, threads in CALLS:
+    for frames, streams, threads, plan in CALLS:
         data = draw_data(graph, 1, options.dtype, frames, streams)
-        found = [bits_of(module, graph, data, memory, fill, threads, options.memory_limit) for fill in (0, 0xff)]
+        found = [bits_of(module, graph, data, memory, fill, threads, plan, options.memory_limit)
+                 for fill in (0, 0xff)]
         wrong = [i for i, (a, b) in enumerate(zip(*found)) if a != b]
         assert not wrong, f"{frames} frames, {streams} streams: what nobody wrote was read (results {wrong})"
 

@@ -5,14 +5,15 @@ at run time; this is their twin for those who ask beforehand (`rnnc explain`), a
 a usual machine only, so it orders the ways; what the chosen one takes is told by the cost model.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from rnnc.plan.cost import cost
-from rnnc.plan.crews import Work, by_streams, overlap, several, widest, works
+from rnnc.plan.crews import Work, by_streams, overlap, several, works
 from rnnc.plan.machine import Machine
 from rnnc.plan.needs import needs
-from rnnc.plan.schedule import Schedule, kernels_of
+from rnnc.plan.schedule import Schedule
+from rnnc.plan.waves import small
 
 FLOPS, NUMBERS, BYTES = 7e9, 2.5e9, 1e11       # a second: of a lane, of a lane, of a thread (RN_SPEEDS)
 CALL, MEETING = 100e-9, 300e-9
@@ -43,9 +44,8 @@ def choose(made: Schedule, frames: int, streams: int, threads: int, machine: Mac
     whole = [asked.seconds(w, threads) for w in asked.works]
     least, mine = list(whole), list(units)
     for s, stage in enumerate(made.stages):
-        blocks = even_cuts(streams, rows_of(stage, machine)) if by_streams(stage) else 0
-        if blocks >= threads:
-            alone = asked.seconds(asked.works[s], 1) * -(-blocks // threads) / blocks
+        if by_streams(stage) and small(stage) and streams >= 2 * threads:
+            alone = replace(asked, streams=-(-streams // threads)).seconds(asked.works[s], 1)
             if alone < whole[s]:
                 least[s], mine[s] = alone, True
     together, split = sum(whole), sum(least) if any(mine) else 0.0
@@ -64,24 +64,13 @@ def expected(made: Schedule, frames: int, streams: int, threads: int, machine: M
     way = choose(made, frames, streams, threads, machine, number)
     spent = cost(made, frames, streams, threads, machine, number)
     whole = [s.seconds for s in spent.stages]
-    alone = [s.seconds for s in cost(made, frames, streams, 1, machine, number).stages]
     if way.kind == "crews":
+        alone = [s.seconds for s in cost(made, frames, streams, 1, machine, number).stages]
         return spent.overhead + deal(works(made, needs(made), number), whole, alone, threads, frames, way.crews)[1]
-    for s, stage in enumerate(made.stages):
-        if way.streams[s]:
-            blocks = even_cuts(streams, rows_of(stage, machine))
-            whole[s] = alone[s] * -(-blocks // threads) / blocks
+    if any(way.streams):
+        share = cost(made, frames, -(-streams // threads), 1, machine, number).stages
+        whole = [share[s].seconds if mine else whole[s] for s, mine in enumerate(way.streams)]
     return spent.overhead + sum(whole)
-
-
-def rows_of(stage, machine: Machine) -> int:
-    """The most streams of a block."""
-    return machine.most_rows(max(1, widest(kernels_of(stage))))
-
-
-def even_cuts(rows: int, most: int) -> int:
-    cuts = -(-rows // most)
-    return cuts + 1 if cuts > 1 and cuts % 2 else cuts
 
 
 @dataclass(frozen=True)

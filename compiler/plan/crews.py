@@ -13,7 +13,6 @@ from rnnc.plan.needs import Need
 from rnnc.plan.place import stage_nodes
 from rnnc.plan.schedule import Fold, Map, Schedule, Sweep, UnitKernel, kernels_of
 from rnnc.plan.storage import bytes_of
-from rnnc.plan.waves import small
 
 FUNCTION = 8                                   # plain operators that one of FUNCTIONS costs as much as
 
@@ -43,17 +42,11 @@ def works(made: Schedule, needs: tuple[tuple[Need, ...], ...], number: int) -> t
                  for s, stage in enumerate(made.stages))
 
 
-def widest(kernels) -> int:
-    """Vectors side by side in the widest panel."""
-    return max((kernel.widest * kernel.spread for kernel in kernels if getattr(kernel, "panels", ())), default=0)
-
-
 def by_streams(stage) -> bool:
-    """Whether the threads of a loop may take streams instead of units: a small one, frame by frame. A large one would
-    have each thread read all of its matrices."""
+    """Whether the threads of a loop may take streams instead of units: one that goes frame by frame."""
     if not isinstance(stage, Sweep) or not stage.meets or stage.frames > 1:
         return False
-    return small(stage) and not any(offset for phase in stage.phases for _, offset in phase.kernels) \
+    return not any(offset for phase in stage.phases for _, offset in phase.kernels) \
         and any(getattr(kernel, "panels", ()) for kernel in kernels_of(stage))
 
 

@@ -98,15 +98,9 @@ def view(model, texts, shared: Shared, pool: Pool, pack: dict, places: dict[str,
         for key, kind in t.fields.items():
             fields[key] = kind
     programs = []
-    seen: set[str] = set()
     for t, fill in zip(texts, shared.fill):
-        functions = []
-        for f in t.functions:
-            if f not in seen:
-                seen.add(f)
-                functions.append(f)
         programs.append({"name": t.name, "number": PROGRAMS.index(t.name),
-                         "functions": functions, "fill": fill, "layout": t.layout, "steps": t.steps, "needs": t.needs,
+                         "functions": t.functions, "fill": fill, "layout": t.layout, "steps": t.steps, "needs": t.needs,
                          "prepare": t.prepare, "leave": t.leave, "finish": t.finish, "handed": t.handed,
                          "work": float(t.work), "unused": unused(t),
                          "needed": needed(t, graph), "tables": t.crews.tables(t.name),

@@ -1,13 +1,14 @@
 """The list that threads walk through a program, as C: steps, their stages, what each waits for and costs.
 
 In: a placed schedule. Out: the views of its steps, and the tables of runtime/crews.h and runtime/plan.h. What stages
-cost says how many threads a call is worth; a program with one loop or none is run by all of them together, and needs no
-other table.
+cost says how many threads a call is worth; a program in which there is nothing to choose is run by all of them
+together, and needs no other table.
 """
 
-from rnnc.plan.crews import Work, by_streams, several, widest, works
+from rnnc.plan.crews import Work, by_streams, several, works
 from rnnc.plan.needs import needs
-from rnnc.plan.schedule import Fold, Schedule, kernels_of
+from rnnc.plan.schedule import Fold, Schedule
+from rnnc.plan.waves import small
 from rnnc.target.view import StepView, Turn
 
 KINDS = {"chunk": "RN_CHUNK", "room": "RN_ROOM", "whole": "RN_WHOLE"}
@@ -38,8 +39,8 @@ class Crews:
             if found:
                 entries = ", ".join(f"{{{need.stage}, {KINDS[need.kind]}}}" for need in found)
                 lines.append(f"static const rn_need {program}_{s}_needs[] = {{ {entries} }};")
-        rows = ", ".join(self.rows(stage) for stage in self.made.stages)
-        lines.append(f"static const unsigned char {program}_streams[] = {{ {rows} }};    /* rows of a block */")
+        ways = ", ".join(self.way(stage) for stage in self.made.stages)
+        lines.append(f"static const unsigned char {program}_streams[] = {{ {ways} }};")
         return lines
 
     def efforts(self, program: str) -> list[str]:
@@ -59,8 +60,6 @@ class Crews:
             return "NULL, NULL, 0"
         return f"{program}_works, {f'{program}_streams' if self.several else 'NULL'}, {len(self.works)}"
 
-    def rows(self, stage) -> str:
-        """The most streams of a block in a loop that may go by streams; 0: it may not."""
-        if not by_streams(stage):
-            return "0"
-        return f"RN_ROWS({widest(kernels_of(stage))})"
+    def way(self, stage) -> str:
+        """Whether its threads may take streams (plan.h)."""
+        return "RN_NEVER" if not by_streams(stage) else "RN_SMALL" if small(stage) else "RN_LARGE"

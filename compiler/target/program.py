@@ -7,7 +7,7 @@ several programs share (constants, state, types) is `module.py`'s.
 from dataclasses import replace
 
 from rnnc.graph.nodes import FRAME, INT, SEQUENCE, Read
-from rnnc.plan.crews import by_streams, widest
+from rnnc.plan.crews import by_streams
 from rnnc.plan.parts import EARLY, Parts
 from rnnc.plan.place import parts_in_vectors, stage_nodes
 from rnnc.plan.schedule import Fold, Kernel, Map, Once, RowKernel, Schedule, Spans, Sweep, UnitKernel, nodes_of
@@ -99,24 +99,22 @@ class Program:
         else:
             phases = [list(phase.kernels) for phase in stage.phases]
             kind, why = "sweep" if stage.meets else "alone", stage.why
-        calls, cuts = [], ""
-        if by_streams(stage):                                   # all its kernels have the same row blocks
-            most = widest([kernel for phase in phases for kernel, _ in phase])
-            cuts = f"rn_even_cuts(rows, RN_ROWS({most}))"
+        calls = []
         direction = stage.direction if isinstance(stage, Sweep) else 1
         frames = stage.frames if isinstance(stage, Sweep) else 0
         for phase in phases:
             row = []
             for kernel, offset in phase:
                 function = f"{name}_{kernel.number}"
-                made[function] = self.kernel(kernel, function, number, kind, direction, cuts)
-                blocks, panels = self.work(kernel, cuts)
+                made[function] = self.kernel(kernel, function, number, kind, direction)
+                blocks, panels = self.work(kernel)
                 split = "rn_split_units" if getattr(kernel, "ordered", False) else "rn_split"
                 row.append(Call(function, offset, blocks, panels, number, split))
             calls.append(tuple(row))
         reach = max((c.offset for phase in calls for c in phase), default=0)
         title = self.stage_title(stage, phases, why)
-        return made, StageView(name, title, kind, frames, direction, reach, tuple(calls), (), number, cuts)
+        return made, StageView(name, title, kind, frames, direction, reach, tuple(calls), (), number,
+                               by_streams(stage))
 
     def stage_title(self, stage, phases, why: str) -> str:
         if not isinstance(stage, Sweep):
@@ -128,7 +126,7 @@ class Program:
         shown = ", ".join(signals[:8]) + (", …" if len(signals) > 8 else "")
         return f"A loop {way} through time, {frames} a step: {why}.\n * {shown}"
 
-    def work(self, kernel: Kernel, cuts: str) -> tuple[str, str]:
+    def work(self, kernel: Kernel) -> tuple[str, str]:
         """Row blocks and panels of a kernel as C."""
         if isinstance(kernel, RowKernel):
             return "rows", "1"
@@ -139,9 +137,9 @@ class Program:
         for panel in kernel.panels:
             self.text.work += 2 * panel.inner * len(panel.gates) * width
         blocks = "rn_cuts(rows, RN_PICKED)" if kernel.guards else f"rn_cuts(rows, RN_ROWS({vectors}))"
-        return cuts or blocks, f"RN_PANELS({width})"
+        return blocks, f"RN_PANELS({width})"
 
-    def kernel(self, kernel: Kernel, name: str, stage: int, kind: str, direction: int, cuts: str) -> str:
+    def kernel(self, kernel: Kernel, name: str, stage: int, kind: str, direction: int) -> str:
         """`kind`: that of its stage."""
         access = self.access.of_sequences() if kind == "sequences" else self.access
         way = direction if kind == "alone" else 0
@@ -150,7 +148,7 @@ class Program:
         title = title if len(title) < 100 else title[:title.rindex(",", 0, 100)] + ", …"
         if isinstance(kernel, UnitKernel):
             writer = UnitWriter(access, kernel, stage, direction < 0 and kernel.ordered, way, kind == "sweep")
-            view = writer.view(name, title, self.lines(kernel), cuts)
+            view = writer.view(name, title, self.lines(kernel))
             return render("kernel_units.c.j2", k=view)
         view = RowWriter(access, kernel, kind, way).view(name, title, self.lines(kernel), stage)
         return render("kernel_rows.c.j2", k=view)

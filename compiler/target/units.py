@@ -63,8 +63,7 @@ class UnitWriter:
         # is as fast. Of a run a step may be inlined as a whole.
         self.called = kernel.spread > 1 and len(kernel.panels) > 1 and access.made.program not in ("run", "evaluate")
 
-    def view(self, name: str, title: str, lines: str, cuts: str = "") -> UnitView:
-        """`cuts`: its number of row blocks as C, if not as many as its own tiles ask for."""
+    def view(self, name: str, title: str, lines: str) -> UnitView:
         kernel = self.kernel
         panels, sums = self.panels()
         sums_of = [self.gate(gate, panels) for gate in range(len(kernel.gates))]
@@ -77,12 +76,11 @@ class UnitWriter:
         bytes_ = max(sum(p.size for p in panels), 1)
         fetched = self.fetched if bytes_ >= NEAR else []
         by_number = numbered([*self.scalar_lines, *statements])
-        cuts = cuts or f"rn_cuts(rows, RN_ROWS({vectors}))"
         guards, holds = self.guards.views(), self.access.holds(kernel.guards)
         left = tuple(self.access.at(n, "r") for n in stores) if kernel.guards else ()
         through = self.alone(statements) if self.way else None
         constants = (*self.access.end(), *self.constants.values())
-        return UnitView(name, title, lines, self.width, vectors, at_once, cuts,
+        return UnitView(name, title, lines, self.width, vectors, at_once,
                         max(1, CACHE // bytes_), self.backwards, tuple(panels), tuple(self.operands.values()),
                         tuple(self.pointers.values()), tuple(self.targets.values()), by_number, sums,
                         constants, tuple(self.scalar_lines), tuple(statements), self.stage, self.products(panels),

@@ -64,7 +64,6 @@ class UnitView:
     width: int
     vectors: str                               # of the widest product, as C
     at_once: str                               # panels that a product takes at once, as C; "": one
-    cuts: str                                  # number of row blocks as C, given `rows`, where none are picked
     group: int                                 # panels that stay in the second-level cache together
     backwards: bool
     panels: tuple[PanelView, ...]
@@ -127,7 +126,7 @@ class StageView:
     phases: tuple[tuple[Call, ...], ...]
     statements: tuple[str, ...]
     number: int
-    cuts: str = ""                             # of a loop that may go by streams: its row blocks as C
+    by_streams: bool = False                   # a loop whose threads may take streams
 
 
 @dataclass(frozen=True)

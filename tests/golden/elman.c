@@ -40,7 +40,8 @@ size_t elman_state_since(int streams);
 size_t elman_state_entry(int streams, int entry);
 size_t elman_state_row(int entry);
 
-/* Bytes that a call needs to work in: enough for any, or for one kind (0 run and step, 1 evaluate, 2 backprop, 3 vjp). */
+/* Bytes that a call needs to work in: enough for any, or for one kind (0 run and step, 1 evaluate, 2 backprop, 3 vjp). Of
+ * a call beyond counting it is SIZE_MAX / 2, rounded down to whole lines of 64: more than any allocation gives. */
 size_t elman_workspace_size(int frames, int streams);
 size_t elman_workspace_size_of(int program, int frames, int streams);
 
@@ -342,7 +343,7 @@ static void run_0_0(const rn_call *c, long first, long rows, rn_part part)
 static void run_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
-    const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
+    const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
@@ -439,12 +440,12 @@ static void run_1(const rn_call *c, const rn_team *team, int thread, long t0, lo
 {
     const long frames = t1 - t0;
     if (c->plan && c->plan->streams[1]) {        /* threads take streams, all of time, and never meet */
-        const long rows = c->B;
         long from, to;
-        const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
-        for (long k = 0; k < frames && from < to; k++) {
+        rn_share_streams(c->B, thread, team->threads, &from, &to);
+        const long rows = to - from;
+        for (long k = 0; k < frames && rows; k++) {
             const long t = t0 + k;
-            run_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
+            run_1_1(c, t * c->B + from, rows, rn_zigzag((rn_part){0, rn_cuts(rows, RN_ROWS(1)), 0, RN_PANELS(12), 0}, c->turn + k));
         }
         return;
     }
@@ -453,7 +454,7 @@ static void run_1(const rn_call *c, const rn_team *team, int thread, long t0, lo
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             run_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
+                rn_zigzag(rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -494,7 +495,7 @@ static const rn_effort run_works[] = {
 static const rn_need run_0_needs[] = { {1, RN_ROOM} };
 static const rn_need run_1_needs[] = { {0, RN_CHUNK}, {2, RN_ROOM} };
 static const rn_need run_2_needs[] = { {1, RN_CHUNK} };
-static const unsigned char run_streams[] = { 0, RN_ROWS(1), 0 };    /* rows of a block */
+static const unsigned char run_streams[] = { RN_NEVER, RN_SMALL, RN_NEVER };
 static void rn_body_run(void *argument, const rn_team *team, int thread)
 {
     const rn_call *c = argument;
@@ -564,8 +565,8 @@ static void evaluate_3_3(const rn_call *c, long first, long rows, rn_part part)
                 }
             }
             RN_COUNTING(if (group == 0) rows_picked += count;)
-            /* Three at least: so the sums have one order, wherever a block ends. */
-            for (; rows > 2 && count > 0 && count < 3; count++) picked[count] = picked[count - 1];
+            /* Two at least: so the sums have one order, wherever a block ends. */
+            if (rows > 1 && count == 1) picked[count++] = picked[0];
             for (long tile = 0, tiles = rn_cuts(count, RN_ROWS(1)); tile < tiles; tile++) {
                 rn_cut(count, tiles, tile, &from, &to);
                 const real *x_0[RN_ROWS(1)];
@@ -696,12 +697,12 @@ static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long frames = t1 - t0;
     if (c->plan && c->plan->streams[1]) {        /* threads take streams, all of time, and never meet */
-        const long rows = c->B;
         long from, to;
-        const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
-        for (long k = 0; k < frames && from < to; k++) {
+        rn_share_streams(c->B, thread, team->threads, &from, &to);
+        const long rows = to - from;
+        for (long k = 0; k < frames && rows; k++) {
             const long t = t0 + k;
-            run_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
+            run_1_1(c, t * c->B + from, rows, rn_zigzag((rn_part){0, rn_cuts(rows, RN_ROWS(1)), 0, RN_PANELS(12), 0}, c->turn + k));
         }
         return;
     }
@@ -710,7 +711,7 @@ static void evaluate_1(const rn_call *c, const rn_team *team, int thread, long t
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             run_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
+                rn_zigzag(rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -803,7 +804,7 @@ static const rn_need evaluate_3_needs[] = { {1, RN_CHUNK}, {2, RN_CHUNK}, {4, RN
 static const rn_need evaluate_4_needs[] = { {2, RN_CHUNK}, {3, RN_CHUNK}, {5, RN_ROOM} };
 static const rn_need evaluate_5_needs[] = { {4, RN_CHUNK} };
 static const rn_need evaluate_6_needs[] = { {5, RN_WHOLE} };
-static const unsigned char evaluate_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0, 0 };    /* rows of a block */
+static const unsigned char evaluate_streams[] = { RN_NEVER, RN_SMALL, RN_NEVER, RN_NEVER, RN_NEVER, RN_NEVER, RN_NEVER };
 static void rn_body_evaluate(void *argument, const rn_team *team, int thread)
 {
     const rn_call *c = argument;
@@ -920,7 +921,7 @@ static void backprop_0_0(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_1_1(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_0 = rn_ring_begin(first, c->near_0 * c->B);
-    const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
+    const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
@@ -1176,8 +1177,8 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
                 }
             }
             RN_COUNTING(if (group == 0) rows_picked += count;)
-            /* Three at least: so the sums have one order, wherever a block ends. */
-            for (; rows > 2 && count > 0 && count < 3; count++) picked[count] = picked[count - 1];
+            /* Two at least: so the sums have one order, wherever a block ends. */
+            if (rows > 1 && count == 1) picked[count++] = picked[0];
             for (long tile = 0, tiles = rn_cuts(count, RN_ROWS(1)); tile < tiles; tile++) {
                 rn_cut(count, tiles, tile, &from, &to);
                 const real *x_0[RN_ROWS(1)];
@@ -1215,7 +1216,7 @@ static void backprop_8_6(const rn_call *c, long first, long rows, rn_part part)
 static void backprop_9_7(const rn_call *c, long first, long rows, rn_part part)
 {
     const long near_2 = rn_ring_begin(first, c->near_2 * c->B);
-    const long products = part.p1 - part.p0, cuts = rn_even_cuts(rows, RN_ROWS(1));
+    const long products = part.p1 - part.p0, cuts = rn_cuts(rows, RN_ROWS(1));
     const long together = rn_together(part, products, 512);
     for (long group = 0; group < products; group += together) {
         const long group_end = RN_MIN(group + together, products);
@@ -1353,12 +1354,12 @@ static void backprop_1(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long frames = t1 - t0;
     if (c->plan && c->plan->streams[1]) {        /* threads take streams, all of time, and never meet */
-        const long rows = c->B;
         long from, to;
-        const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
-        for (long k = 0; k < frames && from < to; k++) {
+        rn_share_streams(c->B, thread, team->threads, &from, &to);
+        const long rows = to - from;
+        for (long k = 0; k < frames && rows; k++) {
             const long t = t0 + k;
-            backprop_1_1(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
+            backprop_1_1(c, t * c->B + from, rows, rn_zigzag((rn_part){0, rn_cuts(rows, RN_ROWS(1)), 0, RN_PANELS(12), 0}, c->turn + k));
         }
         return;
     }
@@ -1367,7 +1368,7 @@ static void backprop_1(const rn_call *c, const rn_team *team, int thread, long t
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             backprop_1_1(c, (t0 + low) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
+                rn_zigzag(rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(1, thread);
@@ -1434,12 +1435,12 @@ static void backprop_9(const rn_call *c, const rn_team *team, int thread, long t
 {
     const long frames = t1 - t0;
     if (c->plan && c->plan->streams[9]) {        /* threads take streams, all of time, and never meet */
-        const long rows = c->B;
         long from, to;
-        const rn_part blocks = rn_split_streams(rows, rn_even_cuts(rows, RN_ROWS(1)), thread, team->threads, &from, &to);
-        for (long k = 0; k < frames && from < to; k++) {
+        rn_share_streams(c->B, thread, team->threads, &from, &to);
+        const long rows = to - from;
+        for (long k = 0; k < frames && rows; k++) {
             const long t = t1 - 1 - k;
-            backprop_9_7(c, t * rows, rows, rn_zigzag((rn_part){ blocks.b0, blocks.b1, 0, RN_PANELS(12), 0}, c->turn + k));
+            backprop_9_7(c, t * c->B + from, rows, rn_zigzag((rn_part){0, rn_cuts(rows, RN_ROWS(1)), 0, RN_PANELS(12), 0}, c->turn + k));
         }
         return;
     }
@@ -1448,7 +1449,7 @@ static void backprop_9(const rn_call *c, const rn_team *team, int thread, long t
             const long low = k, high = k + 1;
             const long rows = (high - low) * c->B;
             backprop_9_7(c, (t1 - high) * c->B, rows,
-                rn_zigzag(rn_split(rn_even_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
+                rn_zigzag(rn_split(rn_cuts(rows, RN_ROWS(1)), RN_PANELS(12), thread, team->threads),
                           c->turn + k));
         }
         RN_COUNT_MEETING_OF(9, thread);
@@ -1543,7 +1544,7 @@ static const rn_need backprop_8_needs[] = { {3, RN_WHOLE}, {6, RN_CHUNK}, {9, RN
 static const rn_need backprop_9_needs[] = { {1, RN_WHOLE}, {8, RN_CHUNK}, {10, RN_ROOM} };
 static const rn_need backprop_10_needs[] = { {1, RN_WHOLE}, {9, RN_CHUNK} };
 static const rn_need backprop_11_needs[] = { {4, RN_WHOLE}, {5, RN_WHOLE} };
-static const unsigned char backprop_streams[] = { 0, RN_ROWS(1), 0, 0, 0, 0, 0, 0, 0, RN_ROWS(1), 0, 0 };    /* rows of a block */
+static const unsigned char backprop_streams[] = { RN_NEVER, RN_SMALL, RN_NEVER, RN_NEVER, RN_NEVER, RN_NEVER, RN_NEVER, RN_NEVER, RN_NEVER, RN_SMALL, RN_NEVER, RN_NEVER };
 static void rn_body_backprop(void *argument, const rn_team *team, int thread)
 {
     const rn_call *c = argument;
@@ -1743,22 +1744,29 @@ int elman_plan(int program, int frames, int streams, int threads, const elman_tu
 }
 
 /* Behind the last row stands a vector more: one that begins inside a row may be read. */
-size_t elman_state_size(int streams) { return rn_state_at(streams, RN_ENTRIES) + RN_LINE; }
+size_t elman_state_size(int streams) { return streams < 0 ? 0 : rn_state_at(streams, RN_ENTRIES) + RN_LINE; }
 size_t elman_state_since(int streams) { (void)streams; return RN_LINE; }
 size_t elman_state_entry(int streams, int entry) { return rn_state_at(streams, entry); }
 size_t elman_state_row(int entry) { return rn_entries[entry].row; }
 size_t elman_packed_size(void) { return rn_up((size_t)RN_PACKED * sizeof(real) + sizeof(rn_v)); }
 
+#define RN_UNCOUNTED (SIZE_MAX / 2 / RN_LINE * RN_LINE)
 size_t elman_workspace_size_of(int program, int frames, int streams)
 {
     rn_call c;
+    size_t size = 0;
+    int halved = 0;                            /* so often: a size beyond counting shows in a fraction of the call */
     if (frames < 1 || streams < 1) return 0;
-    switch (program) {
-    case 0: return rn_layout_run(&c, NULL, frames, streams);
-    case 1: return rn_layout_evaluate(&c, NULL, frames, streams);
-    case 2: return rn_layout_backprop(&c, NULL, frames, streams);
+    while (RN_MAX(frames, streams) >> halved > 1024) halved++;
+    for (; halved >= 0 && size <= RN_UNCOUNTED / 4; halved--) {
+        const long T = ((frames - 1) >> halved) + 1, B = ((streams - 1) >> halved) + 1;
+        switch (program) {
+        case 0: size = rn_layout_run(&c, NULL, T, B); break;
+        case 1: size = rn_layout_evaluate(&c, NULL, T, B); break;
+        case 2: size = rn_layout_backprop(&c, NULL, T, B); break;
+        }
     }
-    return 0;
+    return halved < 0 ? size : RN_UNCOUNTED;
 }
 
 size_t elman_workspace_size(int frames, int streams)
@@ -1820,6 +1828,7 @@ RN_FUNCTION int rn_between(int threads, double work, const elman_tuning *tuning,
 /* Some 0.1 ns a number, as much as five operations. */
 int elman_pack_threads(const elman_weights *w, void *packed, int threads, const elman_tuning *tuning)
 {
+    if (!w || !packed) return RN_NO_MEMORY;
     rn_packing packing = {w->values, packed};
     return rn_between(threads, 5.0 * RN_PACKED, tuning, rn_body_pack, &packing);
 }
@@ -1867,7 +1876,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     int frames, int streams, void *workspace, int threads, real *scores)
 {
     rn_call call, *const c = &call;
-    const int refused = rn_refuse(packed, state, 0, workspace, frames, streams);
+    const int refused = !scores ? RN_NO_MEMORY : rn_refuse(packed, state, 0, workspace, frames, streams);
     if (refused) return refused;
     if (!in || !in->x || !in->y) return RN_NO_INPUT;
     rn_start(c, packed, frames, streams);
@@ -1915,7 +1924,7 @@ RN_FLATTEN static int rn_step_one(const void *packed, void *state, const elman_i
 int elman_step(const void *packed, void *state, const elman_inputs *in, elman_outputs *out,
     int streams, void *workspace, int threads)
 {
-    if (streams == 1 && rn_threads(threads, 408.0, in->tuning) == 1)
+    if (streams == 1 && in && rn_threads(threads, 408.0, in->tuning) == 1)
         return rn_step_one(packed, state, in, out, workspace);
     return elman_run(packed, state, in, out, 1, streams, workspace, threads);
 }
@@ -2235,7 +2244,7 @@ typedef struct {
 int elman_weights_read(elman_weights *w, const void *blob, size_t bytes)
 {
     rn_blob head;
-    if (!blob) return RN_NO_MEMORY;
+    if (!w || !blob) return RN_NO_MEMORY;
     if (bytes != sizeof head + sizeof(real) * RN_WEIGHTS) return RN_BLOB_SIZE;
     memcpy(&head, blob, sizeof head);
     if (memcmp(head.mark, "rnnc-w1", 8) || head.abi != RN_ABI || head.size != sizeof(real)) return RN_BLOB_KIND;
@@ -2264,7 +2273,7 @@ const char *elman_error(int code)
     case RN_OTHER_STATE: return "the state was made for another model, number type or number of streams: call elman_reset";
     case RN_BLOB_SIZE: return "the block of weights has another size than this model's";
     case RN_BLOB_KIND: return "the block is not weights of this version and number type";
-    case RN_NO_MEMORY: return "the pointer to a state, to weights, a workspace or a gradient is NULL";
+    case RN_NO_MEMORY: return "the pointer to a state, to weights, a workspace, a gradient or scores is NULL";
     case RN_BLOB_GRAPH: return "the weights belong to another network";
     }
     return "unknown error code";
