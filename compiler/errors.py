@@ -100,6 +100,10 @@ class CompileError(RnncError):
         self.diagnostics = list(diagnostics)
         super().__init__("\n".join(d.render() for d in self.diagnostics))
 
+    def __reduce__(self):
+        """Made again from the diagnostics, not from their text: a pool of processes sends its faults pickled."""
+        return type(self), (self.diagnostics,)
+
 
 class InputError(RnncError, ValueError):
     """An argument is at fault: a name, a shape, a type, a value. Raised before anything is computed or changed."""

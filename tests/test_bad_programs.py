@@ -109,6 +109,28 @@ INITIALISERS = "there are glorot, he, lecun, orthogonal, uniform, normal, identi
     ("param a : [3, 3] ~ xavier", f"glorot is the same thing; {INITIALISERS}"),
     ("param a : [3, 3] ~ fancy", INITIALISERS),
     ("param a : [3, 3] ~ ortogonal", "did you mean orthogonal?"),
+    ("a = a[t-1] + dot(a[t-1] * b[t-1], x)  b = b[t-1] + a",
+     "nothing says that a is more than a number; init a = zeros(3) does"),
+    ("b = norm(x)  a = dot(b, x)", "a number times a vector is b * x"),
+    ("a = x(1)", "a unit is picked by x[1]"),
+    ("a = W(1, 2)", "a unit is picked by W[1, 2]"),
+    ("a = t * x(t)", "a delay stands in brackets: x[t]"),
+    ("b = norm(x)  a = x(b + 1)", "a product is written x * (b + 1)"),
+    ("l = lstm(4)  a = l(x)", "write layer l = lstm(4), or apply it to a signal"),
+    ("a = dense(x)", "sizes stand in the first list, signals in the second: dense(n)(x)"),
+    ("a = dropout(0.5)(x)", "write dropout(x, 0.5)"),
+    ("a = softmax(axis = 1)(W)", "write softmax(W, axis = 1)"),
+    ("a = noise(0.1)(x)", "write x + noise(0.1)"),
+    ("a = stack(lstm(4), 2)(x)", "write stack(2, lstm(4))"),
+    ("a = sum(W, dim = 0)", "did you mean axis?"),
+    ("a = sum(W, 0)", "write sum(W, axis = 0)"),
+    ("a = dropout(x, rate = 0.5)", "did you mean p?"),
+    ("a = x[t-3:t]", "the last k frames, newest first, are window(x, k)"),
+    ("a = dense(4, activation = relu)(x)", "it is applied, not handed on: relu(dense(...)(x))"),
+    ("a = tanh", "it is applied, not handed on: tanh(x)"),
+    ("a = transpose(x)", "of two vectors outer(a, b) makes a matrix, dot(a, b) a number"),
+    ('a = einsum("ij,j->i", W, x)', "a matrix product is W @ x, a sum over an index sum(i in 0..n : ...)"),
+    ('a = dropout(x, 0.5, per = "sequence")', "a word stands without quotes: per = sequence"),
     ("a = t // 2", "floor(a / b) rounds a signal down, to a real number, which is no index of take"),
 ])
 def test_who_means_something_else_is_told_what_it_is_here(line, hint):
@@ -142,6 +164,19 @@ def test_names_of_other_libraries_are_none_of_ours():
     ours = {*BUILT_IN, *(path.stem for path in CELLS.glob("*.rnn"))}
     assert not ours & {*FUNCTIONS, *VALUES}
     assert all(re.match(r"did you mean (\w+)\?", hint)[1] in ours for hint in FUNCTIONS.values() if "?" in hint)
+
+
+@pytest.mark.parametrize("written, said", [
+    ("np.tanh(x)", "functions need no module before"), ("nn.Linear(3, 4)(x)", "functions need no module before"),
+    ("Linear(4)(x)", "did you mean dense?"), ("Concatenate(x, x)", "did you mean concat?"),
+    ("bidirectional(lstm(4))(x)", "concat(L(x), reversed(L)(x))"), ("Sequential(lstm(4))(x)", "lstm(4)(dense(8)(x))"),
+    ("where(x > 0, x, inf)", "1e30"),
+])
+def test_words_of_other_libraries_are_translated(written, said):
+    """`np` and `nn` were taken for the size n, Linear for narx."""
+    with pytest.raises(CompileError) as caught:
+        load(Source("hints", f"model m(n = 3) {{\n input x : [n]\n output h = {written}\n}}"))
+    assert said in caught.value.diagnostics[0].hint
 
 
 def test_a_fraction_where_a_whole_number_is_meant_is_followed_to_its_name():

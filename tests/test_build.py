@@ -309,7 +309,21 @@ def test_what_is_missing_in_a_call_from_c_is_refused():
     aligned = net.module.ffi.cast("void *", (int(net.module.ffi.cast("uintptr_t", room)) + 63) // 64 * 64)
     lib.gaps_reset(aligned, 1)
     assert lib.gaps_run(aligned, aligned, null, null, 1, 1, aligned, 1) == 2
-    assert lib.gaps_evaluate(aligned, aligned, null, 1, 1, aligned, 1, null) == 2
+    scores, given = net.module.ffi.new("float[2]"), net.module.ffi.new("gaps_inputs *")
+    assert lib.gaps_evaluate(aligned, aligned, null, 1, 1, aligned, 1, scores) == 2
+    assert lib.gaps_evaluate(aligned, aligned, given, 1, 1, aligned, 1, null) == 7
     assert lib.gaps_backprop(aligned, aligned, null, null, 1, 1, aligned, 1, aligned, null) == 2
     assert lib.gaps_weights_read(aligned, null, 0) == 7
     assert lib.gaps_workspace_size(4, 0) == lib.gaps_workspace_size(0, 4) == 0
+
+
+def test_a_workspace_beyond_counting_is_more_than_any_allocation_gives():
+    """T * B * bytes of a row does not fit 64 bits: such a size had gone round to a small one, or to 0."""
+    lib = rnnc.compile("model gaps {\n    input x : [3]\n    target y : [3]\n    h = tanh(x + h[t-1])\n"
+                       "    output h\n    loss dot(h, y)\n}\n").module.lib
+    most, uncounted = 2**31 - 1, (2**64 - 1) // 2 // 64 * 64
+    for program in (0, 1, 2):
+        assert lib.gaps_workspace_size_of(program, most, most) == uncounted
+    assert lib.gaps_workspace_size(most, most) == lib.gaps_workspace_size(2**30, most) == uncounted
+    assert lib.gaps_workspace_size(most, 1) < lib.gaps_workspace_size(most, 1000) < uncounted
+    assert lib.gaps_workspace_size(most, 1) > 2**31 * 4 * 3          # counted as before: a row of h for each frame

@@ -50,6 +50,8 @@ def test_check_looks_at_every_model_of_a_file():
 def test_check_looks_at_the_names_of_a_library():
     assert "no faults" in rnnc("check", "-", input="fn half(x) = x / 2\n").stderr
     assert "<stdin>:1:14: error E0201" in rnnc("check", "-", input="fn half(x) = y / 2\n", code=1).stdout
+    for asked in (("-D", "q=3"), ("--model", "m")):                                # they were taken for granted
+        assert "error E0601" in rnnc("check", "-", *asked, input="fn half(x) = x / 2\n", code=1).stdout
 
 
 def test_check_takes_sizes_and_samples():
@@ -110,6 +112,12 @@ def test_wrong_use(line, tmp_path):
     done = rnnc(*line, cwd=tmp_path, code=2)
     assert done.stdout == "" and done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("line", [("train", "charlm"), ("generate", "nowhere")], ids=" ".join)
+def test_seeds_end_below_2_to_the_63(line, tmp_path):
+    done = rnnc(*line, "--seed", 2**63, cwd=tmp_path, code=2)
+    assert "argument --seed: 9223372036854775808 is not below 2^63" in done.stderr and not list(tmp_path.iterdir())
 
 
 def test_help_and_version():
@@ -189,6 +197,9 @@ def test_new_makes_a_program_that_passes(tmp_path):
     text = (tmp_path / "first.rnn").read_text()
     assert "exists already" in rnnc("new", "first.rnn", cwd=tmp_path, code=1).stderr
     assert (tmp_path / "first.rnn").read_text() == text
+    assert "hint: rnnc new second\n" in rnnc("new", "second.py", cwd=tmp_path, code=2).stderr
+    assert "name is empty" in rnnc("check", "", cwd=tmp_path, code=2).stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["first.rnn"]
 
 
 # ------------------------------------------------------------------------------------------------ build
@@ -254,6 +265,11 @@ def test_what_is_built_is_not_called_like_the_headers_of_c(tmp_path):
     said = rnnc("build", "m.rnn", "-o", "out", cwd=tmp_path, code=1).stderr
     assert said.startswith("rnnc: m.rnn: the model is called math, and math.h would hide")
     assert "--prefix math_net" in said
+    (tmp_path / "m.rnn").write_text(GOOD)
+    for name, kind, why in (("main", "c,header,example", "main.c would be the example as well as the network"),
+                            ("numpy", "python", "numpy.py would be imported in place of the package numpy")):
+        said = rnnc("build", "m.rnn", "-o", "out", "--emit", kind, "--prefix", name, cwd=tmp_path, code=1).stderr
+        assert said.startswith(f"rnnc: {why}") and not (tmp_path / "out").exists()
     for name, why in (("stdint", "stdint.h would hide"), ("Time", "Time.h would hide"), ("immintrin", "would hide"),
                       ("int", "int is a reserved word of C"), ("class", "class is a reserved word of C")):
         assert why in rnnc("build", "m.rnn", "-o", "out", "--prefix", name, cwd=tmp_path, code=2).stderr

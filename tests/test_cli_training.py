@@ -39,6 +39,9 @@ def test_generate(trained):
     assert rnnc(*ask, "--top-k", 1, "--seed", 9).stdout == first
     assert rnnc(*ask, "--seed", 1).stdout == rnnc(*ask, "--seed", 1).stdout
     assert rnnc("generate", trained, "--length", 0).stdout == "\n"
+    bare = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert "(U+00E4)" in rnnc("generate", trained, "--prompt", "ä", code=1, **bare).stderr
+    assert "--prompt is not UTF-8 text" in rnnc("generate", trained, "--prompt", "\udcff", code=2, **bare).stderr
     assert "'Q'" in rnnc("generate", trained, "--prompt", "Q", code=1).stderr
     assert "-1 is less than 0" in rnnc("generate", trained, "--length", -1, code=2).stderr
 
@@ -141,6 +144,10 @@ def test_a_run_that_was_refused_settles_nothing(lesson, tmp_path):
     assert "held out:" in rnnc(*same, cwd=tmp_path).stdout
     changed = rnnc(*same, "--streams", 2, cwd=tmp_path, code=1).stderr
     assert "now 2)" in changed and "how it is cut" in changed
+    (tmp_path / "m.rnn").write_text(GOOD)                        # of a program with other sizes those were asked for
+    np.savez(tmp_path / "d.npz", x=np.zeros((90, 3)), y=np.zeros((90, 4)))
+    changed = rnnc("train", "m.rnn", "--data", "d.npz", "--checkpoint", "r", cwd=tmp_path, code=1).stderr
+    assert "different settings" in changed and "the program's text" in changed
 
 
 def test_windows_that_the_data_does_not_have_are_a_fault_of_the_command(lesson, tmp_path):
@@ -152,6 +159,10 @@ def test_windows_that_the_data_does_not_have_are_a_fault_of_the_command(lesson, 
     said = rnnc("train", "charlm", "--text", lesson, "--window", 3, "--step", 5, cwd=tmp_path, code=2).stderr
     assert said == "rnnc: --window, --step: 5 new frames do not fit in a window of 3\n"
     assert {p.name for p in tmp_path.iterdir()} == {"m.rnn", "d.npz"}
+    np.savez(tmp_path / "d.npz", x=np.zeros((640, 3)), y=np.zeros((640, 4)))
+    said = rnnc("train", "m.rnn", "--data", "d.npz", "--held-out", 0, "--epochs", 1, "--streams", 1, "--step", 4,
+                cwd=tmp_path).stdout
+    assert "1 epoch of 160 updates" in said and "\n1,160," in (tmp_path / "m-run" / "log.csv").read_text()
 
 
 def test_ctrl_c_leaves_a_checkpoint_that_goes_on_to_the_same_numbers(lesson, tmp_path):
@@ -222,8 +233,8 @@ def test_train_on_arrays_and_run_numbers(tmp_path):
         rnnc("run", "m-run", cwd=tmp_path, input="x[0] x[1] x[2]\n1 2 3\n", code=1).stderr
     assert len(rnnc("run", "m-run", cwd=tmp_path, input="\0" * 100_000, code=1).stderr) < 200
     assert "text" in rnnc("generate", "m-run", cwd=tmp_path, code=1).stderr
-    assert "line 1: not an object" in rnnc("run", "m-run", "--format", "json", cwd=tmp_path, code=1,
-                                           input='{"x": [1, null, 2]}\n').stderr
+    assert "line 1: x: [1, null, 2] is not an array of numbers" in \
+        rnnc("run", "m-run", "--format", "json", cwd=tmp_path, code=1, input='{"x": [1, null, 2]}\n').stderr
 
 
 def test_what_a_model_refuses_is_told_with_its_line(tmp_path):

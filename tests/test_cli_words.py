@@ -29,7 +29,7 @@ def programs(tmp_path):
 
 
 @pytest.mark.parametrize("line,said", [
-    ("train labels.rnn --data labels.npz", "; an array `weight` in the data, 0 there, leaves frames out of the loss\n"),
+    ("train labels.rnn --data labels.npz", "; where an array `weight` in the data is 0, which leaves "),
     ("train m.rnn --data x.npy", " (--text takes a text, --set one .npy or .wav for each signal)\n"),
     ("run m.rnn --weights other.safetensors", "here (in Python net.load has rename= and strict=False; of another "),
     ("check two.rnn --model k", "  hint: give one: n = ..., or -D n=... on the command line\n"),
@@ -71,6 +71,33 @@ def test_what_cannot_be_written_is_told_before_any_work(programs, line, said):
     assert sorted(programs.rglob("*")) == before
 
 
+@pytest.mark.parametrize("line,said", [
+    ("check m.rnn -D n=3 -D n=4", "argument -D: n is given twice, as 3 and as 4"),
+    ("import other.safetensors m.rnn -o w.safetensors --map a=h --map a=k", "a is given twice, as h and as k"),
+    ("import other.safetensors m.rnn -o w.safetensors --map =h", "write it as THERE=HERE"),
+])
+def test_a_value_is_given_once(programs, line, said):
+    assert said in rnnc(*line.split(), cwd=programs, code=2).stderr
+    rnnc("check", "m.rnn", "-D", "n=3", "-D", "n=3", cwd=programs)
+
+
+def test_a_checkpoint_says_where_its_program_is(programs):
+    rnnc("train", "m.rnn", "--data", "d.npz", "--epochs", 1, "--checkpoint", "ck", cwd=programs)
+    said = rnnc("check", "ck", cwd=programs, code=2).stderr
+    assert said == "rnnc: ck is a checkpoint, not a program\n  hint: its program: ck/program/m.rnn\n"
+    assert rnnc("show", ".", cwd=programs, code=2).stderr == \
+        "rnnc: . is a folder, not a program\n"
+
+
+def test_capitals_in_the_name_of_a_picture(programs):
+    assert rnnc("graph", "m.rnn", "-o", "a.SVG", cwd=programs).stdout == "a.SVG\n"
+
+
+def test_names_of_files_are_told_as_they_are(programs):
+    bare = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert rnnc("check", "mü.rnn", cwd=programs, code=2, **bare).stderr.startswith("rnnc: no such file: mü.rnn\n")
+
+
 def test_what_the_model_does_not_take_is_told_before_its_length(programs):
     """Such as a vocabulary beside the signals; lengths and starts are no signals, nor are lengths of lists."""
     both = {"x": np.zeros((200, 3)), "y": np.zeros((200, 4))}
@@ -110,3 +137,52 @@ def test_advice_in_python_names_arguments(tmp_path):
     assert isinstance(fault, NumberError) and "try a lower learning rate or clip_norm, or check" in str(fault)
     assert fault.message + fault.typed == ("the loss is inf in update 3; try a lower --lr or --clip-norm, or, in "
                                            "Python, check_numbers=True when compiling, which tells where it began")
+
+
+SCORES = """model m {
+    input x : [2]   input k : class(3)
+    q = dense(3)(x) + one_hot(k)
+    output q
+    output best = argmax(q)
+    output sure = max(q)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scores")
+    (path / "m.rnn").write_text(SCORES)
+    package.compile(SCORES, gradient=None).save(path / "w.safetensors")
+    return path
+
+
+@pytest.mark.parametrize("line,said", [
+    ('{"x": [1], "k": 0}', "stdin line 1: x: got shape [1], wanted [2]\n"),
+    ('{"x": [1, 2], "k": "a"}', 'stdin line 1: k: "a" is not an array of numbers\n'),
+    ('{"x": [1, [2]], "k": 0}', "stdin line 1: x: [1, [2]] is not an array of numbers\n"),
+    ('{"x": [1, null], "k": 0}', "stdin line 1: x: [1, null] is not an array of numbers\n"),
+    ('{"x": [1, 2], "k": 0, "starts": 1}', "stdin line 1: the model has no input starts; it takes x, k\n"),
+    ("[1, 2, 0]", "stdin line 1: an object with one entry per input is wanted: x, k\n"),
+    ("{'x': 1}", "stdin line 1: this is not JSON (Expecting property name"),
+    ('{"x": [1, 2], "k": -1}', "stdin line 1: k: label -1 at [0] is not in 0..2\n"),       # no loss to leave it out of
+])
+def test_what_is_wrong_in_a_line_of_json_is_named(scores, line, said):
+    ask = ("run", "m.rnn", "--weights", "w.safetensors", "--format", "json")
+    assert said in rnnc(*ask, cwd=scores, input=line + "\n", code=1).stderr
+
+
+def test_the_likeliest_class_of_a_label_is_the_label(scores):
+    """It was always 0, as that of any single number."""
+    ask = ("run", "m.rnn", "--weights", "w.safetensors", "--format", "label")
+    found = rnnc(*ask, "--output", "q", "--output", "best", cwd=scores, input="0 0 0\n0 0 1\n0 0 2\n").stdout
+    assert found == "0 0\n1 1\n2 2\n"
+    assert "the output sure is one number, not a score for each class" in \
+        rnnc(*ask, cwd=scores, input="0 0 0\n", code=2).stderr
+
+
+def test_a_command_that_is_told_can_be_pasted(tmp_path):
+    (tmp_path / "t.txt").write_text("the cat sat on the mat\n" * 40)
+    ask = ("train", "charlm", "--text", "t.txt", "-D", "hidden=8", "-D", "layers=1", "--epochs", 1)
+    said = rnnc(*ask, "--checkpoint", "a run", cwd=tmp_path)
+    assert "rnnc generate 'a run' --length" in said.stdout + said.stderr

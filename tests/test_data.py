@@ -226,6 +226,7 @@ def test_wav(tmp_path, width, scale):
 @pytest.mark.parametrize("act,message", [
     (lambda: rnnc.data.text("a\n", streams=0), "streams: got 0, wanted a whole number of at least 1"),
     (lambda: rnnc.data.text("a\n", streams=3), "too short for 3 streams"),
+    (lambda: rnnc.data.text("\n", streams=1), "a text of 1 character is too short: each character is followed by one"),
     (lambda: rnnc.data.text("/none"), "/none: No such file.*at least one newline"),
     (lambda: rnnc.data.text(3), "text: got 3, wanted a path"),
     (lambda: rnnc.data.text(TEXT, held_out=1), "held_out: 1 is not between 0 and 1"),
@@ -248,3 +249,9 @@ def test_wav(tmp_path, width, scale):
 def test_refusals(act, message):
     with pytest.raises(InputError, match=message):
         act()
+
+
+def test_an_npz_without_arrays_is_named(tmp_path):
+    np.savez(tmp_path / "e.npz")
+    with pytest.raises(InputError, match="e.npz: it holds no arrays"):
+        rnnc.data.npz(tmp_path / "e.npz")

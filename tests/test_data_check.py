@@ -58,7 +58,7 @@ def test_training_names_file_and_frame_before_it_says_anything(tmp_path):
         np.save(tmp_path / f"{name}.npy", found)
     each = [part for name in TAKES for part in ("--set", f"{name}={name}.npy")]
     done = rnnc("train", "m.rnn", *each, "--epochs", 1, cwd=tmp_path, code=1)
-    assert f"{tmp_path / 'ev.npy'}: ev: label -1 at [4] is not in 0..2; an array `weight`" in done.stderr
+    assert f"{tmp_path / 'ev.npy'}: ev: label -1 at [4] is not in 0..2; where an array `weight`" in done.stderr
     np.savez(tmp_path / "d.npz", **arrays(y=with_at(300, 7, NAN), weight=1 - with_at(300, 7, 1)))
     rnnc("train", "m.rnn", "--data", "d.npz", "--epochs", 1, cwd=tmp_path)
     np.savez(tmp_path / "bad.npz", **arrays(ev=with_at(300, 200, 7, int)))

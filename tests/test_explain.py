@@ -17,6 +17,7 @@ from rnnc.explain import explain
 from rnnc.plan.cost import cost, least
 from rnnc.plan.machine import TYPICAL
 from rnnc.plan.schedule import Sweep
+from rnnc.runtime.trial import cores
 
 BIDIRECTIONAL = """# Two directions of time: neither loop waits for the other.
 model both(n = 8) {
@@ -156,6 +157,14 @@ def test_bench_command(tmp_path):
     line = ("bench", "-", "--frames", "4", "--threads", "1", "--inference", "-D", "n=8")
     assert rnnc(*line, input=" ".join(LSTM.split())).stdout.startswith("model, 4 frames a call, float32")
     assert rnnc(*line, input="model m { output h = lstm(8)(y) }", code=1).stderr.startswith("<stdin>:1:30: error E0201")
+
+
+def test_bench_takes_no_more_threads_than_there_are(tmp_path):
+    path = tmp_path / "net.rnn"
+    path.write_text("model m { input x\n output y = tanh(x) }")
+    done = rnnc("bench", str(path), "--streams", "1", "--frames", "4", "--threads", "999,1,1000", "--json")
+    assert sorted({r["threads"] for r in json.loads(done.stdout)["rows"]}) == sorted({1, cores()})
+    assert f"999 threads asked for; this process may use {cores()}, and gets as many" in done.stderr
 
 
 @pytest.mark.parametrize("source", [

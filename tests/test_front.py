@@ -209,6 +209,23 @@ def test_a_missing_operator_is_seen_at_the_next_statement():
     assert fault.notes[0].span.line == 3
 
 
+@pytest.mark.parametrize("line, column, hint", [
+    ("output h[t-1]", 11, "write `output y = h[...`, with a name in place of y"),
+    ("output x, h + x", 15, "write `output y = h + ...`, with a name in place of y"),
+    ("output x, [1]", 13, "here could stand a name"),         # what stands before is no name
+    ("output @ h", 10, "here could stand a name"),
+])
+def test_outputs_that_are_computed_are_told_their_form(line, column, hint):
+    fault, = faults(f"model m {{\n  input x\n  h = x\n  {line}\n}}")
+    assert (fault.code, fault.span.line, fault.span.column, fault.hint) == ("E0102", 4, column, hint)
+
+
+def test_the_time_as_an_output_is_told_to_take_a_name():
+    fault, = faults("model m {\n  input x\n  output h = x, t\n}")
+    assert (fault.code, fault.span.line, fault.span.column) == ("E0116", 3, 17)
+    assert fault.hint == "write `output y = t`, with a name in place of y"
+
+
 @pytest.mark.parametrize("line, code, column, hint", [
     ("y = x if x > 0 else 0", "E0105", 9, "where(condition, a, b)"),
     ("y = (x if x > 0 else 0)", "E0104", 10, "where(condition, a, b)"),
@@ -225,6 +242,50 @@ def test_statements_of_other_languages_are_answered_anywhere_in_a_line(line, cod
     """Behind a value they were taken for factors; a block in braces closed the model, and what follows was homeless."""
     fault, = faults(f"model m {{\n  input x\n  {line}\n  output x\n}}")
     assert (fault.code, fault.span.line, fault.span.column) == (code, 3, column) and hint in fault.hint
+
+
+@pytest.mark.parametrize("line, code, column, said", [
+    ("größe = x", "E0101", 3, "`größe` is no name"),                           # it began behind the ASCII letters
+    ("y = 2 * _aß1", "E0101", 11, "`_aß1` is no name"),
+    ("output t", "E0116", 10, "write `output y = t`, with a name in place of y"),
+    ("y = concat(i in 0..3 : A[i], axis = 1)", "E0102", 30, "`transpose(concat(i in 0..k : transpose(A[i])))`"),
+    ("y = sum(i in 0..3 : x[i], 0)", "E0102", 27, "`sum(i in ...)` takes one expression"),
+    ("y = \\tanh(x)", "E0101", 7, "written `tanh(x)`"),
+    ("y = y_{t-1} + x", "E0102", 9, "one frame ago is `h[t-1]`"),
+    ("y = x^{2}", "E0102", 9, "stands in `(` and `)`"),
+    ("y = x .* x", "E0101", 9, "work unit by unit"),
+    ("y = x.^2", "E0101", 8, "work unit by unit"),
+    ("y = W' @ x", "E0101", 8, "`transpose(W)`"),
+    ("% what follows", "E0101", 3, "a comment begins with `#`"),
+    ("y = x % 2", "E0101", 9, "write `mod(a, b)`"),
+    ("/* what follows */", "E0102", 3, "a comment begins with `#`"),
+    ("y := x", "E0102", 5, "write `y = ...`"),
+    ("y <- x", "E0102", 5, "write `y = ...`"),
+    ("f(a, b) = a * b", "E0102", 4, "`fn f(a, b) = ...`"),
+    ("y = lambda a : a", "E0102", 7, "`fn f(x) = ...`"),
+    ("param W(4, 4)", "E0102", 10, "write `W : [4, 4]`"),
+    ("input z(4)", "E0102", 10, "write `z : [4]`"),
+    ("metric mse(x, x)", "E0102", 13, "write `metric error = mse(x, x)`"),
+    ("output lstm(4)(x)", "E0102", 14, "write `output y = lstm(...`"),
+    ("y = x(0:2)", "E0102", 10, "in brackets: `x[0:n]`"),
+    ("output = x", "E0109", 3, "write `output y = ...`"),
+    ("loss = mse(x, x)", "E0109", 3, "write `loss ...`, without `=`"),
+])
+def test_habits_of_other_languages_are_told_what_is_written_here(line, code, column, said):
+    fault, = faults(f"model m {{\n  input x\n  {line}\n}}")
+    assert (fault.code, fault.span.line, fault.span.column) == (code, 3, column)
+    assert said in f"{fault.message} {fault.hint}"
+
+
+@pytest.mark.parametrize("text, column, hint", [
+    ("fn f(x) { return 2 * x }", 9, "write `fn f(x) = ...`; what has equations of its own is a cell"),
+    ("model m(x : [4]) { output x }", 11, "a signal is declared in its body: `input x : ...`"),
+    ("cell f(n)(x : [4]) { return x }", 13, "write `x` alone"),
+    ("model m(n = 3):\n  input x : [n]\n  output x", 15, "write `model m(n = 3) { ... }`"),
+])
+def test_definitions_as_elsewhere_are_told_their_form(text, column, hint):
+    fault, = faults(text)
+    assert (fault.code, fault.span.line, fault.span.column) == ("E0102", 1, column) and hint in fault.hint
 
 
 def test_an_open_bracket_is_pointed_at():

@@ -102,6 +102,14 @@ def test_other_files(file, message, place):
     assert message in command("import", file, "reader.rnn", "-o", "h.safetensors", cwd=place, code=2).stderr
 
 
+@pytest.mark.parametrize("kept", [4, 40, -3])
+def test_a_file_that_is_cut_short(kept, place):
+    save_file({"fc.weight": np.ones((3, 2), np.float32)}, place / "c.safetensors")
+    (place / "c.safetensors").write_bytes((place / "c.safetensors").read_bytes()[:kept])
+    done = command("import", "c.safetensors", "-o", "o.rnn", cwd=place, code=1)
+    assert done.stderr.startswith("rnnc: c.safetensors: the file is cut short, or not a safetensors file (")
+
+
 def test_as_pytorch_computes(place):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; pip install 'rnnc[torch]' brings it")
     modules = {"emb": torch.nn.Embedding(7, 5), "enc": torch.nn.LSTM(5, 5, 2), "norm": torch.nn.LayerNorm(10),
@@ -144,5 +152,6 @@ def test_files_of_torch_that_hold_something_else(place):
     torch.save(of(), place / "plain.pt")
     torch.save(dict(gru.named_parameters()), place / "learning.pt")
     torch.save(of(weight_hh_l0=gru.weight_hh_l0.data.to_sparse()), place / "sparse.pt")
-    plain, *others = [states.read(place / f"{name}.pt") for name in ("plain", "learning", "sparse")]
+    torch.save({"model": of(**{"_extra_state": {"step": 3}, "part._extra_state": None})}, place / "more.pt")
+    plain, *others = [states.read(place / f"{name}.pt") for name in ("plain", "learning", "sparse", "more")]
     assert all(set(o) == set(plain) and all((o[k] == plain[k]).all() for k in plain) for o in others)

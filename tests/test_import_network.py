@@ -217,7 +217,7 @@ def test_a_network_from_a_state_dict(kind, cell, both, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("more,message", [
-    ({"other.weight_ih_l0": draw(4, 3), "other.weight_hh_l0": draw(4, 4)}, "2 recurrent modules: how they hang"),
+    ({"other.weight_ih_l0": draw(4, 3), "other.weight_hh_l0": draw(4, 4)}, "2 recurrent modules: how modules hang"),
     ({"one.weight": draw(4, 3), "fc.weight": draw(5, 4), "emb.weight": draw(9, 3)}, "is for a state dict does not say"),
     ({"fc.weight": draw(5, 4), "fc.bias": draw(5), "fc2.weight": draw(2, 5)}, "what fc2.weight is for a state dict"),
     ({"norm.weight": draw(4), "norm.bias": draw(4)}, "what norm.bias, norm.weight is for a state dict does not say"),

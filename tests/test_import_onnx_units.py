@@ -174,6 +174,19 @@ def test_what_has_no_counterpart_is_named(nodes, inputs, numbers, message, tmp_p
     assert stop.value.code == 1 and message in said and "model.onnx: " in said and "Traceback" not in said
 
 
+def test_a_layer_written_out_frame_by_frame_by_splitting(tmp_path, capsys):
+    nodes, before = [("Split", "x", "p0 p1 p2", {"axis": 1})], "h"
+    for t in range(3):
+        nodes += [("Squeeze", f"p{t} one", f"x{t}"), ("MatMul", f"x{t} W", f"a{t}"), ("MatMul", f"{before} U", f"b{t}"),
+                  ("Add", f"a{t} b{t}", f"s{t}"), ("Tanh", f"s{t}", f"h{t}")]
+        before = f"h{t}"
+    model = graph(nodes, {"x": [1, 3, 4]}, ["h2"], {"W": draw(4, 2), "U": draw(2, 2), "h": draw(1, 2),
+                                                    "one": INTEGERS(1)})
+    with pytest.raises(SystemExit):
+        brought(tmp_path, model)
+    assert "frame by frame, export the model so that" in capsys.readouterr().err
+
+
 def test_files_that_are_no_models(tmp_path, capsys):
     onnx = needs("onnx")
     good = graph([LSTM, ("Relu", "Y", "y")], {"x": SHAPE}, ["y"], W).SerializeToString()

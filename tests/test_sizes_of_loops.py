@@ -90,3 +90,21 @@ def test_memories_of_as_many_slots_as_numbers_are_put_together(slots, width):
             np.testing.assert_allclose(out["r"][frame, b], memory.T @ c, rtol=1e-9)
             memory = 0.1 * memory * (1 - np.outer(c, v[frame, b]))
             np.testing.assert_allclose(out["O"][frame, b], memory, rtol=1e-9)
+
+
+@pytest.mark.parametrize("written, value", [
+    ("dot(g[t-1], x)", lambda g, x, c, W: g @ x),
+    ("dot(x, 2 * k)", lambda g, x, c, W: 2 * x @ g),
+    ("sum(W @ g[t-1])", lambda g, x, c, W: (W @ g).sum()),
+    ("cross_entropy(g[t-1], c)", lambda g, x, c, W: np.log(np.exp(g).sum()) - g[c]),
+])
+def test_a_loop_of_numbers_is_as_long_as_what_it_has_to_fit(written, value):
+    """Nothing that goes into the loop is a vector; what is made of it says that it is one."""
+    out, x, w = run(f"""model m {{
+        input x : [4]  input c : class(4)  param W : [3, 4]
+        k = g[t-1]
+        g = 0.5 * k + 0.1 * {written} + 0.3
+        output g
+    }}""")
+    step = lambda g, x, c: 0.5 * g + 0.1 * value(g, x, c, w.get("W", np.zeros((3, 4)))) + 0.3
+    np.testing.assert_allclose(out["g"], follow(step, (4,), x["x"], x["c"]), rtol=1e-12)

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import codecs
 import difflib
 import errno
 import os
@@ -68,13 +69,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def open_streams() -> None:
-    """Whoever starts us with a stream closed (`>&-`, some services) wants to hear nothing, or says nothing. Results are
-    UTF-8, as programs are, whatever the locale; names of files come out as the bytes that they are."""
+    """Whoever starts us with a stream closed (`>&-`, some services) wants to hear nothing, or says nothing. Results and
+    messages are UTF-8, as programs are, whatever the locale; names of files come out as the bytes that they are."""
+    codecs.register_error("names of files", as_bytes)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))        # noqa: SIM115 -- as long as we live
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    for out in (sys.stdout, sys.stderr):
+        if hasattr(out, "reconfigure"):
+            out.reconfigure(encoding="utf-8", errors="names of files")
+
+
+def as_bytes(fault: UnicodeError):
+    """What no text is: the bytes of a file's name, or shown by its number."""
+    try:
+        return codecs.lookup_error("surrogateescape")(fault)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(fault)
 
 
 def let_go() -> None:

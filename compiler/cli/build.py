@@ -22,6 +22,9 @@ from rnnc.errors import ToolchainError
 
 TARGETS = ("native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64")
 KINDS = ("c", "header", "static", "shared", "python", "example")
+TAKEN = {"main": ("example", "main.c would be the example as well as the network")} | {     # name -> kind, why not
+    package: ("python", f"{package}.py would be imported in place of the package {package}, which it needs")
+    for package in ("rnnc", "numpy", "cffi")}
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,8 @@ def contents(emitted, chosen, options, order: Order) -> dict[str, str | bytes]:
     """Name -> content of everything that was asked for."""
     from rnnc.target import build as toolchain
     name, manifest = emitted.name, emitted.manifest
+    if name in TAKEN and TAKEN[name][0] in options.emit:
+        raise Refusal(f"{TAKEN[name][1]}\n  hint: --prefix {name}_net gives all that is built another name")
     files: dict[str, str | bytes] = {}
     if "c" in options.emit:
         files[f"{name}.c"] = emitted.c

@@ -68,7 +68,6 @@ def bench(options) -> int:
     from rnnc import pipeline
     from rnnc.plan.choose import expected
     from rnnc.plan.cost import cost
-    from rnnc.runtime.trial import cores
     from rnnc.target.measure import machine as this_machine
     program, chosen, sizes = find(options.file), wanted(options), dict(options.sizes)
     with patience(f"compiling {program.stem}", options.progress):
@@ -76,10 +75,7 @@ def bench(options) -> int:
         net = pipeline.compile_net(program.given, options.model, chosen, sizes)
         machine = this_machine()
     rows = []
-    for threads in options.threads or [cores()]:
-        if threads > cores():
-            note(f"{threads} threads asked for; this process may use {cores()}")
-            continue
+    for threads in timed(options.threads):
         net.threads = threads
         for streams in options.streams:
             calls = jobs(net, options.frames, streams)
@@ -97,6 +93,16 @@ def bench(options) -> int:
         print(f"{program.stem}, {options.frames} frames a call, {chosen.dtype}{stored}; {machine.name}")
         print("\n".join(lines(rows)))
     return 0
+
+
+def timed(threads: list[int] | None) -> list[int]:
+    """How many threads are timed, in the order asked for."""
+    from rnnc.runtime.trial import capped, cores
+    given = {number: capped(number, silent=True) for number in threads or [cores()]}
+    for number, most in given.items():
+        if number > most:
+            note(f"{number} threads asked for; this process may use {most}, and gets as many")
+    return list(dict.fromkeys(given.values()))
 
 
 def jobs(net, frames: int, streams: int) -> dict:

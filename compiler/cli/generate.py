@@ -2,12 +2,13 @@
 
 import argparse
 import math
+import os
 import sys
 from pathlib import Path
 
-from rnnc.cli.console import Refusal, patience
+from rnnc.cli.console import Refusal, Usage, patience
 from rnnc.cli.record import Job
-from rnnc.cli.sources import add_progress, nonnegative, number
+from rnnc.cli.sources import add_progress, nonnegative, number, seed
 
 
 def add(commands) -> None:
@@ -18,7 +19,7 @@ def add(commands) -> None:
     command.add_argument("--temperature", type=temperature, default=0.8,
                          help="0: always the likeliest; 1: as learned (0.8)")
     command.add_argument("--top-k", type=nonnegative, default=0, help="only among the k likeliest (0: all)")
-    command.add_argument("--seed", type=nonnegative, default=0)
+    command.add_argument("--seed", type=seed, default=0)
     add_progress(command)
     command.set_defaults(run=generate)
 
@@ -28,13 +29,14 @@ def generate(options) -> int:
     job = Job.read(options.checkpoint)
     if job.vocabulary is None:
         raise Refusal(f"{options.checkpoint} holds no text model; `rnnc run` streams frames through it")
-    prompt = labels(options.prompt or first(job.vocabulary), job.vocabulary)
+    begin = written(options.prompt)
+    prompt = labels(begin or first(job.vocabulary), job.vocabulary)
     with patience("compiling", options.progress):
         net = job.trained(options.checkpoint, gradient=None)
     reads, writes = text_signals(net, len(job.vocabulary))
     chance = np.random.default_rng(options.seed)
     state = net.state(streams=1)
-    print(options.prompt, end="", flush=True)
+    print(begin, end="", flush=True)
     seen = net.run(**{reads: prompt[:, None]}, state=state)[writes][-1, 0]
     for _ in range(options.length):
         label = draw(seen, options.temperature, options.top_k, chance)
@@ -43,6 +45,14 @@ def generate(options) -> int:
     print()
     sys.stdout.flush()
     return 0
+
+
+def written(argument: str) -> str:
+    """A flag's text, UTF-8 whatever the locale: what that cannot read stands in it as single bytes."""
+    try:
+        return os.fsencode(argument).decode("utf-8") if any("\udc80" <= c <= "\udcff" for c in argument) else argument
+    except UnicodeError:
+        raise Usage("--prompt is not UTF-8 text") from None
 
 
 def temperature(text: str) -> float:

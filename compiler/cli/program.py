@@ -103,7 +103,7 @@ def show(options) -> int:
 def graph(options) -> int:
     from rnnc import pipeline
     from rnnc.draw import draw
-    named = Path(options.output).suffix[1:] if options.output else None
+    named = Path(options.output).suffix[1:].lower() if options.output else None
     kind = options.format or named or "svg"
     if kind not in PICTURES:
         raise Usage(f"cannot draw {options.output}", hint="name it .svg, .dot or .html, or give --format")
@@ -126,6 +126,8 @@ def new(options) -> int:
     path = Path(options.name)
     if not path.stem.isidentifier() or not path.stem.isascii():
         raise Usage(f"{path.stem!r} cannot name a model", hint="letters, digits and _, not starting with a digit")
+    if path.suffix not in ("", ".rnn"):
+        raise Usage(f"a program is a .rnn, not a {path.suffix}", hint=f"rnnc new {path.with_suffix('')}")
     path = path.with_suffix(".rnn")
     if path.exists():
         raise Refusal(f"{path} exists already; nothing was written")

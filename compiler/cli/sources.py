@@ -55,8 +55,10 @@ def find(name: str) -> Program:
     if name == "-":
         return Program(STDIN, None, written(bounded(sys.stdin.buffer, STDIN), STDIN))
     path = Path(name)
+    if not name:
+        raise Usage("the program's name is empty", hint="FILE is a path, the name of a sample, or - for stdin")
     if path.is_dir():
-        raise Usage(f"{name} is a folder, not a program")
+        raise a_folder(path)
     if not path.exists():
         sample = name.removesuffix(".rnn")
         if sample not in samples():
@@ -65,6 +67,20 @@ def find(name: str) -> Program:
             path = Path(shipped)
     with open(path, "rb") as file:
         return Program(str(path), path, written(bounded(file, name), name))
+
+
+def a_folder(path: Path) -> Usage:
+    """What to say of a folder: one that a training run has made holds its program."""
+    from rnnc.cli.record import Job
+    try:
+        job = Job.read(path)
+    except (Usage, Refusal, OSError):
+        return Usage(f"{path} is a folder, not a program")
+    flags = [f"--model {job.model}"] if job.model else []
+    for name, value in job.sizes.items():
+        flags.append(f"-D {name}={','.join(map(str, value)) if isinstance(value, list) else value}")
+    return Usage(f"{path} is a checkpoint, not a program",
+                 hint=f"its program: {' '.join([str(path / job.program), *flags])}")
 
 
 def bounded(file, name: str) -> bytes:
@@ -164,6 +180,19 @@ def size(text: str) -> tuple[str, int | float | list]:
     return name.strip(), number(value)
 
 
+class OneValue(argparse.Action):
+    """Values by name, in a list; one may come again, as what it was."""
+
+    def __call__(self, parser, namespace, given, flag=None):
+        name, value = given
+        listed = list(getattr(namespace, self.dest))
+        told = lambda found: ",".join(map(str, found)) if isinstance(found, list) else found
+        for before, other in listed:
+            if before == name and other != value:
+                raise argparse.ArgumentError(self, f"{name} is given twice, as {told(other)} and as {told(value)}")
+        setattr(namespace, self.dest, [*listed, given])
+
+
 def add_program(command: argparse.ArgumentParser) -> None:
     """FILE, --model and -D, for every command that reads a program."""
     command.add_argument("file", metavar="FILE", help="a program, the name of a shipped sample, or - for stdin")
@@ -174,7 +203,7 @@ def add_program(command: argparse.ArgumentParser) -> None:
 def add_model(command: argparse.ArgumentParser) -> None:
     """--model and -D."""
     command.add_argument("--model", help="which model, if the file has several")
-    command.add_argument("-D", dest="sizes", metavar="NAME=VALUE", type=size, action="append", default=[],
+    command.add_argument("-D", dest="sizes", metavar="NAME=VALUE", type=size, action=OneValue, default=[],
                          help="a size of the model: -D hidden=512, -D lags=1,2,4")
 
 
@@ -204,6 +233,13 @@ def positive(text: str, least: int = 1) -> int:
 def nonnegative(text: str) -> int:
     """An argument type: a whole number of at least 0."""
     return positive(text, least=0)
+
+
+def seed(text: str) -> int:
+    value = nonnegative(text)
+    if value >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not below 2^63")
+    return value
 
 
 def real(text: str) -> float:

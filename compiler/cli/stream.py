@@ -41,6 +41,9 @@ def run(options) -> int:
     for name in wanted:
         if name not in net.outputs:
             raise Usage(f"the model has no output {name}", hint="it has " + ", ".join(net.outputs))
+        if options.format == "label" and net.outputs[name].kind == "real" and not net.outputs[name].shape:
+            raise Usage(f"the output {name} is one number, not a score for each class",
+                        hint="--output names one that has scores, --format numbers shows all")
     for name, signal in net.inputs.items():
         if signal.kind == "labels":
             raise Refusal(f"the model takes lists of labels ({name}), which have no frames: use Python")
@@ -135,14 +138,28 @@ def json_frame(net, line: str, place: str) -> dict:
     import numpy as np
     try:
         found = json.loads(line)
-        data = {name: np.array(found[name]) for name in net.inputs}
-        if any(values.dtype.kind not in "fiub" for values in data.values()):       # null would become NaN
-            raise TypeError
-        return {name: shaped(data[name].astype(np.float64), s) for name, s in net.inputs.items()}
-    except KeyError as fault:
-        raise Refusal(f"{place}: the input {fault.args[0]} is missing") from None
-    except (ValueError, TypeError):
-        raise Refusal(f"{place}: not an object with one entry per input of the right shape") from None
+    except ValueError as fault:
+        raise Refusal(f"{place}: this is not JSON ({short(str(fault), 100)})") from None
+    if not isinstance(found, dict):
+        raise Refusal(f"{place}: an object with one entry per input is wanted: {', '.join(net.inputs) or 'none'}")
+    strange = next((name for name in found if name not in {**net.inputs, **net.targets}), None)   # data has targets
+    if strange is not None:
+        takes = ", ".join(net.inputs) or "none"
+        raise Refusal(f"{place}: the model has no input {short(strange, 40)}; it takes {takes}")
+    frame = {}
+    for name, signal in net.inputs.items():
+        if name not in found:
+            raise Refusal(f"{place}: the input {name} is missing")
+        try:
+            values = np.array(found[name])
+        except ValueError:                     # lists of different lengths
+            values = np.array(None)
+        if values.dtype.kind not in "fiub":    # null would become NaN
+            raise Refusal(f"{place}: {name}: {short(json.dumps(found[name]), 40)} is not an array of numbers")
+        if values.size != width(signal):
+            raise Refusal(f"{place}: {name}: got shape {list(values.shape)}, wanted {list(signal.shape)}")
+        frame[name] = shaped(values.astype(np.float64), signal)
+    return frame
 
 
 def raw_frames(net, dtype: str):
@@ -186,6 +203,6 @@ def raw(out: dict, vocabulary: str | None) -> None:
 
 
 def likeliest(out: dict, vocabulary: str | None) -> None:
-    """The class with the highest score, as a character if the model knows characters."""
-    best = [int(values.argmax()) for values in out.values()]
+    """The class with the highest score, as a character if the model knows characters; of a label, itself."""
+    best = [int(values.argmax() if values.ndim else values) for values in out.values()]
     print(" ".join(repr(vocabulary[b])[1:-1] if vocabulary and b < len(vocabulary) else str(b) for b in best))

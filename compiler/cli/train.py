@@ -7,6 +7,7 @@ was stopped.
 import argparse
 import contextlib
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rnnc.cli.console import Refusal, Usage, note, patience, takes_files, writab
 from rnnc.cli.curve import draw
 from rnnc.cli.numbers import add_numbers, numbers
 from rnnc.cli.record import JOB, Job, digest, keep_program, own
-from rnnc.cli.sources import add_program, find, load, nonnegative, positive, real, there
+from rnnc.cli.sources import add_program, find, load, positive, real, seed, there
 from rnnc.errors import InputError
 from rnnc.runtime.words import figure
 
@@ -50,7 +51,7 @@ def add(commands) -> None:
     how.add_argument("--lr", type=real, help=f"learning rate ({DEFAULTS['lr']})")
     how.add_argument("--schedule", choices=("constant", "cosine"), help=f"of the rate ({DEFAULTS['schedule']})")
     how.add_argument("--clip-norm", type=real, help=f"of the whole gradient ({DEFAULTS['clip_norm']})")
-    how.add_argument("--seed", type=nonnegative, help="of the first weights (0)")
+    how.add_argument("--seed", type=seed, help="of the first weights (0)")
     how.add_argument("--weights", metavar="FILE", type=Path,
                      help="first weights: a .safetensors, as rnnc import makes, or the folder of a training run")
     add_numbers(how)
@@ -132,7 +133,8 @@ def prepare(options, program, stored: Job | None):
     if where is None:
         raise Usage(f"what should {program.stem} learn from?", hint="--text, --data or --set names it")
     training = settled(options, stored.training if stored else {})
-    sizes = (stored.sizes if stored else {}) | dict(options.sizes)
+    kept = {k: v for k, v in stored.sizes.items() if k in names} if stored else {}     # another program may have others
+    sizes = kept | dict(options.sizes)
     corpus = dataset.read_corpus(where) if where.kind == dataset.TEXT else None
     if corpus and "vocab" in names:
         sizes = {"vocab": len(corpus.vocabulary)} | sizes
@@ -191,8 +193,8 @@ def summary(job: Job, net, data) -> str:
     t = job.training
     form = f"{data.streams} streams x {data.frames} frames" if data.carries else f"{data.batch_size} sequences"
     lines = [f"{net.name}({sizes}): {net.theta.size:,} parameters, {net.dtype}",
-             f"{epochs(t['epochs'])} of {len(data)} updates ({form}), {t['optimizer']}, learning rate {t['lr']:g} "
-             f"({t['schedule']}), gradient clipped at {t['clip_norm']:g}"]
+             f"{epochs(t['epochs'])} of {updates_of_an_epoch(t, data)} updates ({form}), {t['optimizer']}, "
+             f"learning rate {t['lr']:g} ({t['schedule']}), gradient clipped at {t['clip_norm']:g}"]
     if data.held is not None:
         lines.append(f"held out: the last {t['held_out']:.0%}, {data.held.total:,} "
                      f"{'characters' if job.vocabulary else 'frames'}")
@@ -220,13 +222,18 @@ def learn(options, job: Job, net, data, folder: Path) -> None:
         raise KeyboardInterrupt(f"the same command goes on from {folder}") from None
 
 
+def updates_of_an_epoch(training: dict, data) -> int:
+    """A window moves on by its step, which may be fewer frames than the data comes in."""
+    step = training["step"] or training["window"]
+    return -(-data.length // step) if step and data.carries else len(data)
+
+
 def optimizer(job: Job, net, data):
     t = job.training
     kind = getattr(rnnc, OPTIMIZERS[t["optimizer"]])
     rate = t["lr"]
     if t["schedule"] == "cosine":
-        step = t["step"] or t["window"]
-        updates = t["epochs"] * (-(-data.length // step) if step and data.carries else len(data))
+        updates = t["epochs"] * updates_of_an_epoch(t, data)
         rate = lambda update: t["lr"] * (LAST + (1 - LAST) * (1 + math.cos(math.pi * min(1, update / updates))) / 2)
     return kind(net, learning_rate=rate, clip_norm=t["clip_norm"])
 
@@ -257,5 +264,5 @@ def finish(options, job: Job, name: str, folder: Path) -> int:
                     f"after {epochs(rows[-1]['epoch'])}")
     if text:
         prompt = " --prompt 'The '" if set("The ") <= set(job.vocabulary) else ""
-        report.tell(f"to generate:  rnnc generate {folder}{prompt} --length 500")
+        report.tell(f"to generate:  rnnc generate {shlex.quote(str(folder))}{prompt} --length 500")
     return 0

@@ -5,9 +5,11 @@ knows something to say.
 """
 
 import difflib
-from dataclasses import dataclass
 
-from rnnc.errors import Broken, Diagnostic, Note, Span
+from rnnc.errors import Broken, Diagnostic, Note
+from rnnc.front import habits
+from rnnc.front.habits import after_first_name
+from rnnc.front.scene import Refusal, Scene
 from rnnc.front.words import (
     CLOSES,
     DEFINITIONS,
@@ -16,7 +18,6 @@ from rnnc.front.words import (
     STATEMENTS,
     Words,
     begins_equation,
-    first_on_line,
     open_brackets,
 )
 
@@ -35,6 +36,7 @@ FOREIGN = {                                    # statements of other languages, 
     "for": "a repetition is an expression: `sum(i in 0..k : ...)`; layers in a row are `stack(k, layer)(x)`",
     "while": "time is the only loop here: `h[t-1]` reads the frame before",
     "def": "a helper is written `fn f(x) = ...`, a layer `cell f(n)(x) { ... }`",
+    "lambda": "a helper has a name: `fn f(x) = ...`",
     "class": "a layer with parameters is written `cell f(n)(x) { ... }`",
     "import": 'definitions of another file come in by `use "cells.rnn"`',
     "let": "an equation needs no word before it: `h = ...`",
@@ -42,60 +44,6 @@ FOREIGN = {                                    # statements of other languages, 
     "state": "any signal read at `t-1` is a state; its first value is given by `init h = ...`",
 }
 CHOICES = {"if", "else", "for", "while"}       # those of them that stand behind values, too
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """`begin`: where reading went wrong, if not at the start of the statement. `resume`: the first word that may belong
-    to the next statement, if not the refused one. `closes`: a `}` is missing just here."""
-
-    fault: Diagnostic
-    begin: int | None = None
-    resume: int | None = None
-    closes: bool = False
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The word that does not fit, what could stand in its place, and the brackets open there."""
-
-    words: Words
-    at: int
-    wanted: frozenset[str]
-    opened: tuple[int, ...]
-
-    def type(self, step: int = 0) -> str:
-        place = self.at + step
-        return self.words.list[place].type if 0 <= place < len(self.words.list) else "$END"
-
-    def text(self, step: int = 0) -> str:
-        return str(self.words.list[self.at + step])
-
-    def span(self, step: int = 0) -> Span:
-        return self.words.span(self.at + step)
-
-    def starts_line(self, step: int = 0) -> bool:
-        return first_on_line(self.words, self.at + step)
-
-    @property
-    def shown(self) -> str:
-        return f"`{self.text()}`"
-
-    @property
-    def in_body(self) -> bool:
-        return any(self.words.list[o].type == "LBRACE" for o in self.opened)
-
-    @property
-    def after_value(self) -> bool:
-        """A whole expression has been read; an operator could follow."""
-        return "POWER" in self.wanted
-
-    @property
-    def before_value(self) -> bool:
-        return "NUMBER" in self.wanted
-
-    def refuse(self, code: str, message: str, step: int = 0, hint: str | None = None, notes=(), **more) -> Refusal:
-        return Refusal(Diagnostic(code, message, self.span(step), tuple(notes), hint), **more)
 
 
 def explain(words: Words, at: int, wanted: set[str]) -> Refusal:
@@ -133,7 +81,11 @@ def _equal_signs(s: Scene) -> Refusal | None:
 
 def _reserved_word(s: Scene) -> Refusal | None:
     if s.type() == "EQUAL" and s.type(-1) in STATEMENTS and s.type(-1) != "CONST":
-        return s.refuse("E0109", f"`{s.text(-1)}` is a reserved word and cannot be a name", step=-1)
+        word = s.text(-1)
+        hint = {"output": "write `output y = ...`, with a name in place of y",
+                "metric": "write `metric error = ...`, with a name in place of error",
+                "loss": "write `loss ...`, without `=`", "return": "write `return ...`, without `=`"}.get(word)
+        return s.refuse("E0109", f"`{word}` is a reserved word and cannot be a name", step=-1, hint=hint)
     if s.type() not in RESERVED or "NAME" not in s.wanted or s.type() in ("AND", "OR"):
         return None
     next_statement = s.type() in STATEMENTS | DEFINITIONS and s.starts_line()     # so the one before is unfinished
@@ -199,35 +151,6 @@ def _misplaced(s: Scene) -> Refusal | None:
         return _unknown_word(s, s.at, {w.lower() for w in DEFINITIONS} | {"const"}, "a definition")
 
 
-def _bracketed_target(s: Scene) -> Refusal | None:
-    """`h[t] = ...`"""
-    if s.type() not in ("LSQB", "PART") or not _after_first_name(s):
-        return None
-    depth, place = 0, s.at
-    while s.words.list[place].type == "PART" or depth or s.words.list[place].type == "LSQB":
-        depth += (s.words.list[place].type == "LSQB") - (s.words.list[place].type == "RSQB")
-        place += 1
-        if place >= len(s.words.list) - 1:
-            return None
-    if s.words.list[place].type == "EQUAL":
-        return s.refuse("E0102", "an equation defines a whole signal, at every frame", begin=s.at - 1,
-                        hint=f"write `{s.text(-1)} = ...`; a first value is given by `init {s.text(-1)} = ...`")
-
-
-def _changed(s: Scene) -> Refusal | None:
-    """`y += x`"""
-    if not _after_first_name(s) or s.type(1) != "EQUAL" or s.text() not in ("+", "-", "*", "/"):
-        return None
-    name, sign, both = s.text(-1), s.text(), s.span().to(s.span(1))
-    hint = f"an equation holds at every frame: write `{name} = {name}[t-1] {sign} ...`"
-    return Refusal(Diagnostic("E0102", f"`{sign}=` is no operator", both, hint=hint), begin=s.at - 1)
-
-
-def _after_first_name(s: Scene) -> bool:
-    """After a name that began a statement: only `=` or `,` could follow."""
-    return s.type(-1) == "NAME" and s.wanted <= {"EQUAL", "COMMA"} and "COMMA" in s.wanted
-
-
 def _missing_operator(s: Scene) -> Refusal | None:
     """`h = W x + b` reads as the equation `h = W` and a statement that begins with `x`: seen at the `+`."""
     if s.after_value and (s.before_value or s.type() in ("NAME", "NUMBER", "TEXT", "NOT")):
@@ -235,7 +158,7 @@ def _missing_operator(s: Scene) -> Refusal | None:
         what = "an operator or a comma" if inside else "an operator"
         return s.refuse("E0104", f"{what} is missing between `{s.text(-1)}` and `{s.text()}`",
                         hint=FOREIGN[s.text()] if s.text() in CHOICES else _operator_hint(s, s.at - 1))
-    if not _after_first_name(s) or s.type(-2) == "COMMA" or s.type(-2) not in ENDS_A_VALUE:
+    if not after_first_name(s) or s.type(-2) == "COMMA" or s.type(-2) not in ENDS_A_VALUE:
         return None
     name, before = s.text(-1), s.text(-2)
     if s.starts_line(-1):
@@ -260,8 +183,10 @@ def _operator_hint(s: Scene, at: int) -> str:
 
 def _unknown_statement(s: Scene) -> Refusal | None:
     """`parm W : [n, m]`, `if ...`"""
-    if not _after_first_name(s) or s.type(-2) == "COMMA":
+    if not after_first_name(s) or s.type(-2) == "COMMA":
         return None
+    if s.type() == "COLON" and s.type(1) == "EQUAL":
+        return s.refuse("E0102", "`:=` is no sign here", words=2, begin=s.at - 1, hint=f"write `{s.text(-1)} = ...`")
     if s.type() == "COLON" and s.text(-1) not in FOREIGN:
         return s.refuse("E0105", f"`{s.text(-1)} :` does not say what `{s.text(-1)}` is", step=-1, begin=s.at - 1,
                         hint=f"write `param {s.text(-1)} : ...` or `input {s.text(-1)} : ...`")
@@ -287,16 +212,17 @@ def _unfinished(s: Scene) -> Refusal | None:
         return Refusal(fault)
 
 
-def _declaration(s: Scene) -> Refusal | None:
-    """`param W [n, m]`, `param W : n` and `cell f(n) { ... }`"""
-    if s.type() == "LBRACE" and s.wanted == {"LPAR"}:
-        return s.refuse("E0102", "a cell has two lists of arguments: its sizes and its signals",
-                        hint="write `cell f(n)(x) { ... }`; either list may be empty")
-    if s.type() == "LSQB" and {"COLON", "COMMA"} <= s.wanted:
-        name = s.text(-1)
-        return s.refuse("E0102", f"`:` is missing before the shape of `{name}`", hint=f"write `{name} : [...]`")
-    if s.type(-1) == "COLON" and s.wanted == {"LSQB"} and s.type() in ("NAME", "NUMBER"):
-        return s.refuse("E0102", "a shape is written in brackets", hint=f"write `[{s.text()}]`")
+def _repetition(s: Scene) -> Refusal | None:
+    """`sum(i in 0..3, x[i])`"""
+    if s.type() == "COMMA" and "COLON" in s.wanted and "COMMA" not in s.wanted and s.after_value:
+        return s.refuse("E0102", "a comma cannot stand here; `:` follows the range of a repetition",
+                        hint="for example `sum(i in 0..k : x[t-i])`")
+    opening = s.opened[-1] if s.opened else s.at
+    if s.type() == "COMMA" and s.after_value and [w.type for w in s.words.list[opening:][:3]] == ["LPAR", "NAME", "IN"]:
+        what = f"`{s.words.list[opening - 1]}({s.words.list[opening + 1]} in ...)`"
+        hint = "matrices are joined along axis 0; side by side it is `transpose(concat(i in 0..k : transpose(A[i])))`"
+        return s.refuse("E0102", f"{what} takes one expression and nothing after it",
+                        hint=hint if str(s.words.list[opening - 1]) == "concat" else None)
 
 
 def _two_beginnings(s: Scene) -> Refusal | None:
@@ -323,12 +249,6 @@ def _missing_value(s: Scene) -> Refusal | None:
         return s.refuse("E0102", f"a value is missing before {s.shown}")
 
 
-def _slashes(s: Scene) -> Refusal | None:
-    if s.type() == "SCALE" and s.text() == "//":
-        return s.refuse("E0102", "`//` divides sizes and cannot stand here", begin=s.at,
-                        hint="a comment begins with `#`")
-
-
 def _anything(s: Scene) -> Refusal:
     wanted = sorted(WRITTEN.get(w, f"`{w.lower()}`") for w in s.wanted)
     hint = None
@@ -344,7 +264,8 @@ def _anything(s: Scene) -> Refusal:
 
 
 MISTAKES = [
-    _no_word, _part_as_number, _chained_comparison, _two_beginnings, _equal_signs, _bracketed_target, _changed,
-    _bracket, _reserved_word, _misplaced, _slashes, _missing_operator, _unknown_statement, _unfinished, _declaration,
-    _missing_value, _anything,
+    _no_word, _part_as_number, _chained_comparison, _two_beginnings, _equal_signs, habits.bracketed_target,
+    habits.changed, habits.arrow, habits.helper_without_word, habits.anonymous, _bracket, _reserved_word, _misplaced,
+    habits.slashes, _missing_operator, _unknown_statement, _unfinished, habits.declaration, habits.output_without_name,
+    habits.body, habits.typed_argument, habits.range_in_call, _repetition, _missing_value, habits.brace, _anything,
 ]

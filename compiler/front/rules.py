@@ -57,6 +57,9 @@ def _check_cell(cell: tree.Cell, faults: Faults) -> None:
 
 def _check_node(node, faults: Faults) -> None:
     match node:
+        case tree.OutputItem(name=tree.Ident(id="t"), value=None):
+            faults.add("E0116", "`t` is the time, and an output has a name of its own", node.span,
+                       hint="write `output y = t`, with a name in place of y")
         case tree.Ident(id="t"):
             faults.add("E0116", "`t` is the time and cannot be given another meaning", node.span)
         case tree.Repeat(index="t"):
@@ -65,6 +68,7 @@ def _check_node(node, faults: Faults) -> None:
             _check_kind(node, faults)
         case tree.Call():
             _check_arguments(node, faults)
+            _check_texts(node, faults)
         case tree.Model() | tree.Cell():
             _check_order(node.sizes, faults)
         case tree.Function():
@@ -101,6 +105,16 @@ def _check_arguments(call: tree.Call, faults: Faults) -> None:
             seen[argument.name] = argument
 
 
+def _check_texts(call: tree.Call, faults: Faults) -> None:
+    """`einsum("ij,j->i", W, x)`, `dropout(x, 0.5, per = "sequence")`"""
+    for argument in call.arguments:
+        if isinstance(argument.value, tree.Text):
+            hint = f'a word stands without quotes: {argument.name} = {argument.value.value}' if argument.name else None
+            if call.function == tree.Name("einsum", span=call.function.span):
+                hint = "a matrix product is W @ x, a sum over an index sum(i in 0..n : ...)"
+            faults.add("E0122", "a string is no value; it stands only after `use`", argument.value.span, hint=hint)
+
+
 def _check_order(formals: tuple[tree.Formal, ...], faults: Faults) -> None:
     for before, after in zip(formals, formals[1:]):
         if before.default is not None and after.default is None:
@@ -112,6 +126,10 @@ def _check_order(formals: tuple[tree.Formal, ...], faults: Faults) -> None:
 
 def _parts(node) -> Iterator:
     """The nodes just below, in the order of the text."""
+    if isinstance(node, tree.OutputItem) and node.value is None:         # its name gives no meaning, but reads one
+        return
+    if isinstance(node, tree.Argument) and isinstance(node.value, tree.Text):            # said of the call
+        return
     for field in fields(node):
         part = getattr(node, field.name)
         for item in part if isinstance(part, tuple) else (part,):

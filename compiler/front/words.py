@@ -23,15 +23,17 @@ HABITS = {                                     # characters of other languages, 
     ";": "statements need no separator",
     "!": "write `not a`, or `a != b`",
     "&": "write `a and b`",
-    "|": "write `a or b`",
+    "|": "write `a or b`; the absolute value is `abs(x)`",
     "%": "write `mod(a, b)`",
-    "'": "strings stand in double quotes, and `h'` is written `h[t-1]`",
+    "'": "strings stand in double quotes; the frame before is `h[t-1]`, a transposed matrix `transpose(W)`",
     "?": "write `where(condition, a, b)`",
     "\u2212": "this is not the minus of the keyboard: write `-`",
     "\u00b7": "write `*`, or `@` for a matrix product",
     "\u00d7": "write `*`, or `@` for a matrix product",
     "\u2299": "write `*`",
     "\u00b2": "write `^2`",
+    "\u221a": "write `sqrt(x)`",
+    "\\": "functions and fractions are written `tanh(x)` and `a / b`, one frame ago `h[t-1]`",
 }
 
 
@@ -97,12 +99,27 @@ def _not_a_word(source: Source, text: str, at: int) -> tuple[int, int, Diagnosti
         whole = re.search(r"[0-9]+$", text[:at])[0]
         hint, said_of = f"write `{whole}.0`", at - len(whole)
     elif character.isalpha():
-        code, message = "E0101", f"`{glued[0]}` is no name"
+        at = said_of = _name_before(text, at)
+        code, message = "E0101", f"`{text[at:end]}` is no name"
         hint = "names are made of the letters a to z and A to Z, digits and `_`"
+    elif text[at : at + 2] in (".*", "./", ".^"):
+        end = at + 2
+        code, message = "E0101", f"`{text[at:end]}` is no operator"
+        hint = "`*`, `/` and `^` work unit by unit; the matrix product is `W @ x`"
+    elif character == "%" and not text[text.rfind("\n", 0, at) + 1 : at].strip():
+        code, message, hint = "E0101", "`%` means nothing here", "a comment begins with `#`"
     else:
         shown = f"`{character}`" if character.isprintable() else f"the character U+{ord(character):04X}"
         code, message, hint = "E0101", f"{shown} means nothing here", HABITS.get(character)
     return at, end, Diagnostic(code, message, _stretch(source, text, said_of, end), hint=hint)
+
+
+def _name_before(text: str, at: int) -> int:
+    """Where the letters begin that stand right before a letter which no name has."""
+    start = at
+    while start > 0 and text[start - 1].isascii() and (text[start - 1].isalnum() or text[start - 1] == "_"):
+        start -= 1
+    return at if text[start].isdigit() else start
 
 
 def _stretch(source: Source, text: str, start: int, end: int) -> Span:

@@ -52,7 +52,9 @@ def text(source, streams: int = 16, frames: int = 64, *, vocabulary: str | None 
         fewer = max(1, min(streams, (len(rest) - 1) // frames))
         held = Text(_pairs(rest, fewer, input, target), frames, vocabulary)
     if split <= streams:
-        raise InputError(f"a text of {split} characters is too short for {streams} streams")
+        whose = "a text of 1 character" if split == 1 else f"a text of {split} characters"
+        raise InputError(f"{whose} is too short for {streams} streams" if streams > 1 else
+                         f"{whose} is too short: each character is followed by one that is to be foretold")
     return Text(_pairs(labels[:split], streams, input, target), frames, vocabulary, held)
 
 

@@ -69,7 +69,7 @@ class Sight:
     def numbers(self, values, signal: Signal, name: str, weight) -> None:
         match signal.kind:
             case "class":
-                arrays.labels(values, name, signal.classes)
+                arrays.labels(values, name, signal.classes, self.target, weight)
             case "flag":
                 arrays.flags(values, name, self.target, weight)
             case _:

@@ -109,6 +109,8 @@ def npz(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: b
         raise InputError(f"{path}: {fault.strerror or fault}") from None
     except DAMAGE as fault:
         raise InputError(f"{path}: not a .npz of plain arrays ({_reason(fault)})") from None
+    if not found:
+        raise InputError(f"{path}: it holds no arrays")
     lengths, starts = found.pop("lengths", None), found.pop("starts", None)
     found |= {name: _split(path, name, found[name], found.pop(f"{name}_lengths"))
               for name in list(found) if f"{name}_lengths" in found}

@@ -5,7 +5,7 @@ import contextlib
 from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage, note, patience, writable, write
-from rnnc.cli.sources import add_progress, find, not_a_file, size
+from rnnc.cli.sources import OneValue, add_progress, find, not_a_file, size
 from rnnc.errors import InputError
 
 LOSSES = ("mse", "mae", "huber", "cross_entropy", "binary_cross_entropy", "hinge", "squared_hinge")
@@ -28,11 +28,11 @@ def add(commands) -> None:
     command.add_argument("file", metavar="PROGRAM", nargs="?",
                          help="a program that takes the weights: a path, the name of a shipped sample, or - for stdin")
     command.add_argument("--model", help="which model, if PROGRAM has several")
-    command.add_argument("-D", dest="sizes", metavar="NAME=VALUE", type=size, action="append", default=[],
+    command.add_argument("-D", dest="sizes", metavar="NAME=VALUE", type=size, action=OneValue, default=[],
                          help="a size of PROGRAM's model: -D hidden=512")
     command.add_argument("-o", "--output", metavar="OUT", type=Path, required=True,
                          help="a .safetensors file; without PROGRAM, a .rnn file")
-    command.add_argument("--map", metavar="THERE=HERE", dest="places", type=place, action="append", default=[],
+    command.add_argument("--map", metavar="THERE=HERE", dest="places", type=place, action=OneValue, default=[],
                          help="the path of a module or array of the model in PROGRAM")
     command.add_argument("--carry", action="store_true", help=(
         "first states that are inputs and last states that are outputs are left to the net, whose own state goes on "
@@ -46,7 +46,7 @@ def place(text: str) -> tuple[str, list[str]]:
     """An argument type: `encoder=h` or `both=h.lstm,h.lstm_2`."""
     there, equals, here = text.partition("=")
     paths = [path.strip() for path in here.split(",")]
-    if not equals or not all(paths):
+    if not equals or not there.strip() or not all(paths):
         raise argparse.ArgumentTypeError(f"{text!r}: write it as THERE=HERE, for example encoder=h")
     return there.strip(), paths
 
@@ -92,7 +92,7 @@ def read(path: Path):
     """The modules of a file."""
     from rnnc.cli.bring import states
     from rnnc.cli.bring.foreign import of_pytorch
-    if path.suffix != ".onnx":
+    if path.suffix.lower() != ".onnx":
         return of_pytorch(states.read(path))
     from rnnc.cli.bring.file import read as network
     from rnnc.cli.bring.modules import of_onnx
@@ -139,7 +139,7 @@ def written(options, weights: Path):
     """The program of a file, as text, with its parameters."""
     from rnnc.cli.bring.draft import Draft
     path, model = options.state, Draft().name(options.output.stem)
-    if path.suffix != ".onnx":
+    if path.suffix.lower() != ".onnx":
         from rnnc.cli.bring import standard, states
         if options.carry or options.loss:
             raise Usage(f"--{'carry' if options.carry else 'loss'} is for ONNX files; add to {options.output} what you "

@@ -11,7 +11,19 @@ from rnnc.cli.bring.draft import Draft, Line, label, whole
 from rnnc.cli.bring.draft import units as signal
 from rnnc.cli.bring.file import Network, Node, Port, computed
 from rnnc.cli.bring.goal import goal
-from rnnc.cli.bring.values import BATCH, LABEL, NUMBERS, SIZES, TIME, Axis, Inexpressible, Misplaced, Value, numbers
+from rnnc.cli.bring.values import (
+    BATCH,
+    LABEL,
+    NUMBERS,
+    SIZES,
+    TIME,
+    WRITTEN_OUT,
+    Axis,
+    Inexpressible,
+    Misplaced,
+    Value,
+    numbers,
+)
 from rnnc.errors import InputError
 
 RULES = shuffles.RULES | units.RULES | reductions.RULES | products.RULES | recurrent.RULES \
@@ -43,7 +55,26 @@ def program(network: Network, model: str, title: str, carry: bool, loss: str | N
             reached = reading.place, not isinstance(fault, Misplaced)
             if reached > best:
                 best, told = reached, fault
+    if WRITTEN_OUT not in told.message and written_out(network):
+        raise Inexpressible(f"{told.message}. {WRITTEN_OUT}")
     raise told
+
+
+def written_out(network: Network) -> bool:
+    """Whether a product with a matrix goes, later on, into another one with the same matrix."""
+    makers = {name: node for node in network.nodes for name in node.outputs if name}
+    for name, readers in network.readers().items():
+        products = [node for node in readers if node.op in ("MatMul", "Gemm")] if name in network.trained else []
+        seen, waiting = set(), [products[-1]] if products[1:] else []
+        while waiting:
+            node = waiting.pop()
+            for maker in (makers[given] for given in node.inputs if given in makers):
+                if maker in products:
+                    return True
+                if maker.place not in seen:
+                    seen.add(maker.place)
+                    waiting.append(maker)
+    return False
 
 
 class Reading:

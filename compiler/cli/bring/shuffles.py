@@ -11,6 +11,7 @@ from rnnc.cli.bring.values import (
     SIZES,
     TIME,
     UNITS,
+    WRITTEN_OUT,
     Axis,
     Inexpressible,
     Misplaced,
@@ -224,9 +225,8 @@ def reverse_sequence(call: Call) -> Value:
 
 
 def cut(of: Axis, what: str) -> Inexpressible:
-    hint = ("; of a sequence, only its first and its last frame can be taken. If this is a recurrent layer written out "
-            "frame by frame, export the model so that its LSTM, GRU or RNN stays one operator "
-            "(torch.onnx.export(..., dynamo=False))" if of.time else "; streams do not see each other")
+    hint = f"; of a sequence, only its first and its last frame can be taken. {WRITTEN_OUT}" if of.time else \
+        "; streams do not see each other"
     return Inexpressible(f"it {what}{hint}")
 
 

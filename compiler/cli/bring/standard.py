@@ -17,8 +17,9 @@ def program(arrays: dict[str, np.ndarray], model: str, title: str) -> Written:
     """What PyTorch's modules compute one after another, without dropout."""
     modules = of_pytorch(arrays)
     if len(modules.layers) != 1:
-        raise Inexpressible(f"{len(modules.layers)} recurrent modules: how they hang together a state dict does not "
-                            f"say; {INSTEAD}, or export the model as ONNX")
+        many = "no recurrent module" if not modules.layers else f"{len(modules.layers)} recurrent modules"
+        raise Inexpressible(f"{many}: how modules hang together a state dict does not say; {INSTEAD}, or export the "
+                            "model as ONNX")
     ((name, layers),) = modules.layers.items()
     cell, kind = next(found for gate, found in CELLS.items() if gate in layers[0, False])
     units = next(array.shape[1] for path, array in layers[0, False].items() if path.startswith("U"))

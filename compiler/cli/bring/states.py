@@ -1,5 +1,6 @@
 """A file of PyTorch, or of safetensors -> arrays by name."""
 
+import warnings
 from pathlib import Path
 
 from rnnc.cli.console import Refusal, Usage
@@ -7,13 +8,14 @@ from rnnc.cli.console import Refusal, Usage
 
 def read(path: Path) -> dict:
     """Arrays by name, in float32 or float64."""
-    if path.suffix in (".pt", ".pth"):
+    if path.suffix.lower() in (".pt", ".pth"):
         arrays = unpacked(path)
-    elif path.suffix == ".safetensors":
+    elif path.suffix.lower() == ".safetensors":
         from rnnc.runtime.storage import read as stored
         arrays = stored(path, advice="")[0]
     else:
-        raise Usage(f"{path}: a .onnx, .safetensors or .pt file is wanted")
+        raise Usage(f"{path}: a .onnx, .safetensors or .pt file is wanted",
+                    hint="of another framework: safetensors.numpy.save_file({name: array, ...}, 'm.safetensors')")
     wrong = next((name for name, array in arrays.items() if array.dtype.kind != "f"), None)
     if wrong is not None:
         raise Refusal(f"{path}: {wrong} holds {arrays[wrong].dtype}; real numbers are wanted")
@@ -28,16 +30,24 @@ def unpacked(path: Path) -> dict:
         raise Usage(f"{path.suffix} files are read by PyTorch, which is not installed",
                     hint="pip install 'rnnc[torch]', or save the state dict as .safetensors") from None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):       # of other kinds of files, which are refused here
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:                 # of many kinds, by what is wrong with the file
         raise Refusal(f"{path}: no state dict that can be read safely ({reason(fault, path)})") from None
-    tensors = lambda d: isinstance(d, dict) and bool(d) and all(
-        isinstance(name, str) and isinstance(v, torch.Tensor) for name, v in d.items())
     inner = [found, *found.values()] if isinstance(found, dict) else []
-    state = next((d for d in inner if tensors(d)), None)
+    state = next(filter(None, map(arrays_of, inner)), None)
     if state is None:
         raise Refusal(f"{path}: no state dict is in it; torch.save(model.state_dict(), ...) writes one")
     return {name: numbers(path, name, tensor.detach()) for name, tensor in state.items()}
+
+
+def arrays_of(found) -> dict | None:
+    """The tensors of a state dict; None if it is none. What a module keeps besides them is anything at all."""
+    from torch import Tensor
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        return None
+    kept = {name: value for name, value in found.items() if name.rpartition(".")[2] != "_extra_state"}
+    return kept if all(isinstance(value, Tensor) for value in kept.values()) else None
 
 
 def reason(fault: Exception, path: Path) -> str:

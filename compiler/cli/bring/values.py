@@ -23,6 +23,10 @@ class Inexpressible(InputError):
     """Something of a graph that has no counterpart in a program."""
 
 
+WRITTEN_OUT = ("If this is a recurrent layer written out frame by frame, export the model so that its LSTM, GRU or RNN "
+               "stays one operator (torch.onnx.export(..., dynamo=False))")
+
+
 class Misplaced(Inexpressible):
     """Time, batch and units are not where an operator wants them: perhaps only as long as they are guessed."""
 

@@ -11,8 +11,8 @@ from rnnc.front import tree
 from rnnc.front.show import show_expression
 from rnnc.graph.elaborate import bodies, builtins, sequences, training  # noqa: F401  (they fill the table of builtins)
 from rnnc.graph.elaborate.brackets import mentions_time
-from rnnc.graph.elaborate.drafts import NotYet, Stop
-from rnnc.graph.elaborate.expressions import KINDS, argument, count, evaluate, told
+from rnnc.graph.elaborate.drafts import WRONG, NotYet, Silent, Stop
+from rnnc.graph.elaborate.expressions import KINDS, argument, count, evaluate, told, whole
 from rnnc.graph.elaborate.hints import function_meant, near
 from rnnc.graph.elaborate.places import Place, Store
 from rnnc.graph.elaborate.scope import Application, At, Layer, Scope, Signal, Thunk, Value
@@ -33,6 +33,7 @@ def called(expr: tree.Call, at: At, whole_side: bool = False) -> Value | Applica
     """What a call gives. `whole_side`: it is all of an equation's right side, whose path it takes over."""
     function = expr.function
     if not isinstance(function, tree.Name):
+        refuse_two_lists(expr, at)
         value = evaluate(function, at)
         if not isinstance(value, Layer):
             raise Stop("E0211", "only layers and functions can be applied", function.span)
@@ -58,14 +59,45 @@ def called(expr: tree.Call, at: At, whole_side: bool = False) -> Value | Applica
     if name in builtins.TABLE:
         return builtins.TABLE[name](expr, at)
     if entry is not None:
+        if isinstance(entry, Signal) and entry.draft.type is WRONG:
+            raise Silent
         kind = "signal" if isinstance(entry, Signal) else "value"
-        given = [argument_.value for argument_ in expr.arguments]
-        hint = None
-        if len(given) == 1 and mentions_time(given[0]):
-            hint = f"a delay stands in brackets: {name}[{show_expression(given[0]).replace(' ', '')}]"
-        raise Stop("E0211", f"{name} is a {kind} here: it cannot be applied", function.span, hint=hint)
+        raise Stop("E0211", f"{name} is a {kind} here: it cannot be applied", function.span,
+                   hint=brackets_meant(expr, at))
     raise Stop("E0203", f"there is no cell or function called {name}", function.span,
                hint=function_meant(name, scope.work.callables(scope)))
+
+
+def refuse_two_lists(expr: tree.Call, at: At) -> None:
+    """`dropout(0.5)(x)`: a function has one list of arguments."""
+    inner = expr.function
+    if not isinstance(inner, tree.Call) or not isinstance(inner.function, tree.Name):
+        return
+    name = inner.function.id
+    entry, (definition, _) = at.scope.find(name), at.scope.definitions.find(name)
+    if entry is not None or not (isinstance(definition, tree.Function) or
+                                 definition is None and name in builtins.TABLE):
+        return
+    given = sorted([*expr.arguments, *inner.arguments], key=lambda argument_: argument_.name is not None)
+    shown = [f"{a.name} = {show_expression(a.value)}" if a.name else show_expression(a.value) for a in given]
+    meant = f"{name}({', '.join(shown)})"
+    if name == "noise" and expr.arguments:
+        meant = f"{show_expression(expr.arguments[0].value)} + {show_expression(inner)}"
+    raise Stop("E0211", f"{name} is a function, with one list of arguments", expr.function.span, hint=f"write {meant}")
+
+
+def brackets_meant(expr: tree.Call, at: At) -> str | None:
+    """What `x(...)` stands for where x is no function: a delay, units, or a product."""
+    given, name = [argument_.value for argument_ in expr.arguments], expr.function.id
+    if len(given) == 1 and mentions_time(given[0]):
+        return f"a delay stands in brackets: {name}[{show_expression(given[0]).replace(' ', '')}]"
+    try:
+        for each in given:
+            whole(each, at)
+    except (Stop, NotYet, Silent):
+        return f"a product is written {show_expression(tree.Binary('*', expr.function, given[0], span=expr.span))}" \
+            if len(given) == 1 else None
+    return f"a unit is picked by {name}[{', '.join(map(show_expression, given))}]" if given else None
 
 
 def bind(arguments, formals, what: str, at: At, expr: tree.Call, definition) -> dict[str, Thunk]:
@@ -126,12 +158,24 @@ def _layer_argument(expr: tree.Call, at: At, counted: bool) -> tuple[int, Layer]
     form = f"{name}(k, layer)" if counted else f"{name}(layer)"
     if len(expr.arguments) != wanted or any(a.name for a in expr.arguments):
         raise Stop("E0204", f"{name} is written {form}", expr.span)
+    if counted and isinstance(evaluate_early(expr.arguments[0].value, at), Layer):
+        layer, number = (show_expression(a.value) for a in expr.arguments)
+        raise Stop("E0204", f"{name} is written {form}: the number comes first", expr.span,
+                   hint=f"write {name}({number}, {layer})")
     copies = count(expr.arguments[0].value, at, f"{name} needs at least one copy") if counted else 1
     value = evaluate(expr.arguments[-1].value, at)
     if not isinstance(value, Layer):
         raise Stop("E0211", f"{name} takes a layer such as lstm(64)", expr.arguments[-1].span,
                    hint=f"the signal goes into a second list: {form}(x)")
     return copies, value
+
+
+def evaluate_early(expr: tree.Expr, at: At) -> Value | None:
+    """What an expression is, if that can be told; a fault in it is told where it is used."""
+    try:
+        return evaluate(expr, at)
+    except (Stop, NotYet, Silent):
+        return None
 
 
 def _maker(kind: str, counted: bool):

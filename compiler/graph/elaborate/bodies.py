@@ -11,7 +11,7 @@ from rnnc.graph.elaborate.drafts import Draft, NotYet, Ref, Stop, describe
 from rnnc.graph.elaborate.expressions import evaluate, operand, signal, size, static
 from rnnc.graph.elaborate.hints import initialiser_meant
 from rnnc.graph.elaborate.operators import lift
-from rnnc.graph.elaborate.scope import Application, At, Constant, Parameter, Scope, Signal, wrong_name
+from rnnc.graph.elaborate.scope import Application, At, Constant, Layer, Parameter, Scope, Signal, wrong_name
 from rnnc.graph.nodes import FRAME, SEQUENCE
 
 
@@ -255,6 +255,11 @@ def equation(scope: Scope, targets, value: tree.Expr) -> None:
         elif len(targets) > 1:
             raise Stop("E0605", "several names on the left need the application of a cell on the right", value.span)
         else:
+            if isinstance(found, Layer):
+                swapped = next((thunk.hint for thunk in (found.sizes or {}).values()
+                                if isinstance(operand(thunk.expr, thunk.at), Ref)), None)
+                raise Stop("E0211", f"{found.word} is a layer here, and {label} a signal", value.span, hint=swapped or
+                           f"write layer {label} = {show_expression(value)}, or apply it to a signal")
             given = [lift(found, at, value.span)]
         for made, ref in zip(signals, given):
             if isinstance(found, Application):

@@ -104,6 +104,9 @@ def _index(expr: tree.Index, at: At) -> Value:
     items = []
     for item in expr.items:
         if isinstance(item, tree.Range):
+            if any(end is not None and mentions_time(end) for end in (item.low, item.high)):
+                raise Stop("E0403", "a range picks units, and no frames", item.span,
+                           hint=f"the last k frames, newest first, are window({show_expression(expr.base)}, k)")
             ends = [None if end is None else whole(end, at) for end in (item.low, item.high)]
             items.append(tuple(ends))
         elif mentions_time(item):

@@ -10,7 +10,7 @@ from rnnc.graph.elaborate import constants, picks, rules
 from rnnc.graph.elaborate.constants import is_static
 from rnnc.graph.elaborate.drafts import NotYet, Ref, Silent, Stop
 from rnnc.graph.elaborate.expressions import count, operand, size, static, whole
-from rnnc.graph.elaborate.hints import near
+from rnnc.graph.elaborate.hints import argument_meant
 from rnnc.graph.elaborate.operators import combine, lift, make, number, together
 from rnnc.graph.elaborate.scope import At, Layer, Value
 
@@ -38,7 +38,7 @@ def split(expr: tree.Call, least: int, most: int | None, keys: tuple[str, ...] =
             continue
         if argument.name not in keys + places:
             raise Stop("E0204", f"{name} takes no argument called {argument.name}", argument.span,
-                       hint=near(argument.name, keys + places))
+                       hint=argument_meant(argument.name, keys + places))
         if argument.name in named or argument.name in places[:len(placed)]:
             raise Stop("E0204", f"{argument.name} is given twice", argument.span)
         named[argument.name] = argument.value
@@ -49,7 +49,11 @@ def split(expr: tree.Call, least: int, most: int | None, keys: tuple[str, ...] =
         del named[key]
     if len(placed) < least or most is not None and len(placed) > most:
         want = f"{least}" if most == least else f"at least {least}" if most is None else f"{least} to {most}"
-        raise Stop("E0204", f"{name} takes {want} argument{'' if want == '1' else 's'}, not {len(placed)}", expr.span)
+        hint = None
+        if most == 1 and len(placed) == 2 and "axis" in keys and not named:        # `sum(x, 0)`
+            hint = "write {}({}, axis = {})".format(name, *(show_expression(a.value) for a in placed))
+        raise Stop("E0204", f"{name} takes {want} argument{'' if want == '1' else 's'}, not {len(placed)}", expr.span,
+                   hint=hint)
     return [a.value for a in placed], named
 
 

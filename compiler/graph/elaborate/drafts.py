@@ -205,15 +205,19 @@ class Engine:
                 self.moved.extend(draft.users)
                 rounds.clear()                 # its readers hear of it first
 
-    def commit(self) -> bool:
-        """Settle what waits only on itself: every draft in sight of it has some type. True if anything was settled."""
+    def closed(self) -> set[Draft]:
+        """What waits only on itself: every draft in sight of it has some type."""
         waiting = {d for d in self.drafts if d.type is not None and not d.final}
         while True:
             held = {d for d in waiting
                     if d.lacks_axes or any(r.draft not in waiting and not r.draft.final for r in d.binding)}
             if not held:
-                break
+                return waiting
             waiting -= held
+
+    def commit(self) -> bool:
+        """Settle what waits only on itself. True if anything was settled."""
+        waiting = self.closed()
         for draft in waiting:
             draft.final = True
             self.moved.extend(draft.users)

@@ -38,6 +38,8 @@ FUNCTIONS = {name: hint for names, hint in {
     "len size shape": "did you mean dim?",
     "delay lag prev shift roll": "one frame ago is written x[t-1]",
     "linear fc": "did you mean dense?",
+    "bidirectional birnn": "both directions are concat(L(x), reversed(L)(x)) of a layer L",
+    "sequential": "apply one layer to the other: lstm(4)(dense(8)(x)); k alike are stack(k, layer)(x)",
     "bce": "did you mean binary_cross_entropy?",
     "uniform rand random": RANDOM + "uniform(0, 1)",
     "normal randn": RANDOM + "normal(0, 1)",
@@ -47,8 +49,22 @@ FUNCTIONS = {name: hint for names, hint in {
 VALUES = {
     "pi": "write const pi = 3.141592653589793",
     "true": "write 1", "True": "write 1", "false": "write 0", "False": "write 0",
+    "inf": "write a large number: 1e30",
     **{name: RANDOM + name for name in ("glorot", "he", "lecun", "orthogonal")},
+    **{name: "functions need no module before them: tanh(x), dense(n)(x)"
+       for name in ("np", "numpy", "torch", "nn", "F", "tf", "keras", "jnp", "jax", "math")},
 }
+
+
+# Names of arguments elsewhere, by what they are called here.
+ARGUMENTS = {"dim": "axis", "axes": "axis", "rate": "p", "prob": "p", "probability": "p", "sigma": "std",
+             "stddev": "std", "scale": "std", "n": "k"}
+
+
+def argument_meant(name: str, known: tuple[str, ...]) -> str | None:
+    if ARGUMENTS.get(name) in known:
+        return f"did you mean {ARGUMENTS[name]}?"
+    return near(name, known) or (f"there is {', '.join(known)}" if known else None)
 
 
 # Initialisers of other libraries.
@@ -80,7 +96,7 @@ def near(name: str, names: Iterable[str]) -> str | None:
 
 
 def function_meant(name: str, names: Iterable[str]) -> str | None:
-    return FUNCTIONS.get(name) or near(name, names)
+    return FUNCTIONS.get(name) or FUNCTIONS.get(name.lower()) or near(name, names)
 
 
 def value_meant(name: str, names: Iterable[str]) -> str | None:
@@ -107,6 +123,37 @@ def matrix_and_vector(draft: Draft) -> str | None:
     if length == rows:
         ways.append(f"reshape({name}, [{length}, 1]) goes with every column")
     return ", ".join(ways) or None
+
+
+def number_and_vector(draft: Draft) -> str | None:
+    """What to write where a number stands for a vector: of a loop that nothing gives a size, how to give it one."""
+    for ref, other in zip(draft.args, draft.args[::-1]):
+        shape = other.draft.type.shape
+        if not ref.draft.type.shape and shape and shape[-1].value != 1:
+            loop = _numbers_of_a_loop(ref.draft)
+            if loop is not None:
+                name, size = called(loop, draft, loop.signal.name), shape[-1].value
+                return f"nothing says that {name} is more than a number; init {name} = zeros({size}) does"
+            if draft.op == "dot":
+                return f"a number times a vector is {called(ref.draft, draft, 'a')} * {called(other.draft, draft, 'x')}"
+    return None
+
+
+def _numbers_of_a_loop(draft: Draft) -> Draft | None:
+    """The signal with a memory of itself that a value takes its shape from, unit by unit."""
+    return next((d for d in (draft, *_shaped_like(draft)) if d.op == "signal" and d in _shaped_like(d)), None)
+
+
+def _shaped_like(draft: Draft) -> dict[Draft, None]:
+    """What a value takes its shape from, the nearest first."""
+    found, waiting = {}, [draft]
+    while waiting:
+        here = waiting.pop(0)
+        if here.is_elementwise or here.op in ("softmax", "logsoftmax"):
+            parts = [ref.draft for ref in here.binding if ref.draft not in found]
+            found.update(dict.fromkeys(parts))
+            waiting += parts
+    return found
 
 
 WHOLE = "whole are t and what + - *, mod, max, min and where make of it and of whole numbers"

@@ -118,12 +118,15 @@ class Body:
             if expr is not None:
                 self.look(expr)
 
-    def known(self, name: str, span: Span) -> None:
+    def known(self, name: str, span: Span, of: str | None = None) -> None:
+        """`of`: the cell that it is handed to."""
         if name == "t" or name in self.names or name in self.definitions.values:
             return
         if name in BUILT_IN or self.definitions.has(name):
             cell = isinstance(self.definitions.find(name)[0], tree.Cell)
-            self.faults.add("E0211", f"{name} is a {'cell' if cell else 'function'}: it needs arguments", span)
+            self.faults.add("E0211", f"{name} is a {'cell' if cell else 'function'}: it needs arguments", span,
+                            hint=None if cell else f"it is applied, not handed on: {name}({of}(...)(x))" if of else
+                            f"it is applied, not handed on: {name}(x)")
             return
         hint = value_meant(name, [*self.names, *self.definitions.values])
         if name in self.of_others:
@@ -165,8 +168,14 @@ class Body:
                                 hint=function_meant(function.id, names))
         called = function.id if isinstance(function, tree.Name) else None
         words, places = WORDS.get(called, {}), dict(enumerate(PLACES.get(called, ())))
-        self.all(argument.value for place, argument in enumerate(expr.arguments)
-                 if (argument.name or places.get(place)) not in words)
+        cell = called if called and isinstance(self.definitions.find(called)[0], tree.Cell) else None
+        for place, argument in enumerate(expr.arguments):
+            if (argument.name or places.get(place)) in words:
+                continue
+            if isinstance(argument.value, tree.Name):
+                self.known(argument.value.id, argument.value.span, cell)
+            else:
+                self.look(argument.value)
 
     def repeat(self, expr: tree.Repeat) -> None:
         if isinstance(expr.over, tree.Steps):

@@ -8,7 +8,7 @@ from math import prod
 
 from rnnc.errors import Note, Span
 from rnnc.graph.elaborate.drafts import SCALAR, WRONG, Draft, Size, Stop, Type, describe
-from rnnc.graph.elaborate.hints import matrix_and_vector
+from rnnc.graph.elaborate.hints import matrix_and_vector, number_and_vector
 
 ONE = Size(1)
 
@@ -107,7 +107,7 @@ def product(draft: Draft) -> Type | None:
     refuse_label(left, draft.span)
     if left.rank not in (1, 2):
         raise Stop("E0304", f"the left side of @ is {describe(left)}, not a matrix", draft.span,
-                   hint="use * for products with a scalar" if not left.shape else None)
+                   hint="use * for products with a scalar; @ binds tighter than * and /" if not left.shape else None)
     if right is None:
         if not draft.attrs.get("guess") or left.rank != 2:
             return None
@@ -123,7 +123,7 @@ def product(draft: Draft) -> Type | None:
     if len(shape) > 2:
         raise Stop("E0304", f"the right side of @ is {describe(right)}", draft.span)
     if left.shape[-1] != shape[0]:
-        raise differ(left.shape[-1], shape[0], draft.span, "the inner sizes of @")
+        raise differ(left.shape[-1], shape[0], draft.span, "the inner sizes of @", number_and_vector(draft))
     return Type(left.shape[:-1] + shape[1:])
 
 
@@ -138,7 +138,7 @@ def dot(draft: Draft) -> Type:
             raise Stop("E0304", f"dot takes two vectors, not {describe(part)}", draft.span)
     a, b = ((p.shape or (ONE,))[0] for p in found)
     if a != b:
-        raise differ(a, b, draft.span)
+        raise differ(a, b, draft.span, hint=number_and_vector(draft))
     return SCALAR
 
 
@@ -158,7 +158,8 @@ def transpose(draft: Draft) -> Type | None:
     if found is None:
         return None
     if found[0].rank != 2:
-        raise Stop("E0304", f"transpose takes a matrix, not {describe(found[0])}", draft.span)
+        raise Stop("E0304", f"transpose takes a matrix, not {describe(found[0])}", draft.span,
+                   hint="of two vectors outer(a, b) makes a matrix, dot(a, b) a number" if found[0].rank == 1 else None)
     return Type(found[0].shape[::-1])
 
 
@@ -336,7 +337,8 @@ def measured(draft: Draft) -> Type | None:
 
 @joins
 def signal(draft: Draft) -> Type | None:
-    """An equation: its right side. While that is open, the value before the start says how large it is at least."""
+    """An equation: its right side. While that is open, the value before the start says how large it is at least, or
+    what it has to fit (`sketches.fit_in`)."""
     if not draft.args:
         return None
     value = draft.args[0].draft
@@ -345,7 +347,7 @@ def signal(draft: Draft) -> Type | None:
     starts = [r.draft.type for r in draft.args[1:] if r.draft.type is not None and r.draft.type.shape]
     if starts and starts[0] is not WRONG:
         return starts[0]
-    return value.type
+    return value.type if value.type is None else draft.attrs.get("fits", value.type)
 
 
 def fixed(draft: Draft) -> Type | None:

@@ -6,7 +6,7 @@ so what the range takes. The rules of types know a shape or nothing; here None s
 and what comes out whole is handed to the engine, whose last look judges it by the rules.
 """
 
-from rnnc.graph.elaborate.drafts import Draft, Engine, Size, Type
+from rnnc.graph.elaborate.drafts import Draft, Engine, Size, Type, shaped_by
 from rnnc.graph.elaborate.picks import ends
 from rnnc.graph.elaborate.rules import ONE
 
@@ -36,6 +36,59 @@ def axes(engine: Engine) -> bool:
         if hand(engine, told):
             return True
     return False
+
+
+def fit_in(engine: Engine) -> bool:
+    """A loop that would be settled as a number, for nothing in it is larger, is a vector where it has to be one: in
+    `g = g[t-1] + dot(g[t-1], x)` as long as x, in `W @ g[t-1]` as W is wide, as logits as many as there are classes."""
+    closed = engine.closed()
+    for draft in engine.drafts:
+        if draft.op in PARTNERS:
+            for ref, size in PARTNERS[draft.op](draft):
+                made = looped(ref.draft, closed) if size is not None and size.value != 1 else None
+                if made is not None and "fits" not in made.attrs:
+                    made.attrs["fits"] = Type((size,))
+                    engine.update(made)
+                    engine.run()
+                    return True
+    return False
+
+
+def looped(draft: Draft, closed: set[Draft]) -> Draft | None:
+    """The signal of a loop of numbers that a value has its shape from, if there is one alone."""
+    made, seen = None, set()
+    while draft not in seen and draft.known is None and draft in closed and draft.is_elementwise \
+            and not draft.type.shape:
+        seen.add(draft)
+        made = draft if draft.op == "signal" else made
+        more = {ref.draft for ref in draft.binding if ref.draft.known is None}
+        if len(more) != 1:
+            break
+        draft = more.pop()
+    return made if made is not None and made in shaped_by([made]) else None
+
+
+def _first(draft: Draft) -> Size | None:
+    return draft.known.shape[0] if draft.known is not None and len(draft.known.shape) == 1 else None
+
+
+def _dotted(draft: Draft):
+    a, b = draft.args
+    return (a, _first(b.draft)), (b, _first(a.draft))
+
+
+def _multiplied(draft: Draft):
+    left = draft.args[0].draft.known
+    return ((draft.args[1], left.shape[1] if left is not None and left.rank == 2 else None),)
+
+
+def _chosen(draft: Draft):
+    label = draft.args[1].draft.known
+    return ((draft.args[0], label.classes if label is not None else None),)
+
+
+PARTNERS = {"dot": _dotted, "product": _multiplied,
+            **dict.fromkeys(("cross_entropy", "hinge", "squared_hinge"), _chosen)}
 
 
 def hand(engine: Engine, found: dict[Draft, Sketch]) -> bool:

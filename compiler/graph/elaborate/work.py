@@ -109,8 +109,9 @@ class Work:
     def complete(self) -> None:
         """Go round until every size is known or nothing moves."""
         engine = self.engine
-        settle = (engine.commit, engine.fit, lambda: sketches.settle(engine), lambda: sketches.axes(engine),
-                  engine.guess, engine.assume, lambda: sketches.settle(engine, ones=True), engine.lone)
+        settle = (lambda: sketches.fit_in(engine), engine.commit, engine.fit, lambda: sketches.settle(engine),
+                  lambda: sketches.axes(engine), engine.guess, engine.assume,
+                  lambda: sketches.settle(engine, ones=True), engine.lone)
         while True:
             engine.run()
             waiting, self.waiting = self.waiting, []
