@@ -6,6 +6,14 @@
 /* i = 0 .. count - 1, a constant. */
 #define RN_FOR(i, count) RN_UNROLL for (int i = 0; i < (count); i++)
 
+/* A whole number as it is, but gcc forgets what it knows of it. How many rows a vector has, and whether they lie side by
+ * side, depends on how threads share them. Knowing that two tests ask the same, gcc would make the equations between them
+ * twice and fuse other products with their sums in each: other threads, other bits. */
+RN_INLINE long rn_forget(long n) {
+    __asm__ volatile("" : "+r"(n));
+    return n;
+}
+
 /* Each lane < n of a vector becomes `value`, an expression of `lane`; zeros behind. */
 #define RN_SET_LANES(name, n, value)                                                                                 \
     do {                                                                                                             \
@@ -60,13 +68,22 @@ RN_FUNCTION void rn_store_even_rows(real *to, long size, const rn_v *from, long 
     }
 }
 
+/* A number of n rows that lie side by side; and back. */
+RN_INLINE rn_v rn_load_lanes(const real *from, long n) {
+#if defined(RN_MASKED_LOAD)
+    return RN_MASKED_LOAD(from, n);
+#else
+    return rn_load_part(from, rn_forget(n));
+#endif
+}
+RN_INLINE void rn_store_lanes(real *to, rn_v from, long n) { rn_store_part(to, from, rn_forget(n)); }
 /* The entries of n rows, `stride` numbers apart; and back. A single row is in all lanes. */
 RN_INLINE void rn_load_entries(rn_v *to, const int size, const real *from, long stride, long n) {
-    if (n > 1) rn_load_even_rows(to, size, from, stride, n);
+    if (rn_forget(n) > 1) rn_load_even_rows(to, size, from, stride, n);
     else RN_FOR(u, size) to[u] = rn_all(from[u]);
 }
 RN_INLINE void rn_store_entries(real *to, const int size, const rn_v *from, long stride, long n) {
-    if (n > 1) rn_store_even_rows(to, size, from, stride, n);
+    if (rn_forget(n) > 1) rn_store_even_rows(to, size, from, stride, n);
     else RN_FOR(u, size) to[u] = from[u][0];
 }
 /* Of rows anywhere: `row` is where those of lane `lane` begin. */

@@ -7,14 +7,14 @@ import sys
 import numpy as np
 import pytest
 from commands import rnnc as rnnc_command
-from compare import compare, draw_data, same_bits
+from compare import compare, draw_data, net_of, same_bits, set_params
 from fixed_c import loaded
 from test_kernels import BUILDS
 
 import rnnc
 from rnnc import pipeline
 from rnnc.errors import Source
-from rnnc.plan import few
+from rnnc.plan import few, waves
 
 # Every operator that mixes entries, on signals; views, labels out of range before a start, whole numbers that are kept.
 MIXED = """model mixed(m = 3, n = 2) {
@@ -123,6 +123,19 @@ def test_larger_ones_go_both_ways_by_the_number_of_streams(any_threads):
         outcome = compare(made, "float32", 1, 6, streams)
         assert outcome["ratio"] is not None
         same_bits(outcome["net"], outcome["data"], threads=(1, 2, 3))
+
+
+@pytest.mark.parametrize("cell, frames, streams", [("delta_net(1, 1)", 9, 2), ("delta_net(2, 2)", 17, 2),
+                                                   ("rwkv(2)", 33, 1)])
+def test_how_many_rows_a_vector_has_decides_nothing(monkeypatch, any_threads, cell, frames, streams):
+    """gcc made the equations once for a single row and once for more, and fused other products in each."""
+    monkeypatch.setattr(waves, "ROWS", 8)
+    text = f"model m {{ input x : [2]\n target y : [2]\n h = dense(2)({cell}(dense({cell.strip(')')[-1]})(x)))\n" \
+           " output h\n loss mse(h, y) }"
+    made = pipeline.elaborated(Source("m.rnn", text), None, {})
+    net, data = net_of(made, "float32", "all"), draw_data(made, 1, "float32", frames, streams)
+    set_params(net, data)
+    same_bits(net, data)
 
 
 def test_a_loop_of_few_entries_has_no_meetings():

@@ -295,7 +295,7 @@ class Lanes:
 
     def load(self, n: int, delay: int) -> str:
         """The values of these rows, or those of the frame `delay` before."""
-        return f"rn_load_part({self.access.at(n, moved('r', delay))}, n)"
+        return f"rn_load_lanes({self.access.at(n, moved('r', delay))}, n)"
 
     def collected(self, name: str, value: str) -> str:
         """A vector whose lanes are `value`."""
@@ -313,7 +313,7 @@ class Lanes:
         if node.kind == INT:
             self.lines.append(f"for (long lane = 0; lane < n; lane++) *({place}) = (int32_t){name}[lane];")
             return
-        together = f"rn_store_part({at}, {name}, n);"
+        together = f"rn_store_lanes({at}, {name}, n);"
         apart = f"*({place}) = {name}[lane];"
         if node.shape:
             together = f"rn_store_entries({at}, {size}, {name}, {self.access.stride(n)}, n);"
@@ -324,7 +324,7 @@ class Lanes:
 def either(when: str | None, then: Callable[[], str], otherwise: str) -> list[str]:
     if not when:
         return [otherwise] if when is None else [then()]
-    return [f"if ({when}) {then()}", f"else {otherwise}"]
+    return [f"if (rn_forget({when})) {then()}", f"else {otherwise}"]
 
 
 def moved(row: str, delay: int) -> str:

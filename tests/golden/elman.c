@@ -536,9 +536,9 @@ static void evaluate_2_2(const rn_call *c, long first, long rows, rn_part part)
     for (long r = first + part.b0; r < first + part.b1; r += RN_VL) {
         const long n = RN_MIN(RN_VL, first + part.b1 - r);
         const int whole_near_0 = rn_ring(r - near_0, c->near_0 * c->B) + n <= c->near_0 * c->B;
-        const rn_v at_weights_of_frames = rn_load_part(c->weights_of_frames + r, n);
+        const rn_v at_weights_of_frames = rn_load_lanes(c->weights_of_frames + r, n);
         const rn_v value_part_4 = rn_eq(at_weights_of_frames, rn_all((real)0));
-        if (whole_near_0) rn_store_part(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B), value_part_4, n);
+        if (rn_forget(whole_near_0)) rn_store_lanes(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B), value_part_4, n);
         else for (long lane = 0; lane < n; lane++) *(c->value_part_4 + rn_ring((r + lane) - near_0, c->near_0 * c->B)) = value_part_4[lane];
     }
 }
@@ -615,19 +615,19 @@ static void evaluate_4_4(const rn_call *c, long first, long rows, rn_part part)
         const long n = RN_MIN(RN_VL, first + part.b1 - r);
         const int whole_near_0 = rn_ring(r - near_0, c->near_0 * c->B) + n <= c->near_0 * c->B;
         rn_v at_value_part_16[2];
-        if (whole_near_0) rn_load_entries(at_value_part_16, 2, c->value_part_16 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(2), RN_PAD(2), n);
+        if (rn_forget(whole_near_0)) rn_load_entries(at_value_part_16, 2, c->value_part_16 + rn_ring(r - near_0, c->near_0 * c->B) * RN_PAD(2), RN_PAD(2), n);
         else RN_SET_ENTRIES(at_value_part_16, 2, n, c->value_part_16 + rn_ring((r + lane) - near_0, c->near_0 * c->B) * RN_PAD(2));
         rn_v at_value_part_4;
-        if (whole_near_0) at_value_part_4 = rn_load_part(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B), n);
+        if (rn_forget(whole_near_0)) at_value_part_4 = rn_load_lanes(c->value_part_4 + rn_ring(r - near_0, c->near_0 * c->B), n);
         else RN_SET_LANES(at_value_part_4, n, *(c->value_part_4 + rn_ring((r + lane) - near_0, c->near_0 * c->B)));
         rn_v value_part_15_all = rn_all(0);
         RN_FOR(k, 2) value_part_15_all = value_part_15_all + at_value_part_16[k];
         const rn_v value_part_15 = rn_where(rn_not(at_value_part_4), value_part_15_all, rn_all(0));
         const rn_v value_part_13 = value_part_15 * rn_all((real)0.5);
-        const rn_v at_weights_of_frames = rn_load_part(c->weights_of_frames + r, n);
+        const rn_v at_weights_of_frames = rn_load_lanes(c->weights_of_frames + r, n);
         const rn_v value_part_5 = at_weights_of_frames * value_part_13;
         const rn_v value_part_3 = rn_where(at_value_part_4, rn_all((real)0), value_part_5);
-        if (whole_near_0) rn_store_part(c->value_part_3 + rn_ring(r - near_0, c->near_0 * c->B), value_part_3, n);
+        if (rn_forget(whole_near_0)) rn_store_lanes(c->value_part_3 + rn_ring(r - near_0, c->near_0 * c->B), value_part_3, n);
         else for (long lane = 0; lane < n; lane++) *(c->value_part_3 + rn_ring((r + lane) - near_0, c->near_0 * c->B)) = value_part_3[lane];
     }
 }
@@ -1023,12 +1023,12 @@ static void backprop_3_3(const rn_call *c, long first, long rows, rn_part part)
         rn_v value_part_23 = rn_all(0);
         RN_FOR(k, 2) value_part_23 = value_part_23 + value_part_24[k];
         const rn_v value_part_21 = value_part_23 * rn_all((real)0.5);
-        const rn_v at_weights_of_frames = rn_load_part(c->weights_of_frames + r, n);
+        const rn_v at_weights_of_frames = rn_load_lanes(c->weights_of_frames + r, n);
         const rn_v value_part_13 = at_weights_of_frames * value_part_21;
         const rn_v value_part_12 = rn_eq(at_weights_of_frames, rn_all((real)0));
         const rn_v value_part_11 = rn_where(value_part_12, rn_all((real)0), value_part_13);
-        rn_store_part(c->value_part_12 + r, value_part_12, n);
-        rn_store_part(c->value_part_11 + (r - near_0), value_part_11, n);
+        rn_store_lanes(c->value_part_12 + r, value_part_12, n);
+        rn_store_lanes(c->value_part_11 + (r - near_0), value_part_11, n);
     }
 }
 
@@ -1085,9 +1085,9 @@ static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
     for (long r = first + part.b0; r < first + part.b1; r += RN_VL) {
         const long n = RN_MIN(RN_VL, first + part.b1 - r);
         const int whole_near_2 = rn_ring(r - near_2, c->near_2 * c->B) + n <= c->near_2 * c->B;
-        const rn_v at_weights_of_frames = rn_load_part(c->weights_of_frames + r, n);
+        const rn_v at_weights_of_frames = rn_load_lanes(c->weights_of_frames + r, n);
         const rn_v d_z_part_7 = at_weights_of_frames * at_value_part_14;
-        const rn_v at_value_part_12 = rn_load_part(c->value_part_12 + r, n);
+        const rn_v at_value_part_12 = rn_load_lanes(c->value_part_12 + r, n);
         const rn_v d_z_part_6 = rn_where(at_value_part_12, rn_all((real)0), d_z_part_7);
         const rn_v d_z_part_5 = d_z_part_6 * rn_all((real)0.5);
         rn_v at_z[2];
@@ -1102,7 +1102,7 @@ static void backprop_6_5(const rn_call *c, long first, long rows, rn_part part)
         RN_FOR(u, 2) d_z_part[u] = rn_where(at_value_part_12, rn_all((real)0), d_z_part_3[u]);
         rn_v d_z[2];
         RN_FOR(u, 2) d_z[u] = d_z_part[u] + d_z_part[u];
-        if (whole_near_2) rn_store_entries(c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2), 2, d_z, RN_PAD(2), n);
+        if (rn_forget(whole_near_2)) rn_store_entries(c->d_z + rn_ring(r - near_2, c->near_2 * c->B) * RN_PAD(2), 2, d_z, RN_PAD(2), n);
         else for (long lane = 0; lane < n; lane++) RN_FOR(u, 2) (c->d_z + rn_ring((r + lane) - near_2, c->near_2 * c->B) * RN_PAD(2))[u] = d_z[u][lane];
     }
 }
