@@ -104,10 +104,11 @@ def test_what_the_model_does_not_take_is_told_before_its_length(programs):
     np.savez(programs / "more.npz", **both, vocabulary=np.zeros(7), starts=np.zeros(200))
     np.savez(programs / "whole.npz", **both, lengths=[100, 100], weights=np.zeros(7), y_lengths=[100, 100])
     np.save(programs / "z.npy", np.zeros(7))
-    for data, name in (("--data more.npz", "vocabulary"), ("--data whole.npz", "weights"),
-                       ("--set x=x.npy --set y=x.npy --set z=z.npy", "z")):
+    for data, name, place in (("--data more.npz", "vocabulary", f"{programs / 'more.npz'}: "),
+                              ("--data whole.npz", "weights", f"{programs / 'whole.npz'}: "),
+                              ("--set x=x.npy --set y=x.npy --set z=z.npy", "z", "")):
         said = rnnc("train", "m.rnn", *data.split(), "--epochs", 1, cwd=programs, code=1).stderr
-        assert said == f"rnnc: the data has {name}, which the model does not take\n"
+        assert said == f"rnnc: {place}the data has {name}, which the model does not take\n"
 
 
 def test_data_may_weigh_frames(programs):

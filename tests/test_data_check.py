@@ -50,6 +50,8 @@ def test_training_names_file_and_frame_before_it_says_anything(tmp_path):
     (tmp_path / "m.rnn").write_text(EVENTS)
     for found, words in (({"ev": with_at(300, 200, 7, int)}, "ev: label 7 at [200] is not in 0..2"),
                          ({"y": with_at(300, 290, 2)}, "y: flags are 0 or 1; 2.0 stands at [290]"),
+                         ({"x": np.array(["a"] * 300)}, "x: an array of numbers with an axis of frames is wanted"),
+                         ({"z": np.zeros(300)}, "the data has z, which the model does not take"),
                          ({"x": np.zeros((300, 3))}, "x: got shape [300, 3], wanted [300, 2]: one per frame")):
         np.savez(tmp_path / "d.npz", **arrays(**found))
         done = rnnc("train", "m.rnn", "--data", "d.npz", "--epochs", 1, cwd=tmp_path, code=1)
@@ -59,6 +61,9 @@ def test_training_names_file_and_frame_before_it_says_anything(tmp_path):
     each = [part for name in TAKES for part in ("--set", f"{name}={name}.npy")]
     done = rnnc("train", "m.rnn", *each, "--epochs", 1, cwd=tmp_path, code=1)
     assert f"{tmp_path / 'ev.npy'}: ev: label -1 at [4] is not in 0..2; where an array `weight`" in done.stderr
+    np.save(tmp_path / "ev.npy", np.array(["a"] * 300))
+    done = rnnc("train", "m.rnn", *each, "--epochs", 1, cwd=tmp_path, code=1)
+    assert done.stderr == f"rnnc: {tmp_path / 'ev.npy'}: an array of numbers with an axis of frames is wanted\n"
     np.savez(tmp_path / "d.npz", **arrays(y=with_at(300, 7, NAN), weight=1 - with_at(300, 7, 1)))
     rnnc("train", "m.rnn", "--data", "d.npz", "--epochs", 1, cwd=tmp_path)
     np.savez(tmp_path / "bad.npz", **arrays(ev=with_at(300, 200, 7, int)))

@@ -122,7 +122,7 @@ def known(names: list[str], where: Place, takes: dict) -> None:
         hint, vectors = "", [name for name in takes if name in missing and takes[name].shape]
         if vectors and str(where.path).lower().endswith(".csv"):
             hint = f"\n  hint: the columns of a vector are called {vectors[0]}[0], {vectors[0]}[1], ..."
-        raise Refusal("; ".join(
+        raise Refusal((f"{where.path}: " if where.path else "") + "; ".join(
             ([f"the data has {', '.join(strange)}, which the model does not take"] if strange else [])
             + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else [])) + hint)
 

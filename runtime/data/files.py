@@ -111,6 +111,8 @@ def npz(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: b
         raise InputError(f"{path}: not a .npz of plain arrays ({_reason(fault)})") from None
     if not found:
         raise InputError(f"{path}: it holds no arrays")
+    for name, value in found.items():
+        _array(f"{path}: {name}", value)
     lengths, starts = found.pop("lengths", None), found.pop("starts", None)
     found |= {name: _split(path, name, found[name], found.pop(f"{name}_lengths"))
               for name in list(found) if f"{name}_lengths" in found}
@@ -344,11 +346,12 @@ def load(source, **options) -> Streams | Sequences:
 
 def _npy(path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except OSError as fault:
         raise InputError(f"{path}: {fault.strerror or fault}") from None
     except (ValueError, EOFError) as fault:
         raise InputError(f"{path}: not a .npy of plain numbers ({_reason(fault)})") from None
+    return _array(str(path), found)
 
 
 def _array(name: str, value) -> np.ndarray:
