@@ -99,12 +99,17 @@ def test_csv(tmp_path):
     path.write_text("x[0], x[1], y\n1, 2.5, 0\n3, 4, 1\n\n5, 6, 2\n")
     data = rnnc.data.load(path, frames=2)
     assert data.signals["x"][:, 0].tolist() == [[1, 2.5], [3, 4], [5, 6]] and data.signals["y"].dtype.kind == "i"
+    path.write_text("M[1][0],M[0][0],M[0][1],M[1][1]\n3,1,2,4\n")
+    assert rnnc.data.csv(path).signals["M"].tolist() == [[[[1, 2], [3, 4]]]]
     path.write_text("sequence,y\n0,1\n0,2\n1,3\n")
     data = rnnc.data.csv(path, batch=2, shuffle=False)
     assert [s.tolist() for s in data.batch(0, 0)["y"]] == [[1, 2], [3]]
     for text, message in [("x,y\n1,2\n3\n", ":3: 1 cells"), ("x,y,\n1,2,\n", ":1: column 3 of 3 has no name"),
                           ("x\n1\nabc\n", ":3: column x: 'abc' is not a number"),
                           ("x\n", "names in its first line"), ("x[0],x[2]\n1,2\n", r"columns of x are not x\[0\]"),
+                          ("x[0][0],x[1][1]\n1,2\n", r"are not x\[0\]\[0\], x\[0\]\[1\], ..."),
+                          ("x,x[0]\n1,2\n", r"columns of x are not"), ("x[0],x[0][1]\n1,2\n", r"columns of x are not"),
+                          ("x[0],x[9999999999]\n1,2\n", r"columns of x are not"),
                           ("x,y,x\n1,2,3\n", "two columns are called x"), ("x[0],x[0]\n1,2\n", r"called x\[0\]")]:
         path.write_text(text)
         with pytest.raises(InputError, match=message):

@@ -141,7 +141,7 @@ def test_columns_of_a_vector_are_told(tmp_path):
     (tmp_path / "r.rnn").write_text(GOOD)
     (tmp_path / "d.csv").write_text("x0,x1,x2,y\n" + "1,2,3,4\n" * 20)
     said = rnnc("train", "r.rnn", "--data", "d.csv", cwd=tmp_path, code=1).stderr
-    assert "the columns of a vector are called x[0], x[1], ..." in said
+    assert "the columns of x are called x[0], x[1], ..." in said
 
 
 def test_a_path_may_be_any_bytes(tmp_path):

@@ -121,7 +121,8 @@ def known(names: list[str], where: Place, takes: dict) -> None:
     if strange or missing:
         hint, vectors = "", [name for name in takes if name in missing and takes[name].shape]
         if vectors and str(where.path).lower().endswith(".csv"):
-            hint = f"\n  hint: the columns of a vector are called {vectors[0]}[0], {vectors[0]}[1], ..."
+            first = vectors[0] + "[0]" * len(takes[vectors[0]].shape)
+            hint = f"\n  hint: the columns of {vectors[0]} are called {first}, {first[:-2]}1], ..."
         raise Refusal((f"{where.path}: " if where.path else "") + "; ".join(
             ([f"the data has {', '.join(strange)}, which the model does not take"] if strange else [])
             + ([f"the model takes {', '.join(missing)}, which the data does not have"] if missing else [])) + hint)

@@ -6,6 +6,7 @@ import re
 import wave
 import zipfile
 import zlib
+from math import prod
 
 import numpy as np
 
@@ -180,9 +181,10 @@ def _apart(path, signals: dict[str, np.ndarray], lengths: np.ndarray) -> dict:
 @asked
 def csv(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: bool = True, seed: int = 0,
         held_out: float = 0.0, per_sequence=()) -> Streams | Sequences:
-    """A table with names in its first line: `x` is a scalar signal, `x[0]`, `x[1]`, ... are the units of a vector. A
-    column `sequence` numbers the sequences; without it the table is one recording. Signals named in `per_sequence` have
-    one value for each sequence, in all of its rows, or in the first while the others are empty."""
+    """A table with names in its first line: `x` is a scalar signal, `x[0]`, `x[1]`, ... are the units of a vector,
+    `x[0][0]`, `x[0][1]`, ... those of a matrix. A column `sequence` numbers the sequences; without it the table is one
+    recording. Signals named in `per_sequence` have one value for each sequence, in all of its rows, or in the first
+    while the others are empty."""
     found, each, begins = _table(path, names("per_sequence", per_sequence, "signal"))
     if begins is None:
         return arrays(found | each, streams, frames, held_out=held_out)
@@ -190,7 +192,7 @@ def csv(path, streams: int = 1, frames: int = 64, *, batch: int = 16, shuffle: b
                      held_out=held_out)
 
 
-UNIT = re.compile(r"(.+)\[([0-9]+)]")          # a column for one of the units of a vector
+UNIT = re.compile(r"(.+?)((?:\[[0-9]+])+)")    # a column for one of the units of a vector or matrix
 SEQUENCE = "sequence"                          # the column that numbers the sequences
 EXACT = 2.0**53                                # whole numbers below are told from their neighbours
 
@@ -215,7 +217,7 @@ def _table(path, per_sequence: list[str]) -> tuple[dict, dict, np.ndarray | None
     for name in per_sequence:
         if name == SEQUENCE or name not in groups:
             raise InputError(f"{path}: {unknown('column', name, [n for n in groups if n != SEQUENCE])}")
-    whole = [column for name in per_sequence for column in groups[name]]
+    whole = [column for name in per_sequence for column in groups[name].ravel()]
     empty = {column: np.array([not row[column].strip() for _, row in lines]) for column in whole}
     for _, row in lines:
         for column in whole:
@@ -225,32 +227,37 @@ def _table(path, per_sequence: list[str]) -> tuple[dict, dict, np.ndarray | None
     except ValueError:
         number, name, cell = next((n, name, c) for n, row in lines for name, c in zip(header, row) if not _number(c))
         raise InputError(f"{path}:{number}: column {name}: {cell!r} is not a number") from None
-    sequence = values[:, groups.pop(SEQUENCE)[0]] if SEQUENCE in groups else None
+    sequence = values[:, groups.pop(SEQUENCE).flat[0]] if SEQUENCE in groups else None
     begins = np.concatenate([[0], [] if sequence is None else np.flatnonzero(np.diff(sequence)) + 1]).astype(np.int64)
     for column in whole:
         _once(f"column {header[column]}", path, lines, values[:, column], empty[column], begins)
     framed, each = {}, {}
     for name, columns in groups.items():
         into, rows = (each, values[begins]) if name in per_sequence else (framed, values)
-        into[name] = _whole(rows[:, columns[0]]) if header[columns[0]] == name else rows[:, columns]
+        into[name] = rows[:, columns] if columns.ndim else _whole(rows[:, columns])
     return framed, each, None if sequence is None else begins
 
 
-def _columns(path, header: list[str]) -> dict[str, list[int]]:
-    """The columns of each signal, by unit."""
-    groups: dict[str, dict[int, int]] = {}
+def _columns(path, header: list[str]) -> dict[str, np.ndarray]:
+    """The columns of each signal, in its shape."""
+    groups: dict[str, dict[tuple[int, ...], int]] = {}
     for column, name in enumerate(header):
         if not name:                           # most often what follows a comma at the end of the line
             raise InputError(f"{path}:1: column {column + 1} of {len(header)} has no name")
         found = UNIT.fullmatch(name)
-        base, unit = (found[1], int(found[2])) if found else (name, -1)
+        base, unit = (found[1], tuple(map(int, found[2][1:-1].split("][")))) if found else (name, ())
         if unit in groups.setdefault(base, {}):
             raise InputError(f"{path}: two columns are called {name}")
         groups[base][unit] = column
+    made = {}
     for base, units in groups.items():
-        if list(units) != [-1] and sorted(units) != list(range(len(units))):
-            raise InputError(f"{path}: the columns of {base} are not {base}[0], {base}[1], ...")
-    return {base: [units[i] for i in sorted(units)] for base, units in groups.items()}
+        last = max(units)
+        shape = tuple(i + 1 for i in last)
+        if prod(shape) != len(units) or sorted(units) != list(np.ndindex(shape)):
+            first = "[0]" * max(1, len(last))
+            raise InputError(f"{path}: the columns of {base} are not {base}{first}, {base}{first[:-2]}1], ...")
+        made[base] = np.array([units[unit] for unit in sorted(units)]).reshape(shape)
+    return made
 
 
 def _once(name: str, path, lines, values: np.ndarray, empty: np.ndarray, begins: np.ndarray) -> None:
