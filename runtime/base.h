@@ -134,7 +134,11 @@ RN_INLINE rn_v rn_all(real x) { return x - (rn_v){0}; }
 #else
 #define RN_FUSED "vfmadd231ps"
 #define RN_ALL_LANES "%1%{1to16%}"
+#if defined(__clang__)
 #define RN_EVERY ((uint16_t)-1)
+#else
+#define RN_EVERY (-1)                          /* its mask is signed, and -Wconversion looks */
+#endif
 #define RN_ADD_PRODUCT(sum, column, value) ((sum) = __builtin_ia32_vfmaddps512_mask(column, value, sum, RN_EVERY, 4))
 #endif
 #define RN_ADD_ALL(sum, column, p)                                                                                    \

@@ -6,6 +6,8 @@
  * is needed while `after` comes from the end: one in about sqrt(frames) frames is kept, the frames between are made
  * again. */
 
+#define RN_NO_PATH (-HUGE_VAL)                   /* the logarithm of its probability */
+
 typedef struct {
     const real *const *rows;                  /* logits of each frame; the last unit is the blank */
     long frames, units;
@@ -18,32 +20,34 @@ RN_INLINE long rn_unit(const rn_paths *p, long state) { return state & 1 ? p->la
 RN_INLINE int rn_may_skip(const rn_paths *p, long state) {
     return state & 1 && state > 1 && p->labels[state / 2] != p->labels[state / 2 - 1];
 }
-RN_INLINE double rn_at(const rn_paths *p, long t, long state) { return p->rows[t][rn_unit(p, state)] - p->whole[t]; }
+RN_INLINE double rn_at(const rn_paths *p, long t, long state) {
+    return (double)p->rows[t][rn_unit(p, state)] - p->whole[t];
+}
 
 /* log(exp(a) + exp(b) + exp(c)); -infinity is no path, NaN stays. */
 RN_INLINE double rn_log_sum(double a, double b, double c) {
     const double ab = a > b ? a : b, most = ab > c ? ab : c;
-    if (most == -INFINITY) return a + b + c;
+    if (most == RN_NO_PATH) return a + b + c;
     return most + log(exp(a - most) + exp(b - most) + exp(c - most));
 }
 
 /* Frame t of `before` from frame t - 1. */
 RN_FUNCTION void rn_paths_on(const rn_paths *p, long t, const double *last, double *now) {
     for (long s = 0; s < p->states; s++)
-        now[s] = rn_at(p, t, s) + rn_log_sum(last[s], s > 0 ? last[s - 1] : -INFINITY,
-                                             rn_may_skip(p, s) ? last[s - 2] : -INFINITY);
+        now[s] = rn_at(p, t, s) + rn_log_sum(last[s], s > 0 ? last[s - 1] : RN_NO_PATH,
+                                             rn_may_skip(p, s) ? last[s - 2] : RN_NO_PATH);
 }
 
 /* Frame t of `after` from frame t + 1, which it replaces: a state reads itself and those behind it. */
 RN_FUNCTION void rn_paths_back(const rn_paths *p, long t, double *after) {
     for (long s = 0; s < p->states; s++) after[s] += rn_at(p, t + 1, s);
     for (long s = 0; s < p->states; s++)
-        after[s] = rn_log_sum(after[s], s + 1 < p->states ? after[s + 1] : -INFINITY,
-                              s + 2 < p->states && rn_may_skip(p, s + 2) ? after[s + 2] : -INFINITY);
+        after[s] = rn_log_sum(after[s], s + 1 < p->states ? after[s + 1] : RN_NO_PATH,
+                              s + 2 < p->states && rn_may_skip(p, s + 2) ? after[s + 2] : RN_NO_PATH);
 }
 
 RN_INLINE void rn_paths_begin(const rn_paths *p, double *now) {
-    for (long s = 0; s < p->states; s++) now[s] = s < 2 ? rn_at(p, 0, s) : -INFINITY;
+    for (long s = 0; s < p->states; s++) now[s] = s < 2 ? rn_at(p, 0, s) : RN_NO_PATH;
 }
 
 /* Frames from one kept `before` to the next: their number is about its own root. */
@@ -75,11 +79,12 @@ RN_FUNCTION double rn_ctc(double *scratch, long frames, long units, const int32_
     for (long u = 1; u < count; u++) needed += labels[u] == labels[u - 1];
     if (slope)
         for (long t = 0; t < frames; t++) memset(slope + t * stride, 0, (size_t)units * sizeof(real));
-    if (needed > frames) return INFINITY;
+    if (needed > frames) return -RN_NO_PATH;
     for (long t = 0; t < frames; t++) {
-        double most = p->rows[t][0], sum = 0;
-        for (long k = 1; k < units; k++) most = p->rows[t][k] > most ? p->rows[t][k] : most;
-        for (long k = 0; k < units; k++) sum += exp(p->rows[t][k] - most);
+        const real *const row = p->rows[t];
+        double most = (double)row[0], sum = 0;
+        for (long k = 1; k < units; k++) most = RN_MAX((double)row[k], most);
+        for (long k = 0; k < units; k++) sum += exp((double)row[k] - most);
         whole[t] = most + log(sum);
     }
     double *const kept = whole + frames, *const made = kept + ((frames + step - 1) / step) * states;
@@ -93,11 +98,11 @@ RN_FUNCTION double rn_ctc(double *scratch, long frames, long units, const int32_
         }
         if (t % step == 0) memcpy(kept + t / step * states, last, (size_t)states * sizeof(double));
     }
-    const double total = rn_log_sum(last[states - 1], states > 1 ? last[states - 2] : -INFINITY, -INFINITY);
-    if (!slope || total == -INFINITY) return -total;
+    const double total = rn_log_sum(last[states - 1], states > 1 ? last[states - 2] : RN_NO_PATH, RN_NO_PATH);
+    if (!slope || total == RN_NO_PATH) return -total;
 
     double *const after = made + step * states, *const share = after + states;
-    for (long s = 0; s < states; s++) after[s] = s < states - 2 ? -INFINITY : 0;
+    for (long s = 0; s < states; s++) after[s] = s < states - 2 ? RN_NO_PATH : 0;
     for (long block = (frames - 1) / step; block >= 0; block--) {
         const long first = block * step, end = RN_MIN(first + step, frames);
         memcpy(made, kept + block * states, (size_t)states * sizeof(double));
@@ -108,7 +113,7 @@ RN_FUNCTION double rn_ctc(double *scratch, long frames, long units, const int32_
             for (long k = 0; k < units; k++) share[k] = 0;
             for (long s = 0; s < states; s++) share[rn_unit(p, s)] += exp(made[(t - first) * states + s] + after[s] - total);
             for (long k = 0; k < units; k++)
-                slope[t * stride + k] = (real)(exp(p->rows[t][k] - whole[t]) - share[k]);
+                slope[t * stride + k] = (real)(exp((double)p->rows[t][k] - whole[t]) - share[k]);
         }
     }
     return -total;

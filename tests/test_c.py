@@ -22,6 +22,7 @@ from rnnc.target import build
 
 HERE = Path(__file__).parent
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+STRICTER = [*STRICT, "-Wconversion", "-Wdouble-promotion", "-Wshadow", "-Wcast-qual"]
 SAMPLES = [Path(str(files("rnnc.samples"))) / f"{name}.rnn" for name in
            ("charlm", "hierarchical", "moving_average", "own_cell", "paper_lstm", "sparse_gru", "tagger")]
 DRIVER = HERE / "charlm.c"
@@ -139,7 +140,7 @@ def test_gcc_is_silent_at_the_documented_line(emitted, tmp_path, name):
     flags = documented(made)
     assert "-lm" not in flags                  # before the objects it links nothing; the header says where it goes
     assert "-fopenmp" in flags and "-std=c11" in flags and "-ffast-math" not in flags
-    command(have("gcc"), *flags, *STRICT, "-c", written(tmp_path, made), "-o", tmp_path / "m.o")
+    command(have("gcc"), *flags, *STRICTER, "-c", written(tmp_path, made), "-o", tmp_path / "m.o")
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

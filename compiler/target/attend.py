@@ -99,7 +99,7 @@ def pair(access: Access, n: int) -> list[str]:
                     *sequence(access, before), "rn_zero(room.z, room_of_z);",
                     f"if (S) rn_chunk_load(&room, S, {rows}, {columns}, j0, wide, {turned});",
                     f"for (long k = 0; k < span.frames; k += {step}) {{",
-                    f"    memcpy(kept + k / {step} * ({each}), room.z, room_of_z * sizeof(real));",
+                    f"    memcpy(kept + k / {step} * ({each}), room.z, (size_t)room_of_z * sizeof(real));",
                     *collected(node, ours), f"    if (k + {step} < span.frames) {forth}", "}",
                     "rn_zero(room.z, room_of_z);",
                     f"for (long k = (span.frames - 1) / {step} * {step}; k >= 0; k -= {step}) {{",

@@ -175,7 +175,7 @@ def packing(pool: Pool) -> dict:
         elif node.op == "table":
             data = access.graph.tables[node.attr("index")].ravel()
             tables.append({"name": f"rn_table_{n}", "length": max(1, data.size),
-                           "numbers": ", ".join(repr(float(v)) for v in data)})
+                           "numbers": ", ".join(f"(real){float(v)!r}" for v in data)})
             statements.append(f"rn_pack_value(packed + {name}, rn_table_{n}, {node.size});")
         elif node.op == "number":
             statements.append(f"packed[{name}] = (real){float(node.attr('value'))!r};")

@@ -205,7 +205,7 @@ class Program:
             else:
                 numbers = size[kind].format(width)
             unit = "int32_t" if kind == "int" else "real"
-            text.layout.append(f"void *const slot_{number} = rn_give(&at, ({numbers}) * sizeof({unit}));")
+            text.layout.append(f"void *const slot_{number} = rn_give(&at, (size_t)({numbers}) * sizeof({unit}));")
         for n, buffer in made.buffers.items():
             kind = "int32_t" if graph[n].kind == INT else "real"
             text.fields[self.names[n]] = f"{kind} *"
@@ -224,7 +224,8 @@ class Program:
         for n, node in enumerate(graph.nodes):                  # a matrix as each chunk of frames begins
             if node.op == "pair":
                 text.fields[f"{self.names[n]}_kept"] = "real *"
-                text.layout.append(f"c->{self.names[n]}_kept = rn_give(&at, {kept_by_pair(graph, n)} * sizeof(real));")
+                numbers = f"(size_t)({kept_by_pair(graph, n)})"
+                text.layout.append(f"c->{self.names[n]}_kept = rn_give(&at, {numbers} * sizeof(real));")
         if units := scratch(graph):
             text.fields["paths"] = "double *"
             text.layout.append(f"c->paths = rn_give(&at, RN_SPELLERS * rn_ctc_scratch(T, {units}) * sizeof(double));")
@@ -285,10 +286,10 @@ class Program:
                     text.prepare.append(f"{to} = RN_BORROW({source});")
                 if info.kind == "labels":
                     text.fields[f"{self.names[n]}_from"] = "int64_t *"
-                    text.layout.append(f"{to}_from = rn_give(&at, (R + 1) * sizeof(int64_t));")
+                    text.layout.append(f"{to}_from = rn_give(&at, (size_t)(R + 1) * sizeof(int64_t));")
                     text.prepare.append(f"rn_fill_lists({to}_from, {source}_lengths, c->S);")
             elif node.op == "weight":
-                text.layout.append("c->ones = rn_give(&at, R * sizeof(real));")
+                text.layout.append("c->ones = rn_give(&at, (size_t)R * sizeof(real));")
                 text.fields["ones"] = "real *"
                 text.prepare += ["for (long r = 0; !in->weight && r < c->R; r++) c->ones[r] = 1;",
                                  f"{to} = in->weight ? RN_BORROW(in->weight) : c->ones;"]
@@ -325,7 +326,7 @@ class Program:
                 f"for (long j = 0; j < {depth}; j++) {{        /* {graph[n].name}: the last {depth} frames */",
                 f"    {kind} *const to = ({kind} *)rn_state_entry(state, {self.entry(n)}, c->B) + j * c->B * {step};",
                 f"    const long t = c->T - {depth} + j;",
-                f"    if (t < 0) memmove(to, to + c->T * c->B * {step}, sizeof({kind}) * c->B * {step});",
+                f"    if (t < 0) memmove(to, to + c->T * c->B * {step}, (size_t)(c->B * {step}) * sizeof({kind}));",
                 "    else for (long b = 0; b < c->B; b++)",
                 f"        memcpy(to + b * {step}, {self.access.at(n, '(t * c->B + b)')}, sizeof({kind}) * {take});",
                 "}"]

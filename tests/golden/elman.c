@@ -478,9 +478,9 @@ static size_t rn_layout_run(rn_call *c, void *workspace, long T, long B)
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 3) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, 2 * rn_whole_chunk(B, 64, 1, 8) + 1);    /* frames kept of values of one step */
-    void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
-    void *const slot_1 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
-    void *const slot_2 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
+    void *const slot_0 = rn_give(&at, (size_t)(c->near_0 * B * RN_PAD(12)) * sizeof(real));
+    void *const slot_1 = rn_give(&at, (size_t)(R * RN_PAD(2)) * sizeof(real));
+    void *const slot_2 = rn_give(&at, (size_t)(c->near_0 * B * RN_PAD(12)) * sizeof(real));
     c->h = slot_0;
     c->z = slot_1;
     c->h_part_2 = slot_2;
@@ -765,12 +765,12 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
     c->flags = rn_give(&at, (2 * RN_MOST_THREADS + 7) * sizeof(rn_flag));
     c->since = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, 2 * rn_whole_chunk(B, 64, 1, 8) + 1);    /* frames kept of values of one step */
-    void *const slot_0 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
-    void *const slot_1 = rn_give(&at, (c->near_0 * B * RN_PAD(2)) * sizeof(real));
-    void *const slot_2 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
-    void *const slot_3 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
-    void *const slot_4 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
-    void *const slot_5 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
+    void *const slot_0 = rn_give(&at, (size_t)(c->near_0 * B * RN_PAD(12)) * sizeof(real));
+    void *const slot_1 = rn_give(&at, (size_t)(c->near_0 * B * RN_PAD(2)) * sizeof(real));
+    void *const slot_2 = rn_give(&at, (size_t)(c->near_0 * B * 1) * sizeof(real));
+    void *const slot_3 = rn_give(&at, (size_t)(c->near_0 * B * 1) * sizeof(real));
+    void *const slot_4 = rn_give(&at, (size_t)(c->near_0 * B * RN_PAD(12)) * sizeof(real));
+    void *const slot_5 = rn_give(&at, (size_t)(R * RN_PAD(2)) * sizeof(real));
     c->h = slot_0;
     c->value_part_16 = slot_1;
     c->value_part_4 = slot_2;
@@ -784,7 +784,7 @@ static size_t rn_layout_evaluate(rn_call *c, void *workspace, long T, long B)
     c->value_part_6 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part_2 = rn_give(&at, RN_PAD(1) * sizeof(real));
     c->value_part = rn_give(&at, RN_PAD(1) * sizeof(real));
-    c->ones = rn_give(&at, R * sizeof(real));
+    c->ones = rn_give(&at, (size_t)R * sizeof(real));
     return at.used;
 }
 
@@ -1482,16 +1482,16 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     c->left = rn_give(&at, (size_t)R * sizeof(int64_t));
     c->near_0 = RN_MIN(T, 2 * rn_whole_chunk(B, 64, 1, 8) + 0);    /* frames kept of values of one step */
     c->near_2 = RN_MIN(T, 2 * rn_whole_chunk(B, 64, 1, 8) + 1);    /* frames kept of values of one step */
-    void *const slot_0 = rn_give(&at, (R * RN_PAD(12)) * sizeof(real));
-    void *const slot_1 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
-    void *const slot_2 = rn_give(&at, (c->near_0 * B * RN_PAD(2)) * sizeof(real));
-    void *const slot_3 = rn_give(&at, (R) * sizeof(real));
-    void *const slot_4 = rn_give(&at, (c->near_0 * B * 1) * sizeof(real));
-    void *const slot_5 = rn_give(&at, (c->near_0 * B * RN_PAD(12)) * sizeof(real));
-    void *const slot_6 = rn_give(&at, (c->near_2 * B * RN_PAD(2)) * sizeof(real));
-    void *const slot_7 = rn_give(&at, (c->near_2 * B * RN_PAD(12)) * sizeof(real));
-    void *const slot_8 = rn_give(&at, (c->near_2 * B * RN_PAD(12)) * sizeof(real));
-    void *const slot_9 = rn_give(&at, (R * RN_PAD(2)) * sizeof(real));
+    void *const slot_0 = rn_give(&at, (size_t)(R * RN_PAD(12)) * sizeof(real));
+    void *const slot_1 = rn_give(&at, (size_t)(R * RN_PAD(2)) * sizeof(real));
+    void *const slot_2 = rn_give(&at, (size_t)(c->near_0 * B * RN_PAD(2)) * sizeof(real));
+    void *const slot_3 = rn_give(&at, (size_t)(R) * sizeof(real));
+    void *const slot_4 = rn_give(&at, (size_t)(c->near_0 * B * 1) * sizeof(real));
+    void *const slot_5 = rn_give(&at, (size_t)(c->near_0 * B * RN_PAD(12)) * sizeof(real));
+    void *const slot_6 = rn_give(&at, (size_t)(c->near_2 * B * RN_PAD(2)) * sizeof(real));
+    void *const slot_7 = rn_give(&at, (size_t)(c->near_2 * B * RN_PAD(12)) * sizeof(real));
+    void *const slot_8 = rn_give(&at, (size_t)(c->near_2 * B * RN_PAD(12)) * sizeof(real));
+    void *const slot_9 = rn_give(&at, (size_t)(R * RN_PAD(2)) * sizeof(real));
     c->h = slot_0;
     c->z = slot_1;
     c->value_part_25 = slot_2;
@@ -1514,7 +1514,7 @@ static size_t rn_layout_backprop(rn_call *c, void *workspace, long T, long B)
     c->value_part_3 = rn_give(&at, RN_PAD(144) * sizeof(real));
     c->value_part_2 = rn_give(&at, RN_PAD(36) * sizeof(real));
     c->value_part = rn_give(&at, RN_PAD(12) * sizeof(real));
-    c->ones = rn_give(&at, R * sizeof(real));
+    c->ones = rn_give(&at, (size_t)R * sizeof(real));
     return at.used;
 }
 
@@ -1861,7 +1861,7 @@ RN_INLINE int rn_run(const void *packed, void *state, int fresh, const elman_inp
         for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
             real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(12);
             const long t = c->T - 1 + j;
-            if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(12), sizeof(real) * c->B * RN_PAD(12));
+            if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(12), (size_t)(c->B * RN_PAD(12)) * sizeof(real));
             else for (long b = 0; b < c->B; b++)
                 memcpy(to + b * RN_PAD(12), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(12), sizeof(real) * 12);
         }
@@ -1891,7 +1891,7 @@ int elman_evaluate(const void *packed, void *state, const elman_inputs *in,
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
         real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(12);
         const long t = c->T - 1 + j;
-        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(12), sizeof(real) * c->B * RN_PAD(12));
+        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(12), (size_t)(c->B * RN_PAD(12)) * sizeof(real));
         else for (long b = 0; b < c->B; b++)
             memcpy(to + b * RN_PAD(12), c->h + rn_ring((t * c->B + b) - rn_ring_begin((t * c->B + b), c->near_0 * c->B), c->near_0 * c->B) * RN_PAD(12), sizeof(real) * 12);
     }
@@ -2308,7 +2308,7 @@ int elman_backprop(const void *packed, void *state, const elman_inputs *in, elma
     for (long j = 0; j < 1; j++) {        /* h: the last 1 frames */
         real *const to = (real *)rn_state_entry(state, 0, c->B) + j * c->B * RN_PAD(12);
         const long t = c->T - 1 + j;
-        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(12), sizeof(real) * c->B * RN_PAD(12));
+        if (t < 0) memmove(to, to + c->T * c->B * RN_PAD(12), (size_t)(c->B * RN_PAD(12)) * sizeof(real));
         else for (long b = 0; b < c->B; b++)
             memcpy(to + b * RN_PAD(12), c->h + (t * c->B + b) * RN_PAD(12), sizeof(real) * 12);
     }
