@@ -8,7 +8,8 @@
 
 /* A whole number as it is, but gcc forgets what it knows of it. How many rows a vector has, and whether they lie side by
  * side, depends on how threads share them. Knowing that two tests ask the same, gcc would make the equations between them
- * twice and fuse other products with their sums in each: other threads, other bits. */
+ * twice and fuse other products with their sums in each: other threads, other bits. (RN_HIDE would not do: two of the same
+ * are one to gcc.) */
 RN_INLINE long rn_forget(long n) {
     __asm__ volatile("" : "+r"(n));
     return n;

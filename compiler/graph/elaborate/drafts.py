@@ -118,6 +118,10 @@ class Draft:
         return getattr(self.rule, "elementwise", False)
 
     @property
+    def shaped_by_parts(self) -> bool:
+        return self.is_elementwise or self.op in ("softmax", "logsoftmax")
+
+    @property
     def binding(self) -> tuple[Ref, ...]:
         """The arguments that must be settled first: a signal's value, not what it was before the start."""
         return self.args[:1] if self.op == "signal" else self.args
@@ -355,8 +359,8 @@ def shaped_by(sources: list[Draft]) -> set[Draft]:
     while waiting:
         here = waiting.pop()
         for user in here.users:
-            if user not in found and user.known is None and any(ref.draft is here for ref in user.binding) \
-                    and (user.is_elementwise or user.op in ("softmax", "logsoftmax")):
+            if user not in found and user.known is None and user.shaped_by_parts \
+                    and any(ref.draft is here for ref in user.binding):
                 found.add(user)
                 waiting.append(user)
     return found

@@ -149,7 +149,7 @@ def _shaped_like(draft: Draft) -> dict[Draft, None]:
     found, waiting = {}, [draft]
     while waiting:
         here = waiting.pop(0)
-        if here.is_elementwise or here.op in ("softmax", "logsoftmax"):
+        if here.shaped_by_parts:
             parts = [ref.draft for ref in here.binding if ref.draft not in found]
             found.update(dict.fromkeys(parts))
             waiting += parts
